@@ -1,0 +1,41 @@
+# One build profile (release) everywhere: what `make demo` compiled, `make test` uses again.
+.DEFAULT_GOAL := help
+.PHONY: setup build bake demo serve test lint bench help
+
+TOUCHLINE := target/release/touchline
+
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what cargo does not bring: Debian packages, ONNX Runtime, model packages
+	@scripts/setup
+
+build: setup ## Build the program into target/release/touchline
+	cargo build --release --locked --workspace
+
+bake: build
+	@$(TOUCHLINE) models bake
+
+demo: bake ## Upload a match, frame and upscale a walker, detect, download: see demo/out/
+	@target/release/demo
+
+serve: bake ## Run the server on http://127.0.0.1:8080 with its data in data/
+	@$(TOUCHLINE) serve
+
+test: setup ## Check format and lints, then run every test
+	cargo fmt --all --check
+	@$(MAKE) --no-print-directory bake
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	cargo test --release --locked --workspace
+
+lint: setup ## Check format, lints and, where cargo-deny is installed, licences and sources
+	cargo fmt --all --check
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	@if cargo deny --version >/dev/null 2>&1; then \
+		cargo deny --offline check licenses bans sources; \
+	else \
+		echo "lint: cargo-deny is not installed, so licences and sources were not checked ('cargo install cargo-deny')"; \
+	fi
+
+bench: bake ## Measure this machine: pictures, device busy time, scaling, memory
+	cargo bench --locked --workspace
