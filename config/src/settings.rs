@@ -1,0 +1,327 @@
+//! Every key of `default.toml`, typed.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ConfigError, DetectSettings, DeviceList, Invalid, Limits, Live, LogSettings, PlannerSettings,
+    Secret, UpscaleSettings, layers, secret::serialize_url,
+};
+
+/// Shortest `auth.secret`, in bytes: the output size of HMAC-SHA-256, as RFC 7518 §3.2 asks.
+const MIN_SECRET: usize = 32;
+
+/// All settings of one process. Secrets are left out when this is serialised.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Folder of everything local.
+    pub data_dir: PathBuf,
+    /// The HTTP server.
+    pub server: ServerSettings,
+    /// Rows and jobs.
+    pub database: DatabaseSettings,
+    /// What several nodes would share.
+    pub redis: RedisSettings,
+    /// Media, segments and results.
+    pub storage: StorageSettings,
+    /// What infers.
+    pub devices: DevicesSettings,
+    /// Where the models are.
+    pub models: ModelsSettings,
+    /// Tokens and links.
+    pub auth: AuthSettings,
+    /// Browsers of other origins.
+    pub cors: CorsSettings,
+    /// How exports are cut.
+    pub segments: SegmentsSettings,
+    /// Each tenant's limits at start; see [`Settings::live`].
+    pub limits: Limits,
+    /// Upscaling at start.
+    pub upscale: UpscaleSettings,
+    /// Detection at start.
+    pub detect: DetectSettings,
+    /// Cost at start.
+    pub planner: PlannerSettings,
+    /// Logging at start.
+    pub log: LogSettings,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerSettings {
+    /// Address and port; port 0 picks a free one.
+    pub listen: SocketAddr,
+}
+
+/// `[database]`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseSettings {
+    /// `sqlite://…` or `postgres://…`, with `{data_dir}` already replaced. Serialised without its password.
+    #[serde(serialize_with = "serialize_url")]
+    pub url: String,
+}
+
+impl DatabaseSettings {
+    /// True for PostgreSQL, which several nodes can share.
+    pub fn is_postgres(&self) -> bool {
+        self.url.starts_with("postgres://") || self.url.starts_with("postgresql://")
+    }
+}
+
+/// `[redis]`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedisSettings {
+    /// Empty: everything is in the process.
+    #[serde(serialize_with = "serialize_url")]
+    pub url: String,
+}
+
+/// `[storage]`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct StorageSettings {
+    /// `file://FOLDER`, with `{data_dir}` already replaced.
+    pub url: String,
+}
+
+impl StorageSettings {
+    /// The folder behind a `file://` URL; `None` for any other scheme.
+    pub fn folder(&self) -> Option<PathBuf> {
+        self.url
+            .strip_prefix("file://")
+            .map(|path| PathBuf::from(decode(path)))
+    }
+}
+
+/// `[devices]`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DevicesSettings {
+    /// Which devices.
+    pub list: DeviceList,
+    /// Cores of one CPU share.
+    pub cpu_threads: usize,
+    /// Frames of a batch; 0: measured at warm-up. See [`DevicesSettings::fixed_batch`].
+    pub batch: usize,
+    /// Milliseconds a simulated device waits for each frame.
+    pub sim_frame_ms: f64,
+    /// Seconds without an owed result after which a device counts as stalled.
+    pub stall_seconds: f64,
+}
+
+impl DevicesSettings {
+    /// The batch size to use instead of a measured one.
+    pub fn fixed_batch(&self) -> Option<usize> {
+        Some(self.batch).filter(|batch| *batch > 0)
+    }
+}
+
+/// `[models]`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelsSettings {
+    /// Folder of the baked models.
+    pub dir: PathBuf,
+}
+
+/// `[auth]`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthSettings {
+    /// Signs tokens and links.
+    #[serde(skip_serializing)]
+    pub secret: Secret,
+    /// Still accepted after a change of `secret`.
+    #[serde(skip_serializing)]
+    pub previous_secret: Secret,
+    /// Life of an access token, in minutes.
+    pub access_minutes: u32,
+    /// Life of a refresh token, in days.
+    pub refresh_days: u32,
+}
+
+/// `[cors]`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CorsSettings {
+    /// Origins such as `https://club.example`, or `*` for any.
+    pub allowed_origins: Vec<String>,
+}
+
+/// `[segments]`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SegmentsSettings {
+    /// Length of a segment in seconds of output.
+    pub seconds: f64,
+}
+
+impl Settings {
+    /// Loads the defaults, then `file`, then the process's environment, and validates the whole.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        // A variable whose name or value is no Unicode cannot be one of ours.
+        let env = std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        Self::load_from(file, env)
+    }
+
+    /// [`Settings::load`] with an environment of the caller's making.
+    pub fn load_from(
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut settings = layers::merge(file, env)?;
+        let data_dir = encode(&settings.data_dir.to_string_lossy());
+        for url in [&mut settings.database.url, &mut settings.storage.url] {
+            *url = url.replace("{data_dir}", &data_dir);
+        }
+        let invalid = settings.check();
+        if invalid.is_empty() {
+            Ok(settings)
+        } else {
+            Err(ConfigError::Invalid(invalid))
+        }
+    }
+
+    /// The part that can be changed while the server runs, as it is at start.
+    pub fn live(&self) -> Live {
+        Live {
+            limits: self.limits.clone(),
+            upscale: self.upscale.clone(),
+            detect: self.detect.clone(),
+            planner: self.planner.clone(),
+            log: self.log.clone(),
+        }
+    }
+
+    fn check(&self) -> Vec<Invalid> {
+        let mut found = self.live().check();
+        let mut want = |right: bool, pointer: &str, message: &str| {
+            if !right {
+                found.push(Invalid::new(pointer, message));
+            }
+        };
+        let (database, auth, devices) = (&self.database, &self.auth, &self.devices);
+        let sqlite = database.url.starts_with("sqlite://");
+        want(
+            !self.data_dir.as_os_str().is_empty(),
+            "/data_dir",
+            "must name a folder",
+        );
+        want(
+            sqlite || database.is_postgres(),
+            "/database/url",
+            "must begin with sqlite:// or postgres://",
+        );
+        want(
+            self.redis.url.is_empty(),
+            "/redis/url",
+            "a shared Redis is not supported yet; leave it empty",
+        );
+        want(
+            self.storage
+                .folder()
+                .is_some_and(|folder| !folder.as_os_str().is_empty()),
+            "/storage/url",
+            "must be file://FOLDER; other storages are not supported yet",
+        );
+        want(
+            (1..=1024).contains(&devices.cpu_threads),
+            "/devices/cpu_threads",
+            "must be 1 to 1024",
+        );
+        want(
+            devices.batch <= 256,
+            "/devices/batch",
+            "must be 0 (measured) to 256",
+        );
+        want(
+            (0.0..=60_000.0).contains(&devices.sim_frame_ms),
+            "/devices/sim_frame_ms",
+            "must be 0 to 60000 milliseconds",
+        );
+        want(
+            (1.0..=86_400.0).contains(&devices.stall_seconds),
+            "/devices/stall_seconds",
+            "must be 1 to 86400 seconds",
+        );
+        want(
+            !self.models.dir.as_os_str().is_empty(),
+            "/models/dir",
+            "must name a folder",
+        );
+        for (secret, pointer) in [
+            (&auth.secret, "/auth/secret"),
+            (&auth.previous_secret, "/auth/previous_secret"),
+        ] {
+            let long_enough = secret.expose().is_none_or(|s| s.len() >= MIN_SECRET);
+            want(
+                long_enough,
+                pointer,
+                "must have at least 32 bytes, or be empty",
+            );
+        }
+        want(
+            !database.is_postgres() || auth.secret.expose().is_some(),
+            "/auth/secret",
+            "is required with PostgreSQL, because every node needs the same one",
+        );
+        want(
+            (1..=1440).contains(&auth.access_minutes),
+            "/auth/access_minutes",
+            "must be 1 to 1440",
+        );
+        want(
+            (1..=3650).contains(&auth.refresh_days),
+            "/auth/refresh_days",
+            "must be 1 to 3650",
+        );
+        let origins_right = self
+            .cors
+            .allowed_origins
+            .iter()
+            .all(|origin| is_origin(origin));
+        want(
+            origins_right,
+            "/cors/allowed_origins",
+            "each must be \"*\" or scheme://host[:port] without a path",
+        );
+        want(
+            (1.0..=600.0).contains(&self.segments.seconds),
+            "/segments/seconds",
+            "must be 1 to 600 seconds",
+        );
+        found
+    }
+}
+
+/// An origin as browsers send it (RFC 6454): scheme, host and port, nothing after.
+fn is_origin(text: &str) -> bool {
+    text == "*"
+        || ["http://", "https://"]
+            .iter()
+            .filter_map(|scheme| text.strip_prefix(scheme))
+            .any(|host| !host.is_empty() && !host.contains(['/', '*', ' ', '?', '#']))
+}
+
+/// A path as it stands in a URL: what would end or escape it is percent-encoded.
+fn encode(path: &str) -> String {
+    path.replace('%', "%25")
+        .replace('?', "%3F")
+        .replace('#', "%23")
+}
+
+/// The reverse of [`encode`].
+fn decode(path: &str) -> String {
+    path.replace("%23", "#")
+        .replace("%3F", "?")
+        .replace("%25", "%")
+}
