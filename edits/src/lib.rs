@@ -1,0 +1,68 @@
+//! What an edit means: which source frame each output frame shows, through which crop, and when a request is wrong.
+//!
+//! Everything here is pure: no files, no clock, no threads. The same request and the same facts about its sources
+//! always give the same plan, which is what lets a segment be rendered anywhere, at any time, with the same bytes.
+//!
+//! In reading order:
+//!
+//! 1. [`rational`] and [`frame_rate`]: exact time; [`frame_times`] and [`source`]: what is known of a source video.
+//! 2. [`spec`]: requests as JSON, the parser that reports every mistake at once, and the checks against sources.
+//! 3. [`time_map`]: from an output frame to its source time; [`spline`] and [`crop`]: where the crop is;
+//!    [`feed`]: the size at which a picture meets the upscaling model.
+//! 4. [`plan`]: all of that put together for one framing export; [`audio`]: the same for its sound.
+//! 5. [`image`] and [`detections`]: the small types that the other rooms hand each other.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use edits::{ExportSpec, FrameRate, FrameTimes, FramingPlan, Quality, SourceFacts, SourceRule, spec};
+//!
+//! // Ten seconds of 1920x1080 at 25 fps.
+//! let frames = FrameTimes::new((1, 25), (0..250).collect(), 250)?;
+//! let rate = FrameRate::new(25, 1).expect("not zero");
+//! let source = SourceFacts { width: 1920, height: 1080, frames: Arc::new(frames), rate, has_audio: true };
+//!
+//! let request = serde_json::json!({"kind": "framing", "clips": [{"start": 2.0, "end": 5.0}]});
+//! let parsed = spec::parse(&request, SourceRule::Implied);
+//! assert!(parsed.errors.is_empty());
+//! let Some(ExportSpec::Framing(framing)) = parsed.spec else { panic!("it is a framing") };
+//!
+//! let plan = FramingPlan::new(&framing, &[source], Quality::Best).expect("it fits the source");
+//! assert_eq!(plan.frames, 90);
+//! // At 30 fps, output frame 2 is at 0.067 s: 25 fps still shows the second frame after 2.0 s.
+//! assert_eq!(plan.shown(2).source_frame, 51);
+//! # Ok::<(), edits::FrameTimesError>(())
+//! ```
+
+pub mod audio;
+pub mod crop;
+pub mod detections;
+pub mod feed;
+pub mod field_error;
+pub mod frame_rate;
+pub mod frame_times;
+pub mod image;
+pub mod plan;
+pub mod rational;
+pub mod source;
+pub mod spec;
+pub mod spline;
+pub mod time_map;
+
+pub use audio::{AudioPart, AudioPiece};
+pub use crop::{CropKeyframe, CropPath, CropRect};
+pub use detections::{DetectedBox, FrameDetections};
+pub use feed::Feed;
+pub use field_error::FieldError;
+pub use frame_rate::FrameRate;
+pub use frame_times::{FrameTimes, FrameTimesError};
+pub use image::RgbImage;
+pub use plan::{ClipPlan, FramingPlan, OutputShape, Shown};
+pub use rational::Rat;
+pub use source::SourceFacts;
+pub use spec::detection::DetectionSpec;
+pub use spec::framing::{
+    ClipEdit, Detect, DetectRule, FramingSpec, Output, Quality, SpeedSegment, Transition, TransitionKind, Trim,
+    Upscale, UpscaleMode,
+};
+pub use spec::{ExportSpec, Parsed, SourceRule};
+pub use time_map::{Stretch, TimeMap};

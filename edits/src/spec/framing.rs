@@ -1,0 +1,203 @@
+//! The framing spec: clips, cropped along a path, upscaled and joined into one reel.
+
+pub(crate) mod check;
+pub(super) mod read;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::crop::CropKeyframe;
+use crate::frame_rate::FrameRate;
+
+/// A reel to render. Only `clips` is required, and in a clip `start` and `end`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FramingSpec {
+    /// The clips in order, 1 to 200.
+    pub clips: Vec<ClipEdit>,
+    /// What the reel looks like.
+    #[serde(default)]
+    pub output: Output,
+    /// How small crops become large pictures.
+    #[serde(default)]
+    pub upscale: Upscale,
+    /// How one clip follows the other.
+    #[serde(default)]
+    pub transition: Transition,
+    /// Where persons are looked for.
+    #[serde(default)]
+    pub detect: Detect,
+}
+
+/// A time range of a video and what is done to it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClipEdit {
+    /// The source video; left out on the command line, where the input file is the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = Uuid)]
+    pub video_id: Option<String>,
+    /// What the clip is called, at most 200 characters.
+    #[serde(default)]
+    pub name: String,
+    /// Start in source seconds; 0 is the first displayed frame.
+    pub start: f64,
+    /// End in source seconds.
+    pub end: f64,
+    /// Crop keyframes, times rising, at most 2000; none: the largest centred crop.
+    #[serde(default)]
+    pub crop: Vec<CropKeyframe>,
+    /// Degrees counter-clockwise about the frame's centre, before the crop, -45 to 45.
+    #[serde(default)]
+    pub rotation: f64,
+    /// What to keep of the clip, in source seconds from its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trim: Option<Trim>,
+    /// Stretches of other speeds, together exactly what is left after `trim`, at most 200; none: all at speed 1.
+    #[serde(default)]
+    pub segments: Vec<SpeedSegment>,
+}
+
+/// The part of a clip that is kept, in source seconds from the clip's start.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Trim {
+    /// Where the kept part begins.
+    pub start: f64,
+    /// Where it ends.
+    pub end: f64,
+}
+
+/// A stretch of a clip at one speed, in source seconds from the clip's start.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SpeedSegment {
+    /// Where it begins: where the one before it ends.
+    pub start: f64,
+    /// Where it ends.
+    pub end: f64,
+    /// Source seconds per output second, 0.1 to 8; 0.5 is slow motion.
+    pub speed: f64,
+}
+
+/// The reel's shape and encoding.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Output {
+    /// Width in pixels, even, 16 to 4096.
+    pub width: u32,
+    /// Height in pixels, even, 16 to 4096.
+    pub height: u32,
+    /// Frames a second, 1 to 120.
+    pub fps: FrameRate,
+    /// x264's constant rate factor, 0 (lossless) to 51.
+    pub crf: u8,
+    /// x264's preset, `ultrafast` to `placebo`.
+    pub preset: String,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self { width: 810, height: 1440, fps: FrameRate { num: 30, den: 1 }, crf: 23, preset: "fast".to_owned() }
+    }
+}
+
+/// How a crop smaller than the output becomes as large as it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Upscale {
+    /// With a model, or by resampling alone.
+    pub mode: UpscaleMode,
+    /// A model's name, or `auto` for the deployment's.
+    pub model: String,
+    /// How much the model is fed.
+    pub quality: Quality,
+    /// How much of what the model lost is added back, 0 to 1.
+    pub fidelity: f64,
+}
+
+impl Default for Upscale {
+    fn default() -> Self {
+        Self { mode: UpscaleMode::Ai, model: "auto".to_owned(), quality: Quality::Auto, fidelity: 0.5 }
+    }
+}
+
+/// What upscales.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UpscaleMode {
+    /// A super-resolution model, then Lanczos to the exact size.
+    Ai,
+    /// Lanczos resampling alone.
+    Lanczos,
+}
+
+/// How much of a crop the model is fed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Quality {
+    /// `best` on a GPU, else `balanced`; the deployment decides when the export is accepted.
+    Auto,
+    /// The native crop.
+    Best,
+    /// At most half the output a side.
+    Balanced,
+    /// At most a quarter of the output a side, for previews.
+    Draft,
+}
+
+/// How one clip follows the other.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Transition {
+    /// What is seen.
+    pub kind: TransitionKind,
+    /// How long it takes, in seconds, 0 to 10; a cut takes no time.
+    pub duration: f64,
+}
+
+impl Default for Transition {
+    fn default() -> Self {
+        Self { kind: TransitionKind::Cut, duration: 0.5 }
+    }
+}
+
+/// The kinds of transition. Only cuts are rendered so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TransitionKind {
+    /// The next clip begins where the last one ends.
+    Cut,
+    /// Through black.
+    Fade,
+    /// One clip into the other.
+    Dissolve,
+}
+
+/// Where persons are looked for in the reel.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Detect {
+    /// At which times.
+    pub rule: DetectRule,
+    /// From which confidence a box is worth showing, 0 to 1.
+    pub confidence: f64,
+}
+
+impl Default for Detect {
+    fn default() -> Self {
+        Self { rule: DetectRule::Opening, confidence: 0.5 }
+    }
+}
+
+/// At which times of the reel persons are looked for: `"opening"`, `"none"` or `{"every": seconds}`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DetectRule {
+    /// Four points in the first two seconds of each clip.
+    Opening,
+    /// Nowhere.
+    None,
+    /// Every so many seconds of the reel, from its start, 0.01 to 3600.
+    Every(f64),
+}
