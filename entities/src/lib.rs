@@ -1,0 +1,61 @@
+//! Touchline's rows: typed ids, tenant-scoped finders, and the durable job table. All SQL of Touchline lives here
+//! and in `migrations`; the same code runs on SQLite and PostgreSQL.
+//!
+//! In reading order:
+//!
+//! * [`Database`] and [`Transaction`]: opaque handles. Nothing outside this crate can send them a query, so a row
+//!   of a tenant is reached only through functions that take its [`TenantId`], or the [`jobs::Job`] a worker holds.
+//! * [`tenants`], [`users`], [`tokens`]: who may come in.
+//! * [`videos`], [`uploads`], [`links`]: what a tenant has.
+//! * [`exports`], [`jobs`], [`segments`]: what is rendered, by whom, and what is finished.
+//! * [`detections`], [`config_versions`]: results and live settings.
+//! * [`page`]: how lists are cut into pages.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! let db = entities::connect(&format!("sqlite://{}/touchline.db", folder.path().display())).await?;
+//! let club = entities::tenants::create(&db, "club").await?;
+//! let page = entities::page::PageRequest::default();
+//! assert!(entities::videos::list(&db, club.id, &page).await?.items.is_empty());
+//! # Ok(()) }
+//! ```
+//!
+//! An unscoped query does not compile outside:
+//!
+//! ```compile_fail
+//! use sea_orm::{EntityTrait, ModelTrait};
+//! async fn everybodys(db: &entities::Database) {
+//!     let rows = <entities::exports::Export as ModelTrait>::Entity::find().all(db).await;
+//! }
+//! ```
+
+pub mod config_versions;
+mod database;
+pub mod detections;
+mod error;
+pub mod exports;
+mod ids;
+pub mod jobs;
+pub mod links;
+pub mod page;
+mod rows;
+pub mod segments;
+mod subject;
+pub mod tenants;
+pub mod tokens;
+pub mod uploads;
+pub mod users;
+pub mod videos;
+
+pub use database::{Database, Transaction, connect};
+pub use error::{Error, Result};
+pub use ids::{ExportId, JobId, LinkId, TenantId, TokenFamily, TokenId, UserId, VideoId};
+pub use subject::{Subject, SubjectKind};
+
+use chrono::{DateTime, SubsecRound, Utc};
+
+/// The time now, to the microsecond: what both databases can hold, so that a row reads back equal.
+pub(crate) fn now() -> DateTime<Utc> {
+    Utc::now().trunc_subsecs(6)
+}

@@ -1,0 +1,35 @@
+//! The schema of Touchline's database, one file a step, the same on SQLite and PostgreSQL.
+//!
+//! Steps are applied in the order of [`Migrator`], each once; the database keeps the list of those it has. A step is
+//! never changed after a release: a new one follows it. `entities::connect` applies what is missing.
+//!
+//! Ids are UUIDs, times are UTC, JSON is kept as text, enumerations are short strings, and everything that belongs to a
+//! tenant says so in `tenant_id`.
+
+pub use sea_orm_migration::MigratorTrait;
+use sea_orm_migration::{MigrationTrait, async_trait};
+
+mod columns;
+mod m0001_tenants_and_users;
+mod m0002_videos;
+mod m0003_exports;
+mod m0004_jobs;
+mod m0005_detections_and_links;
+mod m0006_config_versions;
+
+/// All steps, in order.
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m0001_tenants_and_users::Migration),
+            Box::new(m0002_videos::Migration),
+            Box::new(m0003_exports::Migration),
+            Box::new(m0004_jobs::Migration),
+            Box::new(m0005_detections_and_links::Migration),
+            Box::new(m0006_config_versions::Migration),
+        ]
+    }
+}

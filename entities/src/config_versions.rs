@@ -1,0 +1,72 @@
+//! The history of the live settings. Versions count from 1; 0 stands for the settings of the start, which are in no
+//! row.
+
+use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect, entity::prelude::*, sea_query::OnConflict};
+
+use crate::{
+    Database, Result, UserId,
+    error::Doing,
+    now,
+    rows::config_version::{ActiveModel, Column, Entity},
+};
+
+pub use crate::rows::config_version::Model as ConfigVersion;
+
+/// What came of appending a version.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Appended {
+    /// It is stored.
+    Stored(ConfigVersion),
+    /// Nothing is stored: the newest version is not the one the caller changed.
+    Stale {
+        /// The newest version.
+        current: i64,
+    },
+}
+
+/// The newest version; `None` when nothing was ever changed.
+pub async fn latest(db: &Database) -> Result<Option<ConfigVersion>> {
+    newest(db.reader()).await
+}
+
+async fn newest(db: &impl ConnectionTrait) -> Result<Option<ConfigVersion>> {
+    let row = Entity::find().order_by_desc(Column::Version).one(db).await;
+    row.doing("reading the live settings")
+}
+
+/// One version.
+pub async fn get(db: &Database, version: i64) -> Result<Option<ConfigVersion>> {
+    Entity::find_by_id(version).one(db.reader()).await.doing("reading a version of the live settings")
+}
+
+/// The newest `limit` versions, newest first.
+pub async fn history(db: &Database, limit: u64) -> Result<Vec<ConfigVersion>> {
+    let rows = Entity::find().order_by_desc(Column::Version).limit(limit).all(db.reader()).await;
+    rows.doing("listing versions of the live settings")
+}
+
+/// Stores `body` as version `expected + 1`, if `expected` is the newest.
+pub async fn append(db: &Database, expected: i64, body: Json, author: Option<UserId>) -> Result<Appended> {
+    let tx = db.begin().await?;
+    let current = newest(tx.raw()).await?.map_or(0, |row| row.version);
+    if current != expected {
+        return Ok(Appended::Stale { current });
+    }
+    let row = ConfigVersion { version: expected + 1, body, author, created_at: now() };
+    // Of two writers on PostgreSQL that both saw `expected`, the primary key lets one in.
+    let inserted = Entity::insert(ActiveModel {
+        version: Set(row.version),
+        body: Set(row.body.clone()),
+        author: Set(row.author),
+        created_at: Set(row.created_at),
+    })
+    .on_conflict(OnConflict::column(Column::Version).do_nothing().to_owned())
+    .exec_without_returning(tx.raw())
+    .await
+    .doing("storing a version of the live settings")?;
+    if inserted == 0 {
+        return Ok(Appended::Stale { current: row.version });
+    }
+    tx.commit().await?;
+    Ok(Appended::Stored(row))
+}

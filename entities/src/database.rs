@@ -1,0 +1,172 @@
+//! Opening the database, and the two handles through which everything goes.
+//!
+//! SQLite has one writer at a time. A pool of one connection makes writers of this process queue without polling,
+//! every transaction begins with `BEGIN IMMEDIATE` so that it never has to upgrade a read lock, and the busy timeout
+//! covers writers of other processes (administration commands). Readers have connections of their own, which cannot
+//! write and, in WAL mode, never wait for the writer. PostgreSQL has one pool for both.
+
+use std::time::Duration;
+
+use migrations::MigratorTrait;
+use sea_orm::{
+    AccessMode, ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    IsolationLevel, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+};
+
+use crate::{Error, Result, error::Doing};
+
+/// How long a writer waits for another process's write transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a query waits for a connection: above the busy timeout, and enough for a queue of writers.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+const SQLITE_READERS: u32 = 4;
+const POSTGRES_CONNECTIONS: u32 = 16;
+/// Key of the advisory lock under which one node migrates while the others wait ("touchlin" in ASCII).
+const MIGRATION_LOCK: i64 = 0x746f_7563_686c_696e;
+
+/// A handle to the database; cloning it is cheap. Opaque: only this crate can send it queries.
+#[derive(Clone, Debug)]
+pub struct Database {
+    reader: DatabaseConnection,
+    writer: DatabaseConnection,
+}
+
+/// An open write transaction; dropped without [`Transaction::commit`], it is rolled back.
+///
+/// While it is open, do not write through the [`Database`]: on SQLite that waits for this very transaction.
+#[derive(Debug)]
+pub struct Transaction(DatabaseTransaction);
+
+/// Opens `sqlite://PATH` (created if missing; its folder must exist) or `postgres://…` and brings the schema up to
+/// date.
+pub async fn connect(url: &str) -> Result<Database> {
+    let shown = without_password(url);
+    let open = |source| Error::Open { url: shown.clone(), source };
+    let database = if url.starts_with("sqlite:") {
+        if url.contains(":memory:") || url.contains("mode=memory") {
+            let reason = "readers and the writer have connections of their own; use a file";
+            return Err(Error::Unusable { url: shown, reason });
+        }
+        let writer = sqlite(url, 1, false).await.map_err(open)?;
+        // The readers come second: the writer has created the file and set its journal mode.
+        let reader = sqlite(url, SQLITE_READERS, true).await.map_err(open)?;
+        Database { reader, writer }
+    } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+        let pool = postgres(url).await.map_err(open)?;
+        Database { reader: pool.clone(), writer: pool }
+    } else {
+        let reason = "the URL must begin with sqlite:// or postgres://";
+        return Err(Error::Unusable { url: shown, reason });
+    };
+    migrate(&database).await.map_err(|source| Error::Migrate { url: shown, source })?;
+    Ok(database)
+}
+
+async fn sqlite(url: &str, connections: u32, read_only: bool) -> std::result::Result<DatabaseConnection, DbErr> {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .sqlx_logging(false)
+        .map_sqlx_sqlite_opts(move |sqlite| {
+            let sqlite = sqlite
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .foreign_keys(true)
+                .busy_timeout(BUSY_TIMEOUT);
+            if read_only { sqlite.pragma("query_only", "on") } else { sqlite }
+        });
+    sea_orm::Database::connect(options).await
+}
+
+async fn postgres(url: &str) -> std::result::Result<DatabaseConnection, DbErr> {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(POSTGRES_CONNECTIONS)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .sqlx_logging(false)
+        .set_application_name("touchline");
+    sea_orm::Database::connect(options).await
+}
+
+/// One process migrates at a time: SQLite by its write lock, PostgreSQL by an advisory lock.
+async fn migrate(database: &Database) -> std::result::Result<(), DbErr> {
+    let tx = database.writer.begin_with_options(write_options()).await?;
+    if tx.get_database_backend() == DbBackend::Postgres {
+        tx.execute_unprepared(&format!("select pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
+    }
+    migrations::Migrator::up(&tx, None).await?;
+    tx.commit().await
+}
+
+fn write_options() -> TransactionOptions {
+    TransactionOptions {
+        isolation_level: None::<IsolationLevel>,
+        access_mode: None::<AccessMode>,
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+    }
+}
+
+impl Database {
+    /// Begins a write transaction (`BEGIN IMMEDIATE` on SQLite, read committed on PostgreSQL).
+    pub async fn begin(&self) -> Result<Transaction> {
+        self.writer.begin_with_options(write_options()).await.map(Transaction).doing("beginning a transaction")
+    }
+
+    /// True on PostgreSQL, which several nodes can share.
+    pub fn is_shared(&self) -> bool {
+        self.writer.get_database_backend() == DbBackend::Postgres
+    }
+
+    /// Asks the database for an answer, for readiness checks.
+    pub async fn ping(&self) -> Result<()> {
+        self.reader.ping().await.doing("asking the database for an answer")
+    }
+
+    /// Closes all connections, after their queries have ended.
+    pub async fn close(self) -> Result<()> {
+        self.reader.close().await.doing("closing the database")?;
+        self.writer.close().await.doing("closing the database")
+    }
+
+    pub(crate) fn reader(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+
+    pub(crate) fn writer(&self) -> &DatabaseConnection {
+        &self.writer
+    }
+}
+
+impl Transaction {
+    /// Makes everything done in it durable, at once.
+    pub async fn commit(self) -> Result<()> {
+        self.0.commit().await.doing("committing a transaction")
+    }
+
+    /// Takes everything done in it back.
+    pub async fn rollback(self) -> Result<()> {
+        self.0.rollback().await.doing("rolling a transaction back")
+    }
+
+    pub(crate) fn raw(&self) -> &DatabaseTransaction {
+        &self.0
+    }
+}
+
+/// `scheme://user:***@host/…`
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    match rest.split_once('@') {
+        Some((user, host)) => {
+            let name = user.split(':').next().unwrap_or_default();
+            format!("{scheme}://{name}:***@{host}")
+        }
+        None => url.to_owned(),
+    }
+}

@@ -1,0 +1,69 @@
+//! What can go wrong with rows.
+
+use sea_orm::{DbErr, SqlErr};
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error of the database or of its use.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database cannot be opened.
+    #[error("cannot open the database {url}: {source}")]
+    Open {
+        /// Its URL, without the password.
+        url: String,
+        /// What the driver said.
+        source: DbErr,
+    },
+    /// The URL names no database that Touchline can use.
+    #[error("cannot use the database {url}: {reason}")]
+    Unusable {
+        /// Its URL, without the password.
+        url: String,
+        /// Why, and what would do.
+        reason: &'static str,
+    },
+    /// The schema cannot be brought up to date.
+    #[error("cannot migrate the database {url}: {source}")]
+    Migrate {
+        /// Its URL, without the password.
+        url: String,
+        /// What the migration said.
+        source: DbErr,
+    },
+    /// A query failed.
+    #[error("database error while {doing}: {source}")]
+    Query {
+        /// What was being done.
+        doing: &'static str,
+        /// What the driver said.
+        source: DbErr,
+    },
+    /// A value that must be unique exists already.
+    #[error("{what} is already taken")]
+    Taken {
+        /// Which value.
+        what: String,
+    },
+}
+
+/// Adds what was being done to a driver's error.
+pub(crate) trait Doing<T> {
+    fn doing(self, doing: &'static str) -> Result<T>;
+    /// Like [`Doing::doing`]; a violated unique index becomes [`Error::Taken`].
+    fn unique(self, what: impl FnOnce() -> String, doing: &'static str) -> Result<T>;
+}
+
+impl<T> Doing<T> for std::result::Result<T, DbErr> {
+    fn doing(self, doing: &'static str) -> Result<T> {
+        self.map_err(|source| Error::Query { doing, source })
+    }
+
+    fn unique(self, what: impl FnOnce() -> String, doing: &'static str) -> Result<T> {
+        self.map_err(|source| match source.sql_err() {
+            Some(SqlErr::UniqueConstraintViolation(_)) => Error::Taken { what: what() },
+            _ => Error::Query { doing, source },
+        })
+    }
+}

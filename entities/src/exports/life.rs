@@ -1,0 +1,220 @@
+//! The changes of an export's state. Each is one compare-and-set: on the states it may come from and, for what a
+//! coordinator changes, on the claim of its job.
+
+use sea_orm::{
+    ExprTrait,
+    entity::prelude::*,
+    sea_query::{CaseStatement, Func},
+};
+use serde_json::json;
+
+use super::{Export, ExportState, lock};
+use crate::{
+    Database, ExportId, Result, TenantId, Transaction,
+    error::Doing,
+    jobs::{self, Job},
+    now,
+    rows::export::{Column, Entity},
+};
+
+/// How an export ended well.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// The final report.
+    pub report: Json,
+    /// The published file; none for kinds that make rows only.
+    pub result: Option<ResultFile>,
+    /// What its device-seconds cost.
+    pub cost: f64,
+}
+
+/// A published file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResultFile {
+    /// Where it lies.
+    pub key: String,
+    /// Its size.
+    pub bytes: i64,
+    /// Its entity tag, without quotes.
+    pub etag: String,
+}
+
+/// What came of cancelling.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cancelled {
+    /// It is cancelled now, and so are its jobs.
+    Now(Box<Export>),
+    /// It had ended before, and is unchanged.
+    Before(Box<Export>),
+    /// There is no such export.
+    NotFound,
+}
+
+/// Moves an export forward to `to`, on behalf of the coordinator that holds `job`. True when the export is at `to`, or
+/// was beyond it already (a coordinator that adopts an export walks through the states again); false when the export has
+/// ended or the job is no longer the caller's, which must then stop.
+pub async fn advance(db: &Database, job: &Job, to: ExportState) -> Result<bool> {
+    let Some(rank) = ExportState::UNFINISHED.iter().position(|state| *state == to) else {
+        return Ok(false);
+    };
+    let (before, from_here) = ExportState::UNFINISHED.split_at(rank);
+    let moved = Entity::update_many()
+        .col_expr(Column::State, Expr::value(to))
+        .col_expr(Column::StartedAt, Func::coalesce([Expr::col(Column::StartedAt), Expr::value(now())]).into())
+        .filter(Column::Id.eq(job.export_id))
+        .filter(Column::State.is_in(before.iter().copied()))
+        .filter(jobs::is_held_expr(job))
+        .exec(db.writer())
+        .await;
+    if moved.doing("moving an export forward")?.rows_affected > 0 {
+        return Ok(true);
+    }
+    let beyond = Entity::find_by_id(job.export_id)
+        .filter(Column::State.is_in(from_here.iter().copied()))
+        .filter(jobs::is_held_expr(job))
+        .one(db.writer())
+        .await;
+    Ok(beyond.doing("reading an export's state")?.is_some())
+}
+
+/// Sets progress (0..1; less than before is ignored) and message, on behalf of the coordinator that holds `job`; false
+/// when the export has ended or the job is no longer the caller's.
+pub async fn set_progress(db: &Database, job: &Job, progress: f64, message: &str) -> Result<bool> {
+    let progress = if progress.is_nan() { 0.0 } else { progress.clamp(0.0, 1.0) };
+    let greater = CaseStatement::new()
+        .case(Expr::col(Column::Progress).lt(progress), Expr::value(progress))
+        .finally(Expr::col(Column::Progress));
+    let updated = Entity::update_many()
+        .col_expr(Column::Progress, greater.into())
+        .col_expr(Column::Message, Expr::value(message))
+        .filter(Column::Id.eq(job.export_id))
+        .filter(Column::State.is_in(ExportState::UNFINISHED))
+        .filter(jobs::is_held_expr(job))
+        .exec(db.writer())
+        .await;
+    Ok(updated.doing("storing an export's progress")?.rows_affected > 0)
+}
+
+/// Adds a warning, once each; false when the export has ended or the job, of any kind, is no longer the caller's.
+pub async fn warn(db: &Database, job: &Job, warning: &str) -> Result<bool> {
+    let tx = db.begin().await?;
+    let Some(export) = lock(&tx, job.tenant_id, job.export_id).await? else {
+        return Ok(false);
+    };
+    let mut warnings = export.warnings.as_array().cloned().unwrap_or_default();
+    if !warnings.iter().any(|known| known == warning) {
+        warnings.push(warning.into());
+    }
+    let updated = Entity::update_many()
+        .col_expr(Column::Warnings, Expr::value(Json::Array(warnings)))
+        .filter(Column::Id.eq(job.export_id))
+        .filter(Column::State.is_in(ExportState::UNFINISHED))
+        .filter(jobs::is_held_expr(job))
+        .exec(tx.raw())
+        .await;
+    let updated = updated.doing("adding a warning to an export")?.rows_affected > 0;
+    tx.commit().await?;
+    Ok(updated)
+}
+
+/// Completes an export that is `publishing`, and ends its coordinator's job with it; false, and nothing changed, when it
+/// is in another state or the job is no longer the caller's.
+pub async fn finish(db: &Database, job: &Job, finished: Finished) -> Result<bool> {
+    let tx = db.begin().await?;
+    let Some(export) = lock(&tx, job.tenant_id, job.export_id).await? else {
+        return Ok(false);
+    };
+    if export.state != ExportState::Publishing || !jobs::done_in(tx.raw(), job).await? {
+        return Ok(false);
+    }
+    let (key, bytes, etag) = match finished.result {
+        Some(file) => (Some(file.key), Some(file.bytes), Some(file.etag)),
+        None => (None, None, None),
+    };
+    Entity::update_many()
+        .col_expr(Column::State, Expr::value(ExportState::Complete))
+        .col_expr(Column::Progress, Expr::value(1.0))
+        .col_expr(Column::Message, Expr::value(""))
+        .col_expr(Column::Report, Expr::value(Some(finished.report)))
+        .col_expr(Column::Cost, Expr::value(finished.cost))
+        .col_expr(Column::ResultKey, Expr::value(key))
+        .col_expr(Column::ResultBytes, Expr::value(bytes))
+        .col_expr(Column::ResultEtag, Expr::value(etag))
+        .col_expr(Column::FinishedAt, Expr::value(Some(now())))
+        .filter(Column::Id.eq(job.export_id))
+        .exec(tx.raw())
+        .await
+        .doing("completing an export")?;
+    jobs::cancel_export(&tx, job.export_id).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Fails an export with a problem object, on behalf of the coordinator that holds `job`: its other jobs are cancelled,
+/// its own is done. False, and nothing changed, when it has ended or the job is no longer the caller's.
+pub async fn fail(db: &Database, job: &Job, problem: Json) -> Result<bool> {
+    let tx = db.begin().await?;
+    let Some(export) = lock(&tx, job.tenant_id, job.export_id).await? else {
+        return Ok(false);
+    };
+    if export.state.is_terminal() || !jobs::done_in(tx.raw(), job).await? {
+        return Ok(false);
+    }
+    fail_in(&tx, job.export_id, problem).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Fails an export unless it has ended; its row is locked by the caller.
+pub(crate) async fn fail_in(tx: &Transaction, id: ExportId, problem: Json) -> Result<()> {
+    Entity::update_many()
+        .col_expr(Column::State, Expr::value(ExportState::Failed))
+        .col_expr(Column::Problem, Expr::value(Some(problem)))
+        .col_expr(Column::FinishedAt, Expr::value(Some(now())))
+        .filter(Column::Id.eq(id))
+        .filter(Column::State.is_in(ExportState::UNFINISHED))
+        .exec(tx.raw())
+        .await
+        .doing("failing an export")?;
+    jobs::cancel_export(tx, id).await?;
+    Ok(())
+}
+
+/// Cancels an export and its jobs.
+pub async fn cancel(db: &Database, tenant: TenantId, id: ExportId) -> Result<Cancelled> {
+    let tx = db.begin().await?;
+    let cancelled = cancel_in(&tx, tenant, id).await?;
+    tx.commit().await?;
+    Ok(cancelled)
+}
+
+pub(crate) async fn cancel_in(tx: &Transaction, tenant: TenantId, id: ExportId) -> Result<Cancelled> {
+    let Some(mut export) = lock(tx, tenant, id).await? else {
+        return Ok(Cancelled::NotFound);
+    };
+    if export.state.is_terminal() {
+        return Ok(Cancelled::Before(Box::new(export)));
+    }
+    export.state = ExportState::Cancelled;
+    export.finished_at = Some(now());
+    Entity::update_many()
+        .col_expr(Column::State, Expr::value(export.state))
+        .col_expr(Column::FinishedAt, Expr::value(export.finished_at))
+        .filter(Column::Id.eq(id))
+        .exec(tx.raw())
+        .await
+        .doing("cancelling an export")?;
+    jobs::cancel_export(tx, id).await?;
+    Ok(Cancelled::Now(Box::new(export)))
+}
+
+/// A problem object (RFC 9457) for an export that nobody was left to fail.
+pub(crate) fn problem(code: &str, detail: &str) -> Json {
+    json!({
+        "type": "about:blank",
+        "title": "The export failed",
+        "status": 500,
+        "code": code,
+        "detail": detail,
+    })
+}

@@ -1,0 +1,232 @@
+//! Exports: requests to render something, and the states they go through.
+//!
+//! `queued → preparing → rendering → assembling → publishing → complete`, or `failed` or `cancelled` from any of
+//! them but the last. States only go forward and an end is final: every change names, in its `where`, the states it
+//! may come from ([`life`](self)), and what a coordinator changes also names the claim it holds.
+
+mod life;
+
+use sea_orm::{ActiveValue::Set, ExprTrait, QuerySelect, entity::prelude::*};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    Database, ExportId, Result, Subject, TenantId, Transaction, UserId, VideoId, detections,
+    error::Doing,
+    jobs::Job,
+    links, now,
+    page::{self, Page, PageRequest},
+    rows::{
+        export::{ActiveModel, Column, Entity, Model},
+        export_source,
+    },
+};
+
+pub use crate::rows::export::Model as Export;
+pub use life::{Cancelled, Finished, ResultFile, advance, cancel, fail, finish, set_progress, warn};
+pub(crate) use life::{cancel_in, fail_in, problem};
+
+/// What an export makes.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
+)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum ExportKind {
+    /// A framed, upscaled reel.
+    Framing,
+    /// Boxes of persons.
+    Detection,
+}
+
+/// Where an export is.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
+)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum ExportState {
+    /// Accepted; nobody works on it yet.
+    Queued,
+    /// A coordinator plans it.
+    Preparing,
+    /// Segments are rendered.
+    Rendering,
+    /// Segments are joined.
+    Assembling,
+    /// The result is stored.
+    Publishing,
+    /// The result is there.
+    Complete,
+    /// It ended with a problem.
+    Failed,
+    /// Somebody ended it.
+    Cancelled,
+}
+
+impl ExportState {
+    /// The states before an end, in their order.
+    pub const UNFINISHED: [Self; 5] =
+        [Self::Queued, Self::Preparing, Self::Rendering, Self::Assembling, Self::Publishing];
+
+    /// Is it an end, after which nothing changes?
+    pub fn is_terminal(self) -> bool {
+        !Self::UNFINISHED.contains(&self)
+    }
+}
+
+/// An export to be.
+#[derive(Debug, Clone)]
+pub struct NewExport {
+    /// Its id, which the caller may have used for files already.
+    pub id: ExportId,
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// What it makes.
+    pub kind: ExportKind,
+    /// What was asked for.
+    pub spec: Json,
+    /// The numeric profile; none when nothing is inferred.
+    pub profile: Option<Json>,
+    /// Output frames.
+    pub frames_total: i64,
+    /// Made with a simulated device.
+    pub simulated: bool,
+    /// Who asked.
+    pub created_by: Option<UserId>,
+    /// Videos it reads; repetitions do no harm.
+    pub sources: Vec<VideoId>,
+}
+
+/// Which exports are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Filter {
+    /// Only of this kind.
+    pub kind: Option<ExportKind>,
+    /// Only in this state.
+    pub state: Option<ExportState>,
+}
+
+/// What came of deleting an export.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Deleted {
+    /// It is gone from the database, and its files can go.
+    Gone(Box<Export>),
+    /// It is unfinished: cancel it first.
+    Unfinished,
+    /// There is no such export.
+    NotFound,
+}
+
+/// Stores a queued export and what it reads.
+pub async fn insert(tx: &Transaction, new: NewExport) -> Result<Export> {
+    let export = Model {
+        id: new.id,
+        tenant_id: new.tenant_id,
+        kind: new.kind,
+        state: ExportState::Queued,
+        spec: new.spec,
+        profile: new.profile,
+        attempt: 1,
+        progress: 0.0,
+        frames_done: 0,
+        frames_total: new.frames_total,
+        frames_inferred: 0,
+        message: String::new(),
+        warnings: Json::Array(Vec::new()),
+        problem: None,
+        device_seconds: 0.0,
+        cost: 0.0,
+        simulated: new.simulated,
+        report: None,
+        result_key: None,
+        result_bytes: None,
+        result_etag: None,
+        created_at: now(),
+        started_at: None,
+        finished_at: None,
+        created_by: new.created_by,
+    };
+    let row = ActiveModel::from(export.clone()).reset_all();
+    Entity::insert(row).exec_without_returning(tx.raw()).await.doing("storing an export")?;
+    let mut sources = new.sources;
+    sources.sort();
+    sources.dedup();
+    let sources =
+        sources.into_iter().map(|video| export_source::ActiveModel { export_id: Set(export.id), video_id: Set(video) });
+    export_source::Entity::insert_many(sources)
+        .exec_without_returning(tx.raw())
+        .await
+        .doing("storing an export's sources")?;
+    Ok(export)
+}
+
+/// One export of a tenant.
+pub async fn get(db: &Database, tenant: TenantId, id: ExportId) -> Result<Option<Export>> {
+    let export = Entity::find_by_id(id).filter(Column::TenantId.eq(tenant)).one(db.reader()).await;
+    export.doing("reading an export")
+}
+
+/// A page of a tenant's exports.
+pub async fn list(db: &Database, tenant: TenantId, filter: Filter, page: &PageRequest) -> Result<Page<Export>> {
+    let mut rows = Entity::find().filter(Column::TenantId.eq(tenant));
+    if let Some(kind) = filter.kind {
+        rows = rows.filter(Column::Kind.eq(kind));
+    }
+    if let Some(state) = filter.state {
+        rows = rows.filter(Column::State.eq(state));
+    }
+    page::fetch(rows, Column::Id, |row| row.id.uuid(), page, db.reader(), "listing exports").await
+}
+
+/// The export that a claimed job belongs to; `None` when it was deleted.
+pub async fn for_worker(db: &Database, job: &Job) -> Result<Option<Export>> {
+    get(db, job.tenant_id, job.export_id).await
+}
+
+/// How many exports of a tenant are unfinished. With [`crate::tenants::lock`] before it in the transaction, a limit
+/// that is checked against it holds until the commit.
+pub async fn count_unfinished(tx: &Transaction, tenant: TenantId) -> Result<u64> {
+    use sea_orm::PaginatorTrait;
+    let unfinished = Entity::find()
+        .filter(Column::TenantId.eq(tenant))
+        .filter(Column::State.is_in(ExportState::UNFINISHED))
+        .count(tx.raw())
+        .await;
+    unfinished.doing("counting unfinished exports")
+}
+
+/// Bytes of a tenant's stored results.
+pub async fn stored_bytes(db: &Database, tenant: TenantId) -> Result<u64> {
+    let sum: Option<Option<i64>> = Entity::find()
+        .select_only()
+        .column_as(Column::ResultBytes.sum().cast_as("bigint"), "sum")
+        .filter(Column::TenantId.eq(tenant))
+        .into_tuple()
+        .one(db.reader())
+        .await
+        .doing("adding a tenant's results up")?;
+    Ok(sum.flatten().map_or(0, i64::unsigned_abs))
+}
+
+/// Deletes a finished export with its segments, jobs, detections and links.
+pub async fn delete(db: &Database, tenant: TenantId, id: ExportId) -> Result<Deleted> {
+    let tx = db.begin().await?;
+    let Some(export) = lock(&tx, tenant, id).await? else {
+        return Ok(Deleted::NotFound);
+    };
+    if !export.state.is_terminal() {
+        return Ok(Deleted::Unfinished);
+    }
+    detections::delete_in(&tx, Subject::Export(id)).await?;
+    links::delete_in(&tx, Subject::Export(id)).await?;
+    Entity::delete_by_id(id).exec(tx.raw()).await.doing("deleting an export")?;
+    tx.commit().await?;
+    Ok(Deleted::Gone(Box::new(export)))
+}
+
+/// The export's row, locked until the transaction ends. Taken before any lock on its jobs.
+pub(crate) async fn lock(tx: &Transaction, tenant: TenantId, id: ExportId) -> Result<Option<Export>> {
+    let rows = Entity::find_by_id(id).filter(Column::TenantId.eq(tenant)).lock_exclusive();
+    rows.one(tx.raw()).await.doing("locking an export")
+}

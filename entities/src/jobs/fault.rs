@@ -1,0 +1,153 @@
+//! What happens to a job after an error or a crash.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sea_orm::{Condition, QuerySelect, entity::prelude::*};
+
+use super::{Job, JobKind, JobState, held};
+use crate::{
+    Database, Result, Transaction,
+    error::Doing,
+    exports, now,
+    rows::{
+        export,
+        job::{Column, Entity},
+    },
+};
+
+/// Errors after which a job is dead.
+pub const MAX_FAILURES: i32 = 3;
+/// Crashes without progress of the export after which a job is dead.
+pub const MAX_CRASHES: i32 = 20;
+
+/// What comes after an error.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Failure {
+    /// The job is ready again at that time.
+    Retry {
+        /// Not claimed before.
+        at: DateTime<Utc>,
+    },
+    /// It was the last try.
+    Dead,
+    /// The job was no longer the caller's: nothing has changed.
+    Lost,
+}
+
+/// What came of looking for crashes.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Swept {
+    /// How many jobs are ready again.
+    pub ready: u64,
+    /// Jobs that have crashed too often and are dead now. The export of a dead coordinator has failed with it.
+    pub dead: Vec<Job>,
+}
+
+/// Counts an error of a job: it is tried again after 1 s, then 4 s, and is dead after the third. A dead coordinator
+/// fails its export; of another dead job the coordinator learns through [`super::of_export`].
+pub async fn fail(db: &Database, job: &Job, error: &str) -> Result<Failure> {
+    let tx = db.begin().await?;
+    let Some(mut row) = lock(&tx, job, held(job)).await? else {
+        return Ok(Failure::Lost);
+    };
+    row.failures += 1;
+    row.error = Some(error.to_owned());
+    let failure = if row.failures >= MAX_FAILURES {
+        bury(&tx, &mut row).await?;
+        Failure::Dead
+    } else {
+        let at = now() + backoff(row.failures);
+        requeue(&tx, &mut row, at).await?;
+        Failure::Retry { at }
+    };
+    tx.commit().await?;
+    Ok(failure)
+}
+
+/// 1 s after the first error, then four times as long each.
+fn backoff(failures: i32) -> TimeDelta {
+    let exponent = failures.clamp(1, 8) - 1;
+    TimeDelta::seconds(4_i64.pow(exponent.unsigned_abs()))
+}
+
+/// Makes jobs whose lease has expired ready again: their holders have crashed, or hang.
+pub async fn sweep(db: &Database) -> Result<Swept> {
+    let expired = Condition::all().add(Column::State.eq(JobState::Running)).add(Column::LeaseUntil.lt(now()));
+    crashed(db, expired, "its lease expired").await
+}
+
+/// Makes all jobs of `owner` ready again at once: for a node that starts and knows that nobody else bears its name.
+pub async fn take_back(db: &Database, owner: &str) -> Result<Swept> {
+    let owned = Condition::all().add(Column::State.eq(JobState::Running)).add(Column::Owner.eq(owner));
+    crashed(db, owned, "its process ended").await
+}
+
+/// Counts a crash of every job that meets `condition`, each in a transaction of its own.
+async fn crashed(db: &Database, condition: Condition, how: &str) -> Result<Swept> {
+    let found = Entity::find().filter(condition.clone()).all(db.reader()).await.doing("looking for crashed jobs")?;
+    let mut swept = Swept::default();
+    for job in found {
+        let tx = db.begin().await?;
+        // Looked at again under the lock: it may have been renewed or ended meanwhile.
+        let still = condition.clone().add(Column::Id.eq(job.id));
+        let Some(mut row) = lock(&tx, &job, still).await? else {
+            continue;
+        };
+        row.crashes += 1;
+        let owner = row.owner.take().unwrap_or_default();
+        if row.crashes >= MAX_CRASHES {
+            row.error = Some(format!(
+                "{MAX_CRASHES} crashes without progress; the last time {how} (attempt {}, on {owner})",
+                row.attempt
+            ));
+            bury(&tx, &mut row).await?;
+            swept.dead.push(row);
+        } else {
+            requeue(&tx, &mut row, now()).await?;
+            swept.ready += 1;
+        }
+        tx.commit().await?;
+    }
+    Ok(swept)
+}
+
+/// The job's row, locked, if it meets `condition`. The export's row is locked first, as everywhere, so that no two
+/// transactions wait for each other.
+async fn lock(tx: &Transaction, job: &Job, condition: Condition) -> Result<Option<Job>> {
+    export::Entity::find_by_id(job.export_id).lock_exclusive().one(tx.raw()).await.doing("locking an export")?;
+    Entity::find().filter(condition).lock_exclusive().one(tx.raw()).await.doing("locking a job")
+}
+
+async fn requeue(tx: &Transaction, row: &mut Job, at: DateTimeUtc) -> Result<()> {
+    row.state = JobState::Ready;
+    row.run_at = at;
+    store(tx, row).await
+}
+
+/// Makes a job dead. Nobody watches over a coordinator, so its death fails the export here.
+async fn bury(tx: &Transaction, row: &mut Job) -> Result<()> {
+    row.state = JobState::Dead;
+    store(tx, row).await?;
+    if row.kind == JobKind::Coordinate {
+        let reason = row.error.clone().unwrap_or_default();
+        exports::fail_in(tx, row.export_id, exports::problem("export_failed", &reason)).await?;
+    }
+    Ok(())
+}
+
+async fn store(tx: &Transaction, row: &mut Job) -> Result<()> {
+    row.owner = None;
+    row.lease_until = None;
+    Entity::update_many()
+        .col_expr(Column::State, Expr::value(row.state))
+        .col_expr(Column::Failures, Expr::value(row.failures))
+        .col_expr(Column::Crashes, Expr::value(row.crashes))
+        .col_expr(Column::RunAt, Expr::value(row.run_at))
+        .col_expr(Column::Error, Expr::value(row.error.clone()))
+        .col_expr(Column::Owner, Expr::value(None::<String>))
+        .col_expr(Column::LeaseUntil, Expr::value(None::<DateTimeUtc>))
+        .filter(Column::Id.eq(row.id))
+        .exec(tx.raw())
+        .await
+        .doing("counting a job's fault")?;
+    Ok(())
+}

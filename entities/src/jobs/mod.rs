@@ -1,0 +1,126 @@
+//! Durable jobs: one leased table, which survives a kill at any instant.
+//!
+//! A job is written in the same transaction as what it is about ([`enqueue`]), claimed by an owner for the length of
+//! a lease ([`claim`]), renewed while its work advances ([`renew`]), and ended once ([`done`], or
+//! [`crate::segments::commit`]). A claim raises `attempt`; every later change names `(id, attempt, owner)` and the
+//! state `running`, so that a worker that lost its lease changes nothing, however late it comes.
+//!
+//! Errors and crashes are told apart: an error ([`fail`]) is tried again after 1 s and 4 s and kills the job the third
+//! time. A crash (an expired lease found by [`sweep`], or [`take_back`] at a node's start) makes the job ready at once,
+//! and kills it only after 20 of them during which its export finished nothing.
+//!
+//! Times are the nodes' own clocks; nodes that share a database keep them synchronised. A clock that is off shifts
+//! leases by as much and never breaks the fence.
+
+mod claim;
+mod fair;
+mod fault;
+
+use sea_orm::{Condition, QueryOrder, entity::prelude::*, sea_query::Query};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    Database, ExportId, Result, TenantId, Transaction,
+    error::Doing,
+    rows::job::{Column, Entity},
+};
+
+pub use crate::rows::job::Model as Job;
+pub(crate) use claim::done_in;
+pub use claim::{claim, claim_within, done, release, renew};
+pub use fair::{enqueue, enqueue_all};
+pub use fault::{Failure, MAX_CRASHES, MAX_FAILURES, Swept, fail, sweep, take_back};
+
+/// What a job does.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
+)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// Plans an export, watches its segments, assembles and publishes.
+    Coordinate,
+    /// Renders one segment.
+    Segment,
+    /// Renders the sound.
+    Audio,
+}
+
+/// Where a job is.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
+)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Waits for a claimer.
+    Ready,
+    /// Somebody holds it.
+    Running,
+    /// Finished.
+    Done,
+    /// Given up, with the reason in `error`.
+    Dead,
+    /// Its export was cancelled or has failed.
+    Cancelled,
+}
+
+/// A job to be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NewJob {
+    /// For which export.
+    pub export: ExportId,
+    /// Whose export.
+    pub tenant: TenantId,
+    /// What it does.
+    pub kind: JobKind,
+    /// Which segment; 0 for the other kinds.
+    pub index: i32,
+    /// Estimated device-seconds; 0 for what needs no device.
+    pub cost: f64,
+}
+
+/// All jobs of the export that a claimed job belongs to, by kind and index.
+pub async fn of_export(db: &Database, job: &Job) -> Result<Vec<Job>> {
+    let jobs = Entity::find()
+        .filter(Column::ExportId.eq(job.export_id))
+        .filter(Column::TenantId.eq(job.tenant_id))
+        .order_by_asc(Column::Kind)
+        .order_by_asc(Column::Index)
+        .all(db.reader())
+        .await;
+    jobs.doing("reading an export's jobs")
+}
+
+/// Does the claimer still hold this job?
+pub async fn is_held(db: &Database, job: &Job) -> Result<bool> {
+    let row = Entity::find().filter(held(job)).one(db.reader()).await.doing("looking whether a job is held")?;
+    Ok(row.is_some())
+}
+
+/// Cancels what an export has ready or running; how many jobs. Their holders learn it when they renew or end.
+pub async fn cancel_export(tx: &Transaction, export: ExportId) -> Result<u64> {
+    let cancelled = Entity::update_many()
+        .col_expr(Column::State, Expr::value(JobState::Cancelled))
+        .col_expr(Column::LeaseUntil, Expr::value(None::<DateTimeUtc>))
+        .filter(Column::ExportId.eq(export))
+        .filter(Column::State.is_in([JobState::Ready, JobState::Running]))
+        .exec(tx.raw())
+        .await;
+    Ok(cancelled.doing("cancelling an export's jobs")?.rows_affected)
+}
+
+/// The fence: true of the job's row only while the claim that returned `job` holds.
+pub(crate) fn held(job: &Job) -> Condition {
+    Condition::all()
+        .add(Column::Id.eq(job.id))
+        .add(Column::Attempt.eq(job.attempt))
+        .add(Column::Owner.eq(job.owner.clone()))
+        .add(Column::State.eq(JobState::Running))
+}
+
+/// [`held`] for statements on other tables.
+pub(crate) fn is_held_expr(job: &Job) -> Expr {
+    Expr::exists(Query::select().expr(Expr::val(1)).from(Entity).cond_where(held(job)).to_owned())
+}

@@ -1,0 +1,31 @@
+use sea_orm::entity::prelude::*;
+
+use crate::{SubjectKind, TenantId};
+
+/// What a model found in one frame.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "detections")]
+pub struct Model {
+    pub tenant_id: TenantId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub subject_kind: SubjectKind,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub subject_id: Uuid,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub model: String,
+    /// Frame number of the subject.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub frame: i64,
+    /// Seconds of the subject.
+    pub time: f64,
+    /// Size of the picture the boxes lie in, in pixels.
+    pub width: i32,
+    pub height: i32,
+    /// Array of boxes by falling confidence; empty when nobody was found.
+    pub boxes: Json,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,42 @@
+use sea_orm::entity::prelude::*;
+
+use crate::{
+    ExportId, JobId, TenantId,
+    jobs::{JobKind, JobState},
+};
+
+/// A unit of durable work. A claimed one is also the token that fences its work.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "jobs")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: JobId,
+    pub export_id: ExportId,
+    pub tenant_id: TenantId,
+    pub kind: JobKind,
+    /// Which segment; 0 for the other kinds.
+    pub index: i32,
+    pub state: JobState,
+    /// Fair start tag: jobs are claimed in its order.
+    pub tag: f64,
+    /// Estimated device-seconds.
+    pub cost: f64,
+    /// Raised by every claim; part of the fence.
+    pub attempt: i32,
+    /// Errors so far; 3 and the job is dead.
+    pub failures: i32,
+    /// Crashes since the export last made progress; 20 and the job is dead.
+    pub crashes: i32,
+    /// Not claimed before this time.
+    pub run_at: DateTimeUtc,
+    /// Who holds it.
+    pub owner: Option<String>,
+    pub lease_until: Option<DateTimeUtc>,
+    /// The last error, or why the job is dead.
+    pub error: Option<String>,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,17 @@
+//! The SeaORM entities, one table a file. Private: what others see are the rows (`Model`s) under the names that the
+//! modules of the crate give them.
+
+pub mod config_version;
+pub mod detection;
+pub mod export;
+pub mod export_source;
+pub mod fair_share;
+pub mod frame_index;
+pub mod job;
+pub mod link;
+pub mod refresh_token;
+pub mod segment;
+pub mod tenant;
+pub mod upload;
+pub mod user;
+pub mod video;

@@ -1,0 +1,34 @@
+use sea_orm::entity::prelude::*;
+
+use crate::{ExportId, segments::SegmentKind};
+
+/// A finished segment.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "segments")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub export_id: ExportId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub kind: SegmentKind,
+    /// Counts from 0 within its kind.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub index: i32,
+    /// Output frame it begins at.
+    pub first_frame: i64,
+    /// Output frames it has.
+    pub frames: i64,
+    pub storage_key: String,
+    pub bytes: i64,
+    /// Of the file, in lower-case hexadecimal.
+    pub sha256: String,
+    /// Device time it took.
+    pub device_seconds: f64,
+    /// Frames that ran through a model.
+    pub frames_inferred: i64,
+    pub committed_at: DateTimeUtc,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

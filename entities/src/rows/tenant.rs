@@ -1,0 +1,22 @@
+use sea_orm::entity::prelude::*;
+
+use crate::{TenantId, tenants::TenantState};
+
+/// A customer.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "tenants")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: TenantId,
+    /// Unique in the deployment.
+    pub name: String,
+    pub state: TenantState,
+    /// Share of the devices relative to other tenants; 1 by default.
+    pub weight: f64,
+    pub created_at: DateTimeUtc,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,32 @@
+use sea_orm::entity::prelude::*;
+
+use crate::{TenantId, VideoId, videos::VideoState};
+
+/// A source file.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "videos")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: VideoId,
+    pub tenant_id: TenantId,
+    pub name: String,
+    pub state: VideoState,
+    /// Size of the file.
+    pub bytes: i64,
+    pub storage_key: String,
+    /// What probing found; none until then.
+    pub facts: Option<Json>,
+    /// Displayed size in pixels.
+    pub width: Option<i32>,
+    pub height: Option<i32>,
+    /// Seconds.
+    pub duration: Option<f64>,
+    /// Why processing failed, as a problem object.
+    pub problem: Option<Json>,
+    pub created_at: DateTimeUtc,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,96 @@
+//! Tenants: the customers everything belongs to.
+
+use sea_orm::{ActiveValue::Set, QueryOrder, entity::prelude::*};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    Database, Result, TenantId, Transaction,
+    error::Doing,
+    now,
+    page::{self, Page, PageRequest},
+    rows::tenant::{ActiveModel, Column, Entity, Model},
+};
+
+pub use crate::rows::tenant::Model as Tenant;
+
+/// May a tenant's people and keys do anything?
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
+)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum TenantState {
+    /// Yes.
+    Active,
+    /// No; nothing of it is deleted.
+    Suspended,
+}
+
+/// Creates an active tenant of weight 1. A name in use is [`crate::Error::Taken`].
+pub async fn create(db: &Database, name: &str) -> Result<Tenant> {
+    insert(db.writer(), name).await
+}
+
+pub(crate) async fn insert(db: &impl ConnectionTrait, name: &str) -> Result<Tenant> {
+    let tenant = Model {
+        id: TenantId::new(),
+        name: name.to_owned(),
+        state: TenantState::Active,
+        weight: 1.0,
+        created_at: now(),
+    };
+    let taken = || format!("the tenant name `{name}`");
+    let row = ActiveModel::from(tenant.clone()).reset_all();
+    Entity::insert(row).exec_without_returning(db).await.unique(taken, "creating a tenant")?;
+    Ok(tenant)
+}
+
+/// One tenant.
+pub async fn get(db: &Database, id: TenantId) -> Result<Option<Tenant>> {
+    Entity::find_by_id(id).one(db.reader()).await.doing("reading a tenant")
+}
+
+/// The tenant of that name.
+pub async fn find_by_name(db: &Database, name: &str) -> Result<Option<Tenant>> {
+    named(db.reader(), name).await
+}
+
+pub(crate) async fn named(db: &impl ConnectionTrait, name: &str) -> Result<Option<Tenant>> {
+    Entity::find().filter(Column::Name.eq(name)).one(db).await.doing("finding a tenant by name")
+}
+
+/// A page of all tenants of the deployment.
+pub async fn list(db: &Database, page: &PageRequest) -> Result<Page<Tenant>> {
+    page::fetch(Entity::find(), Column::Id, |row| row.id.uuid(), page, db.reader(), "listing tenants").await
+}
+
+/// Every tenant of the deployment, by name: for the command line.
+pub async fn all(db: &Database) -> Result<Vec<Tenant>> {
+    Entity::find().order_by_asc(Column::Name).all(db.reader()).await.doing("listing tenants")
+}
+
+/// Suspends a tenant or makes it active again; `None` when there is no such tenant.
+pub async fn set_state(db: &Database, id: TenantId, state: TenantState) -> Result<Option<Tenant>> {
+    let row = ActiveModel { state: Set(state), ..Default::default() };
+    Entity::update_many()
+        .set(row)
+        .filter(Column::Id.eq(id))
+        .exec(db.writer())
+        .await
+        .doing("changing a tenant's state")?;
+    Entity::find_by_id(id).one(db.writer()).await.doing("reading a tenant")
+}
+
+/// Sets a tenant's share of the devices, a number above 0; false when there is no such tenant.
+pub async fn set_weight(db: &Database, id: TenantId, weight: f64) -> Result<bool> {
+    let row = ActiveModel { weight: Set(weight), ..Default::default() };
+    let updated = Entity::update_many().set(row).filter(Column::Id.eq(id)).exec(db.writer()).await;
+    Ok(updated.doing("changing a tenant's weight")?.rows_affected > 0)
+}
+
+/// Locks a tenant's row until the transaction ends, so that what is counted against its limits stays counted.
+pub async fn lock(tx: &Transaction, id: TenantId) -> Result<Option<Tenant>> {
+    use sea_orm::QuerySelect;
+    Entity::find_by_id(id).lock_exclusive().one(tx.raw()).await.doing("locking a tenant")
+}

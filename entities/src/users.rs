@@ -1,0 +1,125 @@
+//! Users: people who log in.
+
+use sea_orm::{QuerySelect, entity::prelude::*};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    Database, Result, TenantId, UserId,
+    error::Doing,
+    now,
+    page::{self, Page, PageRequest},
+    rows::{
+        tenant,
+        user::{ActiveModel, Column, Entity, Model},
+    },
+    tenants::{self, Tenant},
+};
+
+pub use crate::rows::user::Model as User;
+
+/// What a user may do; each role may also do what the one before it may.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
+)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+#[derive(PartialOrd, Ord)]
+pub enum Role {
+    /// Reads.
+    Viewer,
+    /// Writes.
+    Editor,
+    /// Runs its tenant's users, keys and webhooks.
+    Admin,
+    /// Runs the deployment.
+    Operator,
+}
+
+/// A user to be.
+#[derive(Debug, Clone)]
+pub struct NewUser {
+    /// Whose user.
+    pub tenant_id: TenantId,
+    /// Kept in lower case; unique in the deployment.
+    pub email: String,
+    /// Argon2id, in PHC string format.
+    pub password_hash: String,
+    /// What the user may do.
+    pub role: Role,
+}
+
+/// Creates a user. An e-mail address in use anywhere in the deployment is [`crate::Error::Taken`].
+pub async fn create(db: &Database, new: NewUser) -> Result<User> {
+    insert(db.writer(), new).await
+}
+
+async fn insert(db: &impl ConnectionTrait, new: NewUser) -> Result<User> {
+    let user = Model {
+        id: UserId::new(),
+        tenant_id: new.tenant_id,
+        email: normal_email(&new.email),
+        password_hash: new.password_hash,
+        role: new.role,
+        created_at: now(),
+    };
+    let taken = || format!("the e-mail address {}", user.email);
+    let row = ActiveModel::from(user.clone()).reset_all();
+    Entity::insert(row).exec_without_returning(db).await.unique(taken, "creating a user")?;
+    Ok(user)
+}
+
+/// One user of a tenant.
+pub async fn get(db: &Database, tenant: TenantId, id: UserId) -> Result<Option<User>> {
+    Entity::find_by_id(id).filter(Column::TenantId.eq(tenant)).one(db.reader()).await.doing("reading a user")
+}
+
+/// A page of a tenant's users.
+pub async fn list(db: &Database, tenant: TenantId, page: &PageRequest) -> Result<Page<User>> {
+    let rows = Entity::find().filter(Column::TenantId.eq(tenant));
+    page::fetch(rows, Column::Id, |row| row.id.uuid(), page, db.reader(), "listing users").await
+}
+
+/// The user who logs in with this address, with the tenant, whose state the caller checks.
+pub async fn find_for_login(db: &Database, email: &str) -> Result<Option<(User, Tenant)>> {
+    let user = Entity::find().filter(Column::Email.eq(normal_email(email))).one(db.reader()).await;
+    let Some(user) = user.doing("finding a user by e-mail address")? else {
+        return Ok(None);
+    };
+    let tenant = tenant::Entity::find_by_id(user.tenant_id).one(db.reader()).await;
+    Ok(tenant.doing("reading a tenant")?.map(|tenant| (user, tenant)))
+}
+
+/// On a deployment without users: makes the tenant `tenant_name`, unless it exists, and this user in it. `None` when
+/// there is a user already.
+pub async fn create_first(
+    db: &Database,
+    tenant_name: &str,
+    email: &str,
+    password_hash: &str,
+    role: Role,
+) -> Result<Option<(User, Tenant)>> {
+    let tx = db.begin().await?;
+    let any = Entity::find().limit(1).one(tx.raw()).await.doing("looking for a first user")?;
+    if any.is_some() {
+        return Ok(None);
+    }
+    let tenant = match tenants::named(tx.raw(), tenant_name).await? {
+        Some(tenant) => tenant,
+        None => tenants::insert(tx.raw(), tenant_name).await?,
+    };
+    let new = NewUser { tenant_id: tenant.id, email: email.to_owned(), password_hash: password_hash.to_owned(), role };
+    let user = insert(tx.raw(), new).await?;
+    tx.commit().await?;
+    Ok(Some((user, tenant)))
+}
+
+/// Is there any user in the deployment?
+pub async fn any(db: &Database) -> Result<bool> {
+    let one = Entity::find().limit(1).one(db.reader()).await.doing("looking for a first user")?;
+    Ok(one.is_some())
+}
+
+fn normal_email(email: &str) -> String {
+    email.trim().to_lowercase()
+}
