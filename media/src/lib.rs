@@ -1,0 +1,85 @@
+//! FFmpeg behind safe types: from a file to exact frames and cut sound, and back to a file.
+//!
+//! This room knows frames, planes, samples and packets; it knows no tenant, no actor and no model.
+//!
+//! In reading order:
+//!
+//! 1. [`probe()`] and [`scan`] say what a file is; what cannot be worked on is refused with a code ([`MediaError`]).
+//! 2. [`build_index`] finds the displayed frames and their times; [`FrameDecoder`] gives frame `n` as a [`Picture`].
+//! 3. [`Cropper`] cuts a sub-pixel box out of a picture, as RGB for a model or straight to a [`YuvFrame`];
+//!    [`Finisher`] brings a model's result to output size and gives back the detail it lost.
+//! 4. [`SegmentEncoder`], [`render_audio`] and [`assemble`] make the published file.
+//! 5. [`write_png`] and [`read_image`] for stills; [`testing`] synthesises sources whose every frame and sound can be
+//!    recognised.
+//!
+//! Every object is used by one thread at a time and may move between threads. Time is exact: rationals and frame
+//! numbers, never added floats.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use edits::{CropRect, FrameRate};
+//! use media::{Cropper, FrameDecoder, SegmentEncoder, VideoSettings, build_index, testing};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let source = folder.path().join("source.mp4");
+//! testing::StampedVideo::new(320, 180, FrameRate { num: 25, den: 1 }, 10).write(&source)?;
+//!
+//! let index = Arc::new(build_index(&source)?);
+//! let mut decoder = FrameDecoder::open(&source, index.clone(), 1)?;
+//! let settings = VideoSettings {
+//!     width: 180,
+//!     height: 320,
+//!     rate: FrameRate { num: 25, den: 1 },
+//!     gop: 25,
+//!     crf: 23,
+//!     preset: "fast".into(),
+//! };
+//! let mut encoder = SegmentEncoder::create(&folder.path().join("segment.mp4"), &settings)?;
+//! let mut cropper = Cropper::new();
+//! for frame in 0..index.len() {
+//!     let crop = CropRect { x: 40.25 + frame as f64, y: 0.0, width: 101.25, height: 180.0 };
+//!     encoder.push(&cropper.yuv(&*decoder.frame(frame)?, &crop, 0.0, 180, 320))?;
+//! }
+//! assert_eq!(encoder.finish()?.frames, 10);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod assemble;
+mod audio;
+mod colour;
+mod crop;
+mod decode;
+mod encode;
+mod error;
+mod finish;
+mod image;
+mod index;
+mod index_bytes;
+mod input;
+mod log;
+mod normalise;
+mod orientation;
+mod output;
+mod picture;
+mod probe;
+mod resample;
+mod rotate;
+mod scan;
+pub mod testing;
+mod yuv;
+
+pub use assemble::{Assembled, assemble};
+pub use audio::{AudioSource, AudioStats, render_audio};
+pub use colour::{Matrix, Range};
+pub use crop::Cropper;
+pub use decode::FrameDecoder;
+pub use encode::{EncodedSegment, SegmentEncoder, VideoSettings};
+pub use error::{MediaError, Result};
+pub use finish::Finisher;
+pub use image::{read_image, write_png};
+pub use index::{FrameIndex, build_index};
+pub use log::init;
+pub use picture::Picture;
+pub use probe::{AudioInfo, Colour, MAX_SIDE, Probe, facts, probe};
+pub use scan::{ScanReport, scan};
+pub use yuv::{YuvFrame, to_rgb, to_yuv};

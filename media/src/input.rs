@@ -1,0 +1,189 @@
+//! Opening files: which containers are read, which stream is the picture, and the few accessors that the safe
+//! binding lacks.
+#![expect(
+    unsafe_code,
+    reason = "stream-exact seeking, packet discard flags and codec parameters have no safe accessor"
+)]
+
+use std::path::Path;
+
+use ffmpeg_next as av;
+use ffmpeg_next::{codec, ffi, format, media, packet::Mut, packet::Ref};
+
+use crate::error::{MediaError, Result};
+
+/// Containers that hold one self-contained video. Playlists (HLS, DASH, concat) are left out on purpose: they name
+/// other files and addresses, which a stranger's upload must not make this process open. Still images are no videos.
+const CONTAINERS: &str = "mov,mp4,matroska,webm,mpegts,mpeg,mpegvideo,avi,flv,asf,ogg,mxf,h264,hevc,m4v,mjpeg,\
+dv,nut,gxf,wtv,ivf,obu,rm,yuv4mpegpipe,wav,mp3,aac,flac,gif,vc1";
+
+/// Opens a file for demuxing, with its streams identified.
+pub(crate) fn open(path: &Path) -> Result<format::context::Input> {
+    crate::init();
+    let size = std::fs::metadata(path).map_err(|source| MediaError::io("reading", path, source))?.len();
+    if size == 0 {
+        return Err(MediaError::refused("empty_file", "the file has zero bytes"));
+    }
+    let mut options = av::Dictionary::new();
+    options.set("format_whitelist", CONTAINERS);
+    options.set("protocol_whitelist", "file");
+    format::input_with_dictionary(&url(path)?, options).map_err(|error| match error {
+        av::Error::Other { errno } if errno == av::error::ENOENT || errno == av::error::EACCES => {
+            MediaError::io("opening", path, std::io::Error::from_raw_os_error(errno))
+        }
+        error => MediaError::refused("not_a_video", format!("the file is not a video that can be read: {error}")),
+    })
+}
+
+/// The file as a libav URL: with its protocol named, no character of a path has a meaning.
+pub(crate) fn url(path: &Path) -> Result<String> {
+    match path.to_str() {
+        Some(text) if !text.contains('\0') => Ok(format!("file:{text}")),
+        _ => Err(MediaError::io(
+            "opening",
+            path,
+            std::io::Error::new(std::io::ErrorKind::InvalidInput, "the path is not UTF-8 text"),
+        )),
+    }
+}
+
+/// Index of the picture stream. A cover picture is none.
+pub(crate) fn video_stream(input: &format::context::Input) -> Result<usize> {
+    let is_video = |stream: &format::stream::Stream| stream.parameters().medium() == media::Type::Video;
+    let is_cover =
+        |stream: &format::stream::Stream| stream.disposition().contains(format::stream::Disposition::ATTACHED_PIC);
+    if let Some(best) = input.streams().best(media::Type::Video).filter(|best| !is_cover(best)) {
+        return Ok(best.index());
+    }
+    if let Some(other) = input.streams().find(|s| is_video(s) && !is_cover(s)) {
+        return Ok(other.index());
+    }
+    Err(if input.streams().any(|s| is_video(&s)) {
+        MediaError::refused("no_video_stream", "the only picture in the file is its cover; there is no video stream")
+    } else {
+        MediaError::refused("no_video_stream", "the file has no video stream")
+    })
+}
+
+/// Index of the sound stream that belongs to the picture.
+pub(crate) fn audio_stream(input: &format::context::Input) -> Option<usize> {
+    let usable = |stream: &format::stream::Stream| Parameters::of(stream).sample_rate > 0;
+    input
+        .streams()
+        .best(media::Type::Audio)
+        .filter(usable)
+        .or_else(|| input.streams().find(|s| s.parameters().medium() == media::Type::Audio && usable(s)))
+        .map(|stream| stream.index())
+}
+
+/// The codec parameters this crate reads from a stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parameters {
+    pub width: u32,
+    pub height: u32,
+    pub sample_rate: u32,
+    pub channels: u32,
+    pub video_delay: u32,
+}
+
+impl Parameters {
+    pub fn of(stream: &format::stream::Stream) -> Self {
+        let parameters = stream.parameters();
+        // SAFETY: a demuxed stream always has codec parameters, which live as long as the stream borrowed here.
+        let raw = unsafe { &*parameters.as_ptr() };
+        Self {
+            width: raw.width.max(0) as u32,
+            height: raw.height.max(0) as u32,
+            sample_rate: raw.sample_rate.max(0) as u32,
+            channels: raw.ch_layout.nb_channels.max(0) as u32,
+            video_delay: raw.video_delay.max(0) as u32,
+        }
+    }
+}
+
+/// Sample aspect ratio of a stream as the container or the codec gives it; 1:1 where unknown or absurd.
+pub(crate) fn sample_aspect_ratio(input: &mut format::context::Input, index: usize) -> (u32, u32) {
+    // SAFETY: the index comes from this input; a null frame asks for the stream's own ratio.
+    let ratio = unsafe {
+        let context = input.as_mut_ptr();
+        let stream = *(*context).streams.add(index);
+        ffi::av_guess_sample_aspect_ratio(context, stream, std::ptr::null_mut())
+    };
+    let sane = ratio.num > 0 && ratio.den > 0 && ratio.num / 16 <= ratio.den && ratio.den / 16 <= ratio.num;
+    if sane { (ratio.num as u32, ratio.den as u32) } else { (1, 1) }
+}
+
+/// The frame rate libav guesses from container and codec together; 0/0 where it knows none.
+pub(crate) fn guessed_frame_rate(input: &mut format::context::Input, index: usize) -> av::Rational {
+    // SAFETY: as above.
+    unsafe {
+        let context = input.as_mut_ptr();
+        let stream = *(*context).streams.add(index);
+        ffi::av_guess_frame_rate(context, stream, std::ptr::null_mut()).into()
+    }
+}
+
+/// Seeks so that reading goes on at or before `timestamp`, in the time base of stream `index`.
+pub(crate) fn seek(input: &mut format::context::Input, index: usize, timestamp: i64) -> Result<(), av::Error> {
+    // SAFETY: plain call on an open input; the index comes from it.
+    let code = unsafe { ffi::av_seek_frame(input.as_mut_ptr(), index as i32, timestamp, ffi::AVSEEK_FLAG_BACKWARD) };
+    if code < 0 { Err(av::Error::from(code)) } else { Ok(()) }
+}
+
+/// Whether an edit list hides this packet's frame: it is decoded for others' sake and never shown.
+pub(crate) fn is_discarded(packet: &av::Packet) -> bool {
+    // SAFETY: the packet is alive; the flag is a plain field.
+    unsafe { (*packet.as_ptr()).flags & ffi::AV_PKT_FLAG_DISCARD != 0 }
+}
+
+/// Empties a packet for the next read.
+pub(crate) fn unref(packet: &mut av::Packet) {
+    // SAFETY: the packet is alive; unreferencing an empty packet is allowed.
+    unsafe { ffi::av_packet_unref(packet.as_mut_ptr()) }
+}
+
+/// Reads the next packet of one stream; `Ok(false)` at the end. Read errors that libav can step over are stepped over
+/// and counted in `damaged`.
+pub(crate) fn read(
+    input: &mut format::context::Input,
+    stream: usize,
+    packet: &mut av::Packet,
+    damaged: &mut u64,
+) -> bool {
+    let mut errors_in_a_row = 0;
+    loop {
+        unref(packet);
+        match packet.read(input) {
+            Ok(()) if packet.stream() == stream => return true,
+            Ok(()) => errors_in_a_row = 0,
+            Err(av::Error::Eof) => return false,
+            Err(_) if errors_in_a_row < 64 => {
+                errors_in_a_row += 1;
+                *damaged += 1;
+            }
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Opens the decoder of a stream with a number of frame threads.
+pub(crate) fn decoder(stream: &format::stream::Stream, threads: usize) -> Result<codec::decoder::Decoder> {
+    let mut context = codec::Context::from_parameters(stream.parameters())
+        .map_err(|error| MediaError::codec("setting up the decoder", error))?;
+    context.set_threading(codec::threading::Config {
+        kind: codec::threading::Type::Frame,
+        count: threads.max(1),
+        ..Default::default()
+    });
+    let mut decoder = context.decoder();
+    decoder.set_packet_time_base(stream.time_base());
+    Ok(decoder)
+}
+
+/// Whether a stream says that its frames are woven of two fields.
+pub(crate) fn is_interlaced(stream: &format::stream::Stream) -> bool {
+    let parameters = stream.parameters();
+    // SAFETY: as in `Parameters::of`.
+    let order = unsafe { (*parameters.as_ptr()).field_order };
+    !matches!(order, ffi::AVFieldOrder::AV_FIELD_UNKNOWN | ffi::AVFieldOrder::AV_FIELD_PROGRESSIVE)
+}

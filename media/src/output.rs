@@ -1,0 +1,95 @@
+//! Writing files that either become whole or do not remain.
+#![expect(unsafe_code, reason = "muxer flags and codec tags have no safe accessor")]
+
+use std::path::{Path, PathBuf};
+
+use ffmpeg_next as av;
+use ffmpeg_next::{ffi, format};
+
+use crate::error::{MediaError, Result};
+use crate::input;
+
+/// A file under construction: removed again unless [`Unfinished::keep`] is called.
+pub(crate) struct Unfinished {
+    path: PathBuf,
+    kept: bool,
+}
+
+impl Unfinished {
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), kept: false }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file is whole; returns its size in bytes.
+    pub fn keep(mut self) -> Result<u64> {
+        let bytes =
+            std::fs::metadata(&self.path).map_err(|source| MediaError::io("measuring", &self.path, source))?.len();
+        self.kept = true;
+        Ok(bytes)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.kept {
+            // It may never have been created; nothing more can be done about one that cannot be removed.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Creates a file of a named container whose bytes depend on nothing but what is written.
+pub(crate) fn create(path: &Path, container: &str) -> Result<format::context::Output> {
+    crate::init();
+    let mut output = format::output_as(&input::url(path)?, container).map_err(|error| match error {
+        av::Error::Other { errno } => MediaError::io("creating", path, std::io::Error::from_raw_os_error(errno)),
+        error => MediaError::codec(format!("creating {}", path.display()), error),
+    })?;
+    // SAFETY: the context is open and no header is written yet; the flag is a plain field.
+    unsafe { (*output.as_mut_ptr()).flags |= ffi::AVFMT_FLAG_BITEXACT };
+    Ok(output)
+}
+
+/// Adds a stream that carries packets of another one unchanged.
+pub(crate) fn add_copy(output: &mut format::context::Output, stream: &format::stream::Stream) -> Result<usize> {
+    let mut added = output
+        .add_stream(av::encoder::find(av::codec::Id::None))
+        .map_err(|error| MediaError::codec("adding a stream to copy into", error))?;
+    added.set_parameters(stream.parameters());
+    added.set_time_base(stream.time_base());
+    // SAFETY: the stream was just added; a tag of another container must not be carried over.
+    unsafe { (*(*added.as_mut_ptr()).codecpar).codec_tag = 0 };
+    Ok(added.index())
+}
+
+/// The out-of-band headers of a stream: H.264's parameter sets, AAC's configuration.
+pub(crate) fn extradata(stream: &format::stream::Stream) -> Vec<u8> {
+    let parameters = stream.parameters();
+    // SAFETY: libav keeps `extradata_size` bytes at `extradata`, or a null pointer.
+    unsafe {
+        let raw = &*parameters.as_ptr();
+        if raw.extradata.is_null() || raw.extradata_size <= 0 {
+            return Vec::new();
+        }
+        std::slice::from_raw_parts(raw.extradata, raw.extradata_size as usize).to_vec()
+    }
+}
+
+/// Sets where an encoder's chroma samples sit: on the left, as everywhere in this crate.
+pub(crate) fn set_left_chroma(encoder: &mut av::encoder::video::Video) {
+    // SAFETY: the context is alive and not opened yet; the field is a plain enum.
+    unsafe { (*encoder.as_mut_ptr()).chroma_sample_location = ffi::AVChromaLocation::AVCHROMA_LOC_LEFT };
+}
+
+/// Makes sure that nobody else reads a frame's buffers before they are overwritten.
+pub(crate) fn make_writable(frame: &mut av::frame::Video) -> Result<()> {
+    // SAFETY: the frame is alive and owns its buffers.
+    match unsafe { ffi::av_frame_make_writable(frame.as_mut_ptr()) } {
+        code if code < 0 => Err(MediaError::codec("preparing a picture", av::Error::from(code))),
+        _ => Ok(()),
+    }
+}

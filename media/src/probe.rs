@@ -1,0 +1,248 @@
+//! What a file is: its header and one decoded frame.
+
+use std::path::Path;
+
+use edits::{FrameRate, SourceFacts};
+use ffmpeg_next as av;
+use ffmpeg_next::{codec, color, format, frame};
+use serde::Serialize;
+
+use crate::error::{MediaError, Result};
+use crate::index::FrameIndex;
+use crate::input::{self, Parameters};
+use crate::normalise::Target;
+use crate::orientation::Orientation;
+
+/// Pictures wider or higher than this are refused, in pixels.
+pub const MAX_SIDE: u32 = 8192;
+
+/// Packets that are read in search of a first decodable frame before a stream is called undecodable.
+const PACKETS_TO_FIRST_FRAME: usize = 2_000;
+
+/// The facts of a video file.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Probe {
+    /// libav's name of the container, such as `mov,mp4,m4a,3gp,3g2,mj2`.
+    pub container: String,
+    pub codec: String,
+    pub pixel_format: String,
+    pub coded_width: u32,
+    pub coded_height: u32,
+    /// Displayed size in square pixels, after rotation and sample aspect ratio.
+    pub width: u32,
+    pub height: u32,
+    /// Degrees clockwise by which the stored picture is turned for display.
+    pub rotation: u32,
+    pub mirrored: bool,
+    /// Width and height of a stored pixel, reduced.
+    pub sample_aspect_ratio: (u32, u32),
+    /// Average frame rate.
+    pub rate: FrameRate,
+    /// Seconds, as the container tells; 0 where it does not.
+    pub duration: f64,
+    /// Seconds of the first time stamp.
+    pub start_time: f64,
+    pub interlaced: bool,
+    pub colour: Colour,
+    pub audio: Option<AudioInfo>,
+}
+
+/// The colour tags of the video stream, by their ITU-T H.273 names; `None` where untagged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Colour {
+    pub matrix: Option<String>,
+    pub range: Option<String>,
+    pub primaries: Option<String>,
+    pub transfer: Option<String>,
+}
+
+/// The sound stream that belongs to the picture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AudioInfo {
+    pub codec: String,
+    pub sample_rate: u32,
+    pub channels: u32,
+}
+
+/// Reads a file's header and decodes one frame.
+///
+/// # Errors
+/// [`MediaError::Refused`] when the file is empty (`empty_file`), not a video (`not_a_video`), has no video stream or
+/// only a cover picture (`no_video_stream`), is larger than [`MAX_SIDE`] a side (`too_large`) or gives no frame
+/// (`undecodable`).
+pub fn probe(path: &Path) -> Result<Probe> {
+    let mut source = input::open(path)?;
+    let index = input::video_stream(&source)?;
+    let first = first_frame(&mut source, index)?;
+    describe(&mut source, index, &first)
+}
+
+/// What the planner must know of a source.
+pub fn facts(probe: &Probe, index: &FrameIndex) -> SourceFacts {
+    SourceFacts {
+        width: probe.width,
+        height: probe.height,
+        frames: index.times.clone(),
+        rate: probe.rate,
+        has_audio: probe.audio.is_some(),
+    }
+}
+
+fn describe(source: &mut format::context::Input, index: usize, first: &frame::Video) -> Result<Probe> {
+    let target = target(source, index, Some(first))?;
+    let sample_aspect_ratio = input::sample_aspect_ratio(source, index);
+    let guessed = input::guessed_frame_rate(source, index);
+    let audio = input::audio_stream(source).and_then(|stream| {
+        let stream = source.stream(stream)?;
+        let parameters = Parameters::of(&stream);
+        Some(AudioInfo {
+            codec: stream.parameters().id().name().to_owned(),
+            sample_rate: parameters.sample_rate,
+            channels: parameters.channels,
+        })
+    });
+    let stream = source.stream(index).expect("the index comes from this file");
+    let start = stream.start_time();
+    let time_base = f64::from(stream.time_base());
+    let seconds = |ticks: i64| if ticks == av::ffi::AV_NOPTS_VALUE { 0.0 } else { ticks as f64 * time_base };
+    let container_seconds = source.duration() as f64 / f64::from(av::ffi::AV_TIME_BASE);
+    Ok(Probe {
+        container: source.format().name().to_owned(),
+        codec: stream.parameters().id().name().to_owned(),
+        pixel_format: first.format().descriptor().map_or_else(String::new, |d| d.name().to_owned()),
+        coded_width: first.width(),
+        coded_height: first.height(),
+        width: target.size.0,
+        height: target.size.1,
+        rotation: target.orientation.degrees(),
+        mirrored: target.orientation.is_mirrored(),
+        sample_aspect_ratio,
+        rate: frame_rate(guessed),
+        duration: match seconds(stream.duration()) {
+            known if known > 0.0 => known,
+            _ => container_seconds.max(0.0),
+        },
+        start_time: seconds(start),
+        interlaced: target.interlaced,
+        colour: Colour {
+            matrix: first
+                .color_space()
+                .name()
+                .filter(|_| first.color_space() != color::Space::Unspecified)
+                .map(str::to_owned),
+            range: first
+                .color_range()
+                .name()
+                .filter(|_| first.color_range() != color::Range::Unspecified)
+                .map(str::to_owned),
+            primaries: first
+                .color_primaries()
+                .name()
+                .filter(|_| first.color_primaries() != color::Primaries::Unspecified)
+                .map(str::to_owned),
+            transfer: first
+                .color_transfer_characteristic()
+                .name()
+                .filter(|_| first.color_transfer_characteristic() != color::TransferCharacteristic::Unspecified)
+                .map(str::to_owned),
+        },
+        audio,
+    })
+}
+
+/// How a stream's frames become upright pictures; `first` is one of them, where one is at hand.
+pub(crate) fn target(
+    source: &mut format::context::Input,
+    index: usize,
+    first: Option<&frame::Video>,
+) -> Result<Target> {
+    let ratio = input::sample_aspect_ratio(source, index);
+    let stream = source.stream(index).expect("the index comes from this file");
+    let parameters = Parameters::of(&stream);
+    let (width, height) = first.map_or((parameters.width, parameters.height), |f| (f.width(), f.height()));
+    if width == 0 || height == 0 {
+        return Err(MediaError::refused("undecodable", "the video stream does not say how large its pictures are"));
+    }
+    let orientation = stream
+        .side_data()
+        .find(|data| data.kind() == codec::packet::side_data::Type::DisplayMatrix)
+        .map_or(Orientation::Upright, |data| Orientation::from_display_matrix(data.data()));
+    let wide = (f64::from(width) * f64::from(ratio.0) / f64::from(ratio.1)).round().max(1.0) as u32;
+    let size = if orientation.swaps_sides() { (height, wide) } else { (wide, height) };
+    if size.0.max(size.1).max(width).max(height) > MAX_SIDE {
+        return Err(MediaError::refused(
+            "too_large",
+            format!("the picture is {}x{} pixels; {MAX_SIDE} a side is the most", size.0, size.1),
+        ));
+    }
+    Ok(Target {
+        orientation,
+        size,
+        time_base: stream.time_base(),
+        interlaced: input::is_interlaced(&stream) || first.is_some_and(frame::Video::is_interlaced),
+    })
+}
+
+/// Decodes up to the first frame.
+fn first_frame(source: &mut format::context::Input, index: usize) -> Result<frame::Video> {
+    let undecodable = |detail: String| MediaError::refused("undecodable", detail);
+    let stream = source.stream(index).expect("the index comes from this file");
+    let parameters = Parameters::of(&stream);
+    if parameters.width.max(parameters.height) > MAX_SIDE {
+        return Err(MediaError::refused(
+            "too_large",
+            format!("the picture is {}x{} pixels; {MAX_SIDE} a side is the most", parameters.width, parameters.height),
+        ));
+    }
+    let mut decoder = input::decoder(&stream, 1)?
+        .video()
+        .map_err(|error| undecodable(format!("the video stream cannot be decoded: {error}")))?;
+    let mut packet = av::Packet::empty();
+    let mut first = frame::Video::empty();
+    let mut damaged = 0;
+    for _ in 0..PACKETS_TO_FIRST_FRAME {
+        if !input::read(source, index, &mut packet, &mut damaged) {
+            break;
+        }
+        // A packet the decoder refuses is damage before the first good frame.
+        if decoder.send_packet(&packet).is_ok() && decoder.receive_frame(&mut first).is_ok() {
+            return Ok(first);
+        }
+    }
+    let drained = decoder.send_eof().and_then(|()| decoder.receive_frame(&mut first));
+    drained.map_err(|_| undecodable("no frame of the video stream can be decoded".to_owned()))?;
+    Ok(first)
+}
+
+/// A stream's rate as the planner's type. Rates within 0.04 % of a usual rate are that rate: containers with coarse
+/// time stamps (Matroska's milliseconds) give averages such as 29.969.
+pub(crate) fn frame_rate(rate: av::Rational) -> FrameRate {
+    const USUAL: [(u32, u32); 12] = [
+        (24_000, 1001),
+        (24, 1),
+        (25, 1),
+        (30_000, 1001),
+        (30, 1),
+        (48, 1),
+        (50, 1),
+        (60_000, 1001),
+        (60, 1),
+        (100, 1),
+        (120_000, 1001),
+        (120, 1),
+    ];
+    let (num, den) = (rate.numerator(), rate.denominator());
+    let value = f64::from(num) / f64::from(den.max(1));
+    if num <= 0 || den <= 0 || !(0.01..=1000.0).contains(&value) {
+        return FrameRate { num: 25, den: 1 };
+    }
+    let distance = |&(n, d): &(u32, u32)| (f64::from(n) / f64::from(d) / value - 1.0).abs();
+    let nearest =
+        USUAL.iter().copied().min_by(|a, b| distance(a).total_cmp(&distance(b))).expect("the list is not empty");
+    if distance(&nearest) < 4e-4 {
+        FrameRate { num: nearest.0, den: nearest.1 }
+    } else {
+        let reduced = rate.reduce();
+        FrameRate { num: reduced.numerator() as u32, den: reduced.denominator() as u32 }
+    }
+}

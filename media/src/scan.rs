@@ -1,0 +1,53 @@
+//! A whole file decoded once, to say what is wrong with it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::decode::FrameDecoder;
+use crate::error::Result;
+use crate::index::build_index;
+use crate::probe::{Probe, probe};
+
+/// What decoding a whole file showed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ScanReport {
+    #[serde(flatten)]
+    pub probe: Probe,
+    /// Displayed frames.
+    pub frames: u64,
+    pub keyframes: u64,
+    /// Seconds from the first frame to the end of the last.
+    pub seconds: f64,
+    /// Damage, in words.
+    pub warnings: Vec<String>,
+}
+
+/// Probes a file and decodes all of its frames.
+///
+/// # Errors
+/// As [`probe()`]; damage in the middle is a warning, not an error.
+pub fn scan(path: &Path) -> Result<ScanReport> {
+    let probe = probe(path)?;
+    let index = Arc::new(build_index(path)?);
+    let mut decoder = FrameDecoder::open(path, index.clone(), 2)?;
+    let mut undecodable = 0;
+    for frame in 0..index.len() {
+        undecodable += u64::from(decoder.frame(frame).is_err());
+    }
+    let mut warnings = index.warnings.clone();
+    if decoder.warnings() > 0 {
+        warnings.push(format!("{} damaged frames were concealed", decoder.warnings()));
+    }
+    if undecodable > 0 {
+        warnings.push(format!("{undecodable} frames cannot be decoded"));
+    }
+    Ok(ScanReport {
+        probe,
+        frames: index.len() as u64,
+        keyframes: index.keyframes.len() as u64,
+        seconds: edits::rational::to_f64(index.times.duration()),
+        warnings,
+    })
+}

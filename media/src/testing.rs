@@ -1,0 +1,8 @@
+//! Synthetic sources whose every frame and every sound can be recognised after any amount of processing: for tests,
+//! benchmarks and measurements. All of it is made in-process.
+
+mod clicks;
+mod stamp;
+
+pub use clicks::{find_clicks, read_sound, write_clicks};
+pub use stamp::{StampedVideo, read_stamp, stamp_area};
