@@ -1,0 +1,49 @@
+//! Touchline's running system: actors that take exports in, render them on devices, and tell how they are doing.
+//!
+//! In reading order:
+//!
+//! * [`node`]: opens what a node owns, starts the actors, stops them.
+//! * [`dispatcher`]: takes requests in ([`accept`], [`ingest`]) and claims jobs.
+//! * [`export_actor`]: coordinates one export; [`segment_job`] makes one of its parts.
+//! * [`render`]: one export kind a file, the only place where media meets models.
+//! * [`frame_queue`] and [`device`]: where frames wait, and who serves them; [`profile`] keeps results equal.
+//! * [`progress_hub`], [`detection_cache`], [`config_keeper`]: what listeners, readers and operators talk to.
+//! * [`storage`]: where files are kept.
+//!
+//! Actors pass small messages, never frames. Decoding, inference and encoding run on named threads
+//! (`decode-…`, `device-…`, `encode-…`), never on an arbiter. Mailboxes are bounded: what can fill one is awaited or
+//! refused.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let settings = config::Settings::load(None)?;
+//! let node = actors::Node::start(settings, actors::NodeOptions::default()).await?;
+//! node.ready().await?;
+//! node.stop().await;
+//! # Ok(()) }
+//! ```
+
+pub mod accept;
+pub mod config_keeper;
+pub mod detection_cache;
+pub mod device;
+pub mod dispatcher;
+pub mod export_actor;
+pub mod frame_queue;
+pub mod ingest;
+pub mod node;
+pub mod profile;
+pub mod progress_hub;
+pub mod render;
+pub mod report;
+pub mod running;
+pub mod segment_job;
+pub mod storage;
+
+pub use accept::{AcceptError, NewRequest};
+pub use config_keeper::{GetConfig, PatchConfig, PatchError, Versioned};
+pub use detection_cache::{CachedDetections, GetDetections};
+pub use dispatcher::{CancelExport, DeleteExport, ImportVideo, StartExport};
+pub use ingest::{ImportError, NewSource};
+pub use node::{Node, NodeOptions, Readiness, StartError};
+pub use progress_hub::{Progress, Subscribe, SubscribeError, SubscriptionId, Unsubscribe};

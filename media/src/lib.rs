@@ -66,6 +66,7 @@ mod resample;
 mod rotate;
 mod scan;
 pub mod testing;
+mod versions;
 mod yuv;
 
 pub use assemble::{Assembled, assemble};
@@ -78,6 +79,7 @@ pub use error::{MediaError, Result};
 pub use finish::Finisher;
 pub use image::{read_image, write_png};
 pub use index::{FrameIndex, build_index};
+pub use versions::library_versions;
 pub use log::init;
 pub use picture::Picture;
 pub use probe::{AudioInfo, Colour, MAX_SIDE, Probe, facts, probe};

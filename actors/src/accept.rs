@@ -1,0 +1,200 @@
+//! Accepting an export: the body is read and checked against its sources, every mistake is told at once, the numeric
+//! profile is fixed, and the export's row and its first job are written in one transaction.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use edits::{DetectRule, ExportSpec, FieldError, FramingPlan, Quality, SourceFacts, SourceRule, UpscaleMode};
+use entities::exports::{self, Export, ExportKind, NewExport};
+use entities::jobs::{self, JobKind, NewJob};
+use entities::videos::{self, VideoState};
+use entities::{ExportId, TenantId, UserId, VideoId, tenants};
+
+use crate::ingest::{self, ImportError};
+use crate::node::Shared;
+use crate::profile::{DeviceClass, ExportProfile, ModelProfile};
+
+/// A request to render something.
+#[derive(Debug, Clone)]
+pub struct NewRequest {
+    pub tenant: TenantId,
+    pub by: Option<UserId>,
+    /// The spec as it came.
+    pub body: serde_json::Value,
+    /// The video that stands for every source, where the spec names none (command line).
+    pub input: Option<VideoId>,
+}
+
+/// Why an export was not accepted; nothing of it is stored.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    #[error("the spec has {} {}", .0.len(), if .0.len() == 1 { "mistake" } else { "mistakes" })]
+    Invalid(Vec<FieldError>),
+    #[error("limit {limit}: {most} exports may wait or run at a time")]
+    TooMany { limit: &'static str, most: u32 },
+    #[error(transparent)]
+    Database(#[from] entities::Error),
+    #[error(transparent)]
+    Source(#[from] ImportError),
+    #[error(transparent)]
+    Model(#[from] models::ModelError),
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// Checks `request` and writes the export, in state `queued`, with its `coordinate` job.
+pub async fn accept(shared: &Shared, request: NewRequest) -> Result<Export, AcceptError> {
+    let rule = if request.input.is_some() { SourceRule::Implied } else { SourceRule::Named };
+    let parsed = edits::spec::parse(&request.body, rule);
+    let Some(mut spec) = parsed.spec else {
+        return Err(AcceptError::Invalid(parsed.errors));
+    };
+    if let Some(input) = request.input {
+        set_sources(&mut spec, &input.to_string());
+    }
+    let mut errors = parsed.errors;
+    let facts = sources_of(shared, request.tenant, &spec, &mut errors).await?;
+    errors = FieldError::merge(errors, spec.check(&facts));
+    check_models(shared, &spec, &mut errors);
+    if !errors.is_empty() {
+        return Err(AcceptError::Invalid(errors));
+    }
+    let most = shared.live.borrow().live.limits.queued_exports;
+    let profile = fix_profile(shared, &spec).await?;
+    let known: Vec<SourceFacts> = facts.into_iter().flatten().collect();
+    let frames = output_frames(&spec, &known, profile.quality)?;
+    let videos: BTreeSet<VideoId> = spec.video_ids().into_iter().flatten().filter_map(|id| id.parse().ok()).collect();
+    let broken = |error: serde_json::Error| AcceptError::Broken(error.to_string());
+    let simulated = shared.profiles.class() == DeviceClass::Sim && profile.uses_models();
+    let row = NewExport {
+        id: ExportId::new(),
+        tenant_id: request.tenant,
+        kind: kind_of(&spec),
+        spec: serde_json::to_value(&spec).map_err(broken)?,
+        profile: Some(serde_json::to_value(&profile).map_err(broken)?),
+        frames_total: frames as i64,
+        simulated,
+        created_by: request.by,
+        sources: videos.into_iter().collect(),
+    };
+    let tx = shared.db.begin().await?;
+    // Locked, so that two requests at the same instant cannot both be the last that fits.
+    tenants::lock(&tx, request.tenant).await?;
+    if exports::count_unfinished(&tx, request.tenant).await? >= u64::from(most) {
+        return Err(AcceptError::TooMany { limit: "queued_exports", most });
+    }
+    let export = exports::insert(&tx, row).await?;
+    let job = NewJob { export: export.id, tenant: export.tenant_id, kind: JobKind::Coordinate, index: 0, cost: 0.0 };
+    jobs::enqueue(&tx, &job).await?;
+    tx.commit().await?;
+    Ok(export)
+}
+
+fn kind_of(spec: &ExportSpec) -> ExportKind {
+    match spec {
+        ExportSpec::Framing(_) => ExportKind::Framing,
+        ExportSpec::Detection(_) => ExportKind::Detection,
+    }
+}
+
+/// The facts of each source the spec names, None where the tenant has no such video or it is not ready yet.
+async fn sources_of(
+    shared: &Shared,
+    tenant: TenantId,
+    spec: &ExportSpec,
+    errors: &mut Vec<FieldError>,
+) -> Result<Vec<Option<SourceFacts>>, AcceptError> {
+    let mut known: HashMap<VideoId, SourceFacts> = HashMap::new();
+    let mut facts = Vec::new();
+    for (number, id) in spec.video_ids().into_iter().enumerate() {
+        // A source that is missing or whose id is broken was told by the parser.
+        let Some(id) = id.and_then(|id| id.parse::<VideoId>().ok()) else {
+            facts.push(None);
+            continue;
+        };
+        if !known.contains_key(&id) {
+            match videos::get(&shared.db, tenant, id).await? {
+                Some(video) if video.state == VideoState::Ready => {
+                    let index = videos::frame_index(&shared.db, tenant, id).await?.unwrap_or_default();
+                    known.insert(id, ingest::facts_of(&video, &index)?.0);
+                }
+                other => {
+                    let (code, detail) = match other {
+                        Some(video) => ("not_ready", format!("video {id} is {}", video.state)),
+                        None => ("unknown_video", format!("there is no video {id}")),
+                    };
+                    errors.push(FieldError::new(spec.video_pointer(number), code, detail));
+                }
+            }
+        }
+        facts.push(known.get(&id).cloned());
+    }
+    Ok(facts)
+}
+
+/// Makes `video` the source of everything in `spec`.
+fn set_sources(spec: &mut ExportSpec, video: &str) {
+    match spec {
+        ExportSpec::Framing(spec) => spec.clips.iter_mut().for_each(|clip| clip.video_id = Some(video.to_owned())),
+        ExportSpec::Detection(spec) => spec.video_id = Some(video.to_owned()),
+    }
+}
+
+/// Output frames of a checked spec.
+fn output_frames(spec: &ExportSpec, facts: &[SourceFacts], quality: Quality) -> Result<u64, AcceptError> {
+    match spec {
+        ExportSpec::Framing(spec) => Ok(FramingPlan::new(spec, facts, quality).map_err(AcceptError::Invalid)?.frames),
+        ExportSpec::Detection(spec) => Ok(facts.first().map_or(0, |facts| spec.frames(facts).len() as u64)),
+    }
+}
+
+/// A model that the deployment does not have is the client's mistake.
+fn check_models(shared: &Shared, spec: &ExportSpec, errors: &mut Vec<FieldError>) {
+    let (ExportSpec::Framing(framing), Some(store)) = (spec, &shared.models) else { return };
+    let model = &framing.upscale.model;
+    let known = model == AUTO || store.scale(model).is_ok_and(|scale| scale > 1);
+    if framing.upscale.mode == UpscaleMode::Ai && !known {
+        let detail = format!("there is no upscaler \"{model}\" here; known models: {}", store.names().join(", "));
+        errors.push(FieldError::new("/upscale/model", "unknown_model", detail));
+    }
+}
+
+/// The model name that stands for the deployment's default.
+const AUTO: &str = "auto";
+
+/// Fixes everything that could change a byte of the output.
+async fn fix_profile(shared: &Shared, spec: &ExportSpec) -> Result<ExportProfile, AcceptError> {
+    let live = shared.live.borrow().live.clone();
+    let (mut upscaler, mut detector) = (None, None);
+    let mut quality = Quality::Best;
+    match spec {
+        ExportSpec::Framing(framing) => {
+            quality = resolve_quality(framing.upscale.quality, shared.profiles.class());
+            if framing.upscale.mode == UpscaleMode::Ai {
+                let named = Some(framing.upscale.model.clone()).filter(|model| model != AUTO);
+                upscaler = Some(named.unwrap_or(live.upscale.model));
+            }
+            if framing.detect.rule != DetectRule::None {
+                detector = Some(live.detect.model);
+            }
+        }
+        ExportSpec::Detection(_) => detector = Some(live.detect.model),
+    }
+    let profiles = Arc::clone(&shared.profiles);
+    let find = move || -> Result<_, models::ModelError> {
+        let of = |model: Option<String>| model.map(|model| profiles.of(&model)).transpose();
+        Ok((of(upscaler)?, of(detector)?))
+    };
+    let found = tokio::task::spawn_blocking(find).await.map_err(|error| AcceptError::Broken(error.to_string()))?;
+    let (upscale, detect): (Option<Arc<ModelProfile>>, Option<Arc<ModelProfile>>) = found?;
+    Ok(ExportProfile { upscale, detect, quality, libraries: media::library_versions() })
+}
+
+/// `auto` is `best` where a GPU serves, else `balanced`.
+fn resolve_quality(asked: Quality, class: DeviceClass) -> Quality {
+    match (asked, class) {
+        (Quality::Auto, DeviceClass::Cuda) => Quality::Best,
+        (Quality::Auto, _) => Quality::Balanced,
+        (named, _) => named,
+    }
+}

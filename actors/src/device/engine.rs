@@ -1,0 +1,99 @@
+//! What serves a batch inside a device's worker: loaded models, or a wait.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use edits::RgbImage;
+use models::{Detector, DeviceKind, ModelStore, Upscaler};
+
+use crate::frame_queue::{Output, Task, TaskKind};
+use crate::profile::ModelProfile;
+
+/// Serves batches on one thread. Made, used and dropped there.
+pub trait Engine {
+    /// Answers for each image of a batch, in order. All images have one size.
+    ///
+    /// # Errors
+    /// The reason, for the log and the report; the batch may be tried elsewhere.
+    fn run(&mut self, task: &Task, images: &[&RgbImage]) -> Result<Vec<Output>, String>;
+}
+
+/// Makes a fresh engine, loads its models and checks them against known answers: once per worker generation.
+pub type EngineFactory = Arc<dyn Fn() -> Result<Box<dyn Engine>, String> + Send + Sync>;
+
+/// A CPU share or a GPU with its models. Further models are loaded when an export first asks for them.
+pub struct ModelEngine {
+    store: Arc<ModelStore>,
+    device: DeviceKind,
+    upscalers: HashMap<String, Upscaler>,
+    detectors: HashMap<String, Detector>,
+}
+
+impl ModelEngine {
+    /// Loads `warm` and checks each by its canary.
+    pub fn load(
+        store: Arc<ModelStore>,
+        device: DeviceKind,
+        warm: &[(TaskKind, Arc<ModelProfile>)],
+    ) -> Result<Self, String> {
+        let mut engine = Self { store, device, upscalers: HashMap::new(), detectors: HashMap::new() };
+        for (kind, profile) in warm {
+            match kind {
+                TaskKind::Upscale => engine.upscaler(profile)?.canary().map_err(|error| error.to_string())?,
+                TaskKind::Detect => engine.detector(profile)?.canary().map_err(|error| error.to_string())?,
+            }
+        }
+        Ok(engine)
+    }
+
+    fn upscaler(&mut self, profile: &ModelProfile) -> Result<&mut Upscaler, String> {
+        if !self.upscalers.contains_key(&profile.model) {
+            let numeric = profile.numeric.as_ref().ok_or("a simulated profile has no model")?;
+            let model = Upscaler::load(&self.store, numeric, &self.device).map_err(|error| error.to_string())?;
+            self.upscalers.insert(profile.model.clone(), model);
+        }
+        Ok(self.upscalers.get_mut(&profile.model).expect("inserted above"))
+    }
+
+    fn detector(&mut self, profile: &ModelProfile) -> Result<&mut Detector, String> {
+        if !self.detectors.contains_key(&profile.model) {
+            let numeric = profile.numeric.as_ref().ok_or("a simulated profile has no model")?;
+            let model = Detector::load(&self.store, numeric, &self.device).map_err(|error| error.to_string())?;
+            self.detectors.insert(profile.model.clone(), model);
+        }
+        Ok(self.detectors.get_mut(&profile.model).expect("inserted above"))
+    }
+}
+
+impl Engine for ModelEngine {
+    fn run(&mut self, task: &Task, images: &[&RgbImage]) -> Result<Vec<Output>, String> {
+        match task.kind {
+            TaskKind::Upscale => {
+                let images = self.upscaler(&task.profile)?.infer(images).map_err(|error| error.to_string())?;
+                Ok(images.into_iter().map(Output::Image).collect())
+            }
+            TaskKind::Detect => {
+                let boxes = self.detector(&task.profile)?.detect(images).map_err(|error| error.to_string())?;
+                Ok(boxes.into_iter().map(Output::Boxes).collect())
+            }
+        }
+    }
+}
+
+/// Waits a fixed time per frame. Pictures come back as they were, so that the resampling to the output size gives
+/// the plain Lanczos result; nobody is ever detected.
+pub struct SimEngine {
+    pub per_frame: Duration,
+}
+
+impl Engine for SimEngine {
+    fn run(&mut self, task: &Task, images: &[&RgbImage]) -> Result<Vec<Output>, String> {
+        if task.kind == TaskKind::Detect {
+            return Ok(images.iter().map(|_| Output::Boxes(Vec::new())).collect());
+        }
+        let frames = u32::try_from(images.len()).map_err(|error| error.to_string())?;
+        std::thread::sleep(self.per_frame * frames);
+        Ok(images.iter().map(|image| Output::Image((*image).clone())).collect())
+    }
+}

@@ -1,0 +1,10 @@
+//! Devices: which there are, the actor that supervises one, the worker thread it owns, and what the worker runs.
+
+mod engine;
+mod list;
+mod supervisor;
+mod worker;
+
+pub use engine::{Engine, EngineFactory, ModelEngine, SimEngine};
+pub use list::auto;
+pub use supervisor::{DeviceHealth, DeviceSetup, DeviceState, DeviceSupervisor, GetDevice};

@@ -1,0 +1,377 @@
+//! The actor of one running export, on the node that holds its `coordinate` lease.
+//!
+//! Steps: plan the segments and enqueue their jobs → watch them finish and tell progress → join them → publish the
+//! result → complete. When its node dies, another adopts the export from its rows and goes on with what is missing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use entities::exports::{self, Export, ExportState, Finished, ResultFile};
+use entities::jobs::{self, Failure, Job, JobKind, JobState, NewJob};
+use entities::segments::{self, Segment, SegmentKind};
+
+use crate::detection_cache::Invalidate;
+use crate::dispatcher::{CoordinatorEnded, Dispatcher, Wake};
+use crate::node::Shared;
+use crate::progress_hub::{Progress, Publish};
+use crate::render::{Joined, RenderError};
+use crate::report::{Report, Totals};
+use crate::running::Running;
+use crate::segment_job::{LEASE, on_thread, sum};
+use crate::storage;
+
+/// See the [module](self).
+pub struct ExportActor {
+    shared: Arc<Shared>,
+    running: Arc<Running>,
+    job: Job,
+    dispatcher: Addr<Dispatcher>,
+    row: Export,
+    /// A look at the rows, or the joining, is under way.
+    busy: bool,
+    /// Something changed while it was.
+    look_again: bool,
+    stored_at: Instant,
+}
+
+/// How often progress is computed and offered to the hub, which spaces it.
+const TELL: Duration = Duration::from_millis(100);
+/// How often progress is stored for readers of the row, and the rows are looked at without being told.
+const STORE: Duration = Duration::from_secs(1);
+/// Share of the progress bar that rendering takes; joining and publishing have the rest.
+const RENDERING_SHARE: f64 = 0.97;
+
+impl ExportActor {
+    /// The actor of `running`, for which `job` was claimed.
+    pub fn new(shared: Arc<Shared>, running: Arc<Running>, job: Job, dispatcher: Addr<Dispatcher>) -> Self {
+        let row = running.export.clone();
+        Self { shared, running, job, dispatcher, row, busy: false, look_again: false, stored_at: Instant::now() }
+    }
+
+    /// Looks at the rows and does the next step.
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        if self.busy {
+            self.look_again = true;
+            return;
+        }
+        self.busy = true;
+        let (shared, running, job) = (Arc::clone(&self.shared), Arc::clone(&self.running), self.job.clone());
+        let step = async move { step(&shared, &running, &job).await };
+        ctx.spawn(step.into_actor(self).map(|step, this, ctx| {
+            this.busy = false;
+            match step {
+                Ok(Step::Wait(row)) => {
+                    this.row = *row;
+                    this.dispatcher.do_send(Wake);
+                    if std::mem::take(&mut this.look_again) {
+                        this.look(ctx);
+                    }
+                }
+                Ok(Step::Ended(row)) => this.end(*row, ctx),
+                Ok(Step::NotOurs) => this.leave(ctx),
+                Err(reason) => this.give_up(reason, ctx),
+            }
+        }));
+    }
+
+    /// The coordinator itself failed: it is tried again, or the export fails with the reason.
+    fn give_up(&mut self, reason: String, ctx: &mut Context<Self>) {
+        if self.running.run.stop.is_raised() {
+            return self.leave(ctx);
+        }
+        self.busy = true;
+        let (shared, job) = (Arc::clone(&self.shared), self.job.clone());
+        let book = async move { fail_coordinator(&shared, &job, &reason).await };
+        ctx.spawn(book.into_actor(self).map(|failed, this, ctx| match failed {
+            Some(row) => this.end(row, ctx),
+            None => this.leave(ctx),
+        }));
+    }
+
+    /// The export has its final state: everybody is told, and what nobody needs any more goes.
+    fn end(&mut self, row: Export, ctx: &mut Context<Self>) {
+        tracing::info!(export = %row.id, state = %row.state, "export ended");
+        metrics::counter!("touchline_exports_total", "state" => row.state.to_string()).increment(1);
+        for subject in self.running.kind.subjects(row.id) {
+            self.shared.detections.do_send(Invalidate { subject });
+        }
+        self.shared.progress.do_send(Publish(Progress::of(&row)));
+        self.row = row;
+        self.leave(ctx);
+    }
+
+    fn leave(&mut self, ctx: &mut Context<Self>) {
+        self.dispatcher.do_send(CoordinatorEnded { export: self.row.id });
+        ctx.stop();
+    }
+
+    /// Computes the progress from the counters, tells it, and now and then stores it.
+    fn tell(&mut self, ctx: &mut Context<Self>) {
+        if self.row.state != ExportState::Rendering {
+            return;
+        }
+        let meter = &self.running.run.meter;
+        let (done, here) = meter.frames();
+        let total = self.running.kind.frames().max(1);
+        let seconds = meter.began.elapsed().as_secs_f64();
+        let fps = if here > 0 { here as f64 / seconds } else { 0.0 };
+        let progress = (done as f64 / total as f64).min(1.0) * RENDERING_SHARE;
+        self.row.progress = self.row.progress.max(progress);
+        self.row.frames_done = done as i64;
+        let told = Progress {
+            fps,
+            eta_seconds: (fps > 0.0).then(|| total.saturating_sub(done) as f64 / fps),
+            device_seconds: meter.devices().iter().map(|device| device.device_seconds).sum(),
+            warnings: serde_json::json!(meter.warnings()),
+            ..Progress::of(&self.row)
+        };
+        // A full mailbox skips one of many updates; the next follows at once.
+        let _ = self.shared.progress.try_send(Publish(told));
+        if self.stored_at.elapsed() >= STORE {
+            self.stored_at = Instant::now();
+            let (db, job, progress) = (self.shared.db.clone(), self.job.clone(), self.row.progress);
+            let store = async move {
+                if let Err(error) = exports::set_progress(&db, &job, progress, "rendering").await {
+                    tracing::warn!(export = %job.export_id, %error, "storing progress failed");
+                }
+            };
+            ctx.spawn(store.into_actor(self));
+            self.look(ctx);
+        }
+    }
+
+    fn renew(&mut self, ctx: &mut Context<Self>) {
+        let (db, job) = (self.shared.db.clone(), self.job.clone());
+        let renew = async move { jobs::renew(&db, &job, LEASE).await };
+        ctx.spawn(renew.into_actor(self).map(|renewed, this, ctx| match renewed {
+            Ok(true) => {}
+            // Somebody else coordinates, or the export was cancelled.
+            Ok(false) if !this.busy => this.leave(ctx),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(export = %this.row.id, %error, "renewing a lease failed"),
+        }));
+    }
+}
+
+impl Actor for ExportActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(TELL, Self::tell);
+        ctx.run_interval(LEASE / 3, Self::renew);
+        self.look(ctx);
+    }
+}
+
+/// A job of the export has ended: look at the rows.
+pub struct Look;
+
+impl Message for Look {
+    type Result = ();
+}
+
+impl Handler<Look> for ExportActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
+        self.look(ctx);
+    }
+}
+
+/// The export was cancelled or the node stops: leave it alone. `release` gives the lease back for the next start.
+pub struct Halt {
+    pub release: bool,
+}
+
+impl Message for Halt {
+    type Result = ();
+}
+
+impl Handler<Halt> for ExportActor {
+    type Result = ();
+
+    fn handle(&mut self, halt: Halt, ctx: &mut Self::Context) {
+        if !halt.release {
+            return self.leave(ctx);
+        }
+        let (db, job) = (self.shared.db.clone(), self.job.clone());
+        let release = async move {
+            if let Err(error) = jobs::release(&db, &job).await {
+                tracing::warn!(export = %job.export_id, %error, "giving a lease back failed; it will run out");
+            }
+        };
+        ctx.spawn(release.into_actor(self).map(|(), this, ctx| this.leave(ctx)));
+    }
+}
+
+/// What a look at the rows led to.
+enum Step {
+    /// Jobs are under way.
+    Wait(Box<Export>),
+    /// The export is complete or failed.
+    Ended(Box<Export>),
+    /// The export was cancelled, or is somebody else's by now.
+    NotOurs,
+}
+
+async fn step(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job) -> Result<Step, String> {
+    let row = exports::for_worker(&shared.db, job).await.map_err(|error| error.to_string())?;
+    let Some(row) = row.filter(|row| !row.state.is_terminal()) else { return Ok(Step::NotOurs) };
+    match row.state {
+        ExportState::Queued | ExportState::Preparing => prepare(shared, running, job).await,
+        _ => watch(shared, running, job, row).await,
+    }
+}
+
+/// Enqueues a job for each part that has none yet.
+async fn prepare(shared: &Shared, running: &Running, job: &Job) -> Result<Step, String> {
+    let told = |error: entities::Error| format!("planning the segments: {error}");
+    if !advance(shared, job, ExportState::Preparing).await? {
+        return Ok(Step::NotOurs);
+    }
+    let known = jobs::of_export(&shared.db, job).await.map_err(told)?;
+    let new = |kind, index, cost| NewJob { export: job.export_id, tenant: job.tenant_id, kind, index, cost };
+    let segments = running.kind.segments();
+    let parts = segments.iter().map(|part| new(JobKind::Segment, part.index as i32, running.run.estimate(part)));
+    let sound = running.kind.has_audio().then(|| new(JobKind::Audio, 0, 0.0));
+    let missing: Vec<_> = parts
+        .chain(sound)
+        .filter(|part| known.iter().all(|known| (known.kind, known.index) != (part.kind, part.index)))
+        .collect();
+    let tx = shared.db.begin().await.map_err(told)?;
+    jobs::enqueue_all(&tx, &missing).await.map_err(told)?;
+    tx.commit().await.map_err(told)?;
+    if !advance(shared, job, ExportState::Rendering).await? {
+        return Ok(Step::NotOurs);
+    }
+    ended_or_waiting(shared, job).await
+}
+
+/// Joins and publishes when every part is committed; fails when one is dead.
+async fn watch(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job, row: Export) -> Result<Step, String> {
+    let told = |error: entities::Error| format!("watching the segments: {error}");
+    let jobs = jobs::of_export(&shared.db, job).await.map_err(told)?;
+    if let Some(dead) = jobs.iter().find(|job| job.state == JobState::Dead) {
+        let reason = dead.error.clone().unwrap_or_else(|| format!("{} {} is dead", dead.kind, dead.index));
+        return fail(shared, job, &reason).await;
+    }
+    let rows = segments::for_worker(&shared.db, job).await.map_err(told)?;
+    let (video, audio): (Vec<Segment>, Vec<Segment>) = rows.into_iter().partition(|row| row.kind == SegmentKind::Video);
+    let meter = &running.run.meter;
+    if meter.frames().1 == 0 {
+        meter.frames_found(video.iter().map(|row| row.frames as u64).sum());
+    }
+    let whole = video.len() == running.kind.segments().len() && audio.len() == usize::from(running.kind.has_audio());
+    if whole { publish(shared, running, job, &video, audio.first()).await } else { Ok(Step::Wait(Box::new(row))) }
+}
+
+async fn publish(
+    shared: &Arc<Shared>,
+    running: &Arc<Running>,
+    job: &Job,
+    video: &[Segment],
+    audio: Option<&Segment>,
+) -> Result<Step, String> {
+    if !advance(shared, job, ExportState::Assembling).await? {
+        return Ok(Step::NotOurs);
+    }
+    let path_of = |row: &Segment| shared.storage.local_path(&row.storage_key);
+    let parts: Vec<PathBuf> = video.iter().map(path_of).collect();
+    let sound = audio.map(path_of);
+    let out = running.work_file(shared, "result", job.attempt);
+    let joined = {
+        let (running, out) = (Arc::clone(running), out.clone());
+        on_thread("join".into(), move || running.kind.join(&running.run, &parts, sound.as_deref(), &out))
+    };
+    let joined = joined.await.map_err(|error| format!("joining the segments: {error}"))?;
+    if !advance(shared, job, ExportState::Publishing).await? {
+        return Ok(Step::NotOurs);
+    }
+    let key = storage::result_key(job.tenant_id, job.export_id, job.attempt, running.kind.extension());
+    let stored = {
+        let (store, key) = (Arc::clone(&shared.storage), key.clone());
+        on_thread("publish".into(), move || {
+            let sums = sum(&out)?;
+            store.put_file(&key, &out).map_err(|error| RenderError::Broken(error.to_string()))?;
+            Ok(sums)
+        })
+    };
+    let (bytes, sha256) = stored.await.map_err(|error| format!("publishing the result: {error}"))?;
+    for warning in running.run.meter.warnings() {
+        exports::warn(&shared.db, job, &warning).await.map_err(|error| format!("noting a warning: {error}"))?;
+    }
+    let report = report(running, joined, video);
+    let finished = Finished {
+        cost: report.device_seconds * shared.live.borrow().live.planner.price_per_device_second,
+        report: serde_json::to_value(&report).map_err(|error| error.to_string())?,
+        result: Some(ResultFile { key, bytes: bytes as i64, etag: sha256[..32].to_owned() }),
+    };
+    let finished = exports::finish(&shared.db, job, finished).await;
+    if !finished.map_err(|error| format!("publishing the result: {error}"))? {
+        return Ok(Step::NotOurs);
+    }
+    remove_segments(shared, job).await;
+    ended_or_waiting(shared, job).await
+}
+
+fn report(running: &Running, joined: Joined, video: &[Segment]) -> Report {
+    let totals = Totals {
+        frames_inferred: video.iter().map(|row| row.frames_inferred as u64).sum(),
+        device_seconds: video.iter().map(|row| row.device_seconds).sum(),
+    };
+    let profile = running.export.profile.clone().unwrap_or_default();
+    Report::new(joined, &running.run.meter, totals, profile, running.export.simulated)
+}
+
+/// The result is published: its parts are of no more use.
+async fn remove_segments(shared: &Shared, job: &Job) {
+    let (store, prefix) = (Arc::clone(&shared.storage), storage::segments_prefix(job.tenant_id, job.export_id));
+    let delete = move || store.delete_prefix(&prefix).map_err(|error| RenderError::Broken(error.to_string()));
+    if let Err(error) = on_thread("sweep".into(), delete).await {
+        tracing::warn!(export = %job.export_id, %error, "finished segments could not be removed");
+    }
+}
+
+/// Moves the export on and tells so. False: it is not ours any more.
+async fn advance(shared: &Shared, job: &Job, state: ExportState) -> Result<bool, String> {
+    let told = |error: entities::Error| format!("noting that the export is {state}: {error}");
+    let moved = exports::advance(&shared.db, job, state).await.map_err(told)?;
+    if let Some(row) = exports::for_worker(&shared.db, job).await.map_err(told)?.filter(|_| moved) {
+        // A full mailbox skips one of many updates.
+        let _ = shared.progress.try_send(Publish(Progress::of(&row)));
+    }
+    Ok(moved)
+}
+
+async fn ended_or_waiting(shared: &Shared, job: &Job) -> Result<Step, String> {
+    let row = exports::for_worker(&shared.db, job).await.map_err(|error| error.to_string())?;
+    Ok(match row {
+        None => Step::NotOurs,
+        Some(row) if row.state.is_terminal() => Step::Ended(Box::new(row)),
+        Some(row) => Step::Wait(Box::new(row)),
+    })
+}
+
+/// Books a failure of the coordinator, which fails the export with its third. Returns the row if that was its end.
+pub async fn fail_coordinator(shared: &Shared, job: &Job, reason: &str) -> Option<Export> {
+    tracing::warn!(export = %job.export_id, reason, "coordinating an export failed");
+    match jobs::fail(&shared.db, job, reason).await {
+        Ok(Failure::Dead) => exports::for_worker(&shared.db, job).await.ok().flatten(),
+        Ok(Failure::Retry { .. } | Failure::Lost) => None,
+        Err(error) => {
+            tracing::error!(export = %job.export_id, %error, "booking a failure failed; the lease will run out");
+            None
+        }
+    }
+}
+
+/// Ends the export as failed.
+async fn fail(shared: &Shared, job: &Job, reason: &str) -> Result<Step, String> {
+    let problem = serde_json::json!({
+        "type": "about:blank", "title": "The export failed", "status": 500, "code": "render_failed", "detail": reason,
+    });
+    exports::fail(&shared.db, job, problem).await.map_err(|error| error.to_string())?;
+    ended_or_waiting(shared, job).await
+}

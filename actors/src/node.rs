@@ -1,0 +1,349 @@
+//! A running system on this machine: opens what it owns, starts its actors, and stops them cleanly.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Addr, Arbiter};
+use config::{DeviceList, DeviceName, Settings};
+use entities::Database;
+use fs4::fs_std::FileExt;
+use models::{DeviceKind, ModelStore};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::config_keeper::{ConfigKeeper, Versioned};
+use crate::detection_cache::DetectionCache;
+use crate::device::{
+    self, DeviceHealth, DeviceSetup, DeviceState, DeviceSupervisor, EngineFactory, ModelEngine, SimEngine,
+};
+use crate::dispatcher::{Dispatcher, Stop};
+use crate::frame_queue::{FrameQueue, TaskKind};
+use crate::profile::{DeviceClass, ModelProfile, Profiles};
+use crate::progress_hub::ProgressHub;
+use crate::storage::{LocalStorage, Storage, StorageError};
+
+/// What a node loads at start.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeOptions {
+    /// Load and check the deployment's upscaler on every device.
+    pub upscaler: bool,
+    /// Load and check the deployment's detector on every device.
+    pub detector: bool,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self { upscaler: true, detector: true }
+    }
+}
+
+/// Why a node cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("another Touchline uses {0}; stop it, or give this one its own data_dir")]
+    Locked(PathBuf),
+    #[error("{doing} {path}: {source}")]
+    Io { doing: &'static str, path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Database(#[from] entities::Error),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Models(#[from] models::ModelError),
+    #[error("devices.list: {0}")]
+    Devices(String),
+}
+
+/// What the actors of one node share.
+pub struct Shared {
+    pub db: Database,
+    pub settings: Settings,
+    pub storage: Arc<dyn Storage>,
+    pub live: watch::Receiver<Arc<Versioned>>,
+    pub queue: Arc<FrameQueue>,
+    pub profiles: Arc<Profiles>,
+    /// None where every device only simulates.
+    pub models: Option<Arc<ModelStore>>,
+    /// Unfinished files; emptied at start.
+    pub work_dir: PathBuf,
+    /// The name under which this node holds leases.
+    pub owner: String,
+    /// Frames of one segment that may be on their way through the devices.
+    pub window: usize,
+    /// Segments rendered side by side.
+    pub segment_slots: usize,
+    pub detections: Addr<DetectionCache>,
+    pub progress: Addr<ProgressHub>,
+}
+
+/// Handles to a running node. Cheap to clone.
+#[derive(Clone)]
+pub struct Node {
+    pub shared: Arc<Shared>,
+    pub db: Database,
+    pub storage: Arc<dyn Storage>,
+    pub dispatcher: Addr<Dispatcher>,
+    pub detections: Addr<DetectionCache>,
+    pub progress: Addr<ProgressHub>,
+    pub config: Addr<ConfigKeeper>,
+    pub live: watch::Receiver<Arc<Versioned>>,
+    devices: Arc<Vec<watch::Receiver<DeviceState>>>,
+    supervisors: Arc<Vec<Addr<DeviceSupervisor>>>,
+    /// Held for the node's life: one process a data folder.
+    _lock: Arc<File>,
+}
+
+/// Whether a node can serve.
+#[derive(Debug, Clone, Serialize)]
+pub struct Readiness {
+    /// Every device has loaded its models and answered its canaries.
+    pub ready: bool,
+    pub devices: Vec<DeviceState>,
+}
+
+impl Node {
+    /// Starts a node. Must be called inside an actix system.
+    pub async fn start(settings: Settings, options: NodeOptions) -> Result<Self, StartError> {
+        let data_dir = absolute(&settings.data_dir)?;
+        let lock = lock_folder(&data_dir)?;
+        let work_dir = emptied(data_dir.join("work"))?;
+        let db = entities::connect(&settings.database.url).await?;
+        let media = settings.storage.folder().unwrap_or_else(|| data_dir.join("media"));
+        let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(absolute(&media)?)?);
+        let (keeper, live) = ConfigKeeper::new(db.clone(), settings.live()).await?;
+
+        let names = device_names(&settings)?;
+        let (models, folder) = open_models(&settings, &names)?.unzip();
+        let keep_dir = keep_dir(folder.as_deref(), &data_dir);
+        let (class, kind) = (class_of(&names[0]), kind_of(&names[0], &settings));
+        let profiles = Arc::new(Profiles::new(class, kind, models.clone(), keep_dir));
+        let warm = warm_models(&profiles, &live.borrow(), models.as_deref(), options).await?;
+
+        let setups = device_setups(&settings, &names, models.as_ref(), &warm);
+        let in_flight: usize = setups.iter().map(|setup| 2 * setup.batch).sum();
+        let queue = Arc::new(FrameQueue::new(in_flight + 2, ROUND_SECONDS));
+        let (supervisors, devices) = start_devices(setups, &queue);
+
+        let detections = DetectionCache::new(db.clone()).start();
+        let progress = ProgressHub::new(db.clone()).start();
+        let owner = if db.is_shared() { uuid::Uuid::now_v7().to_string() } else { "embedded".to_owned() };
+        let shared = Arc::new(Shared {
+            db: db.clone(),
+            settings,
+            storage: Arc::clone(&storage),
+            live: live.clone(),
+            queue,
+            profiles,
+            models,
+            work_dir,
+            owner,
+            window: in_flight + 2,
+            segment_slots: (names.len() + 1).max(2),
+            detections: detections.clone(),
+            progress: progress.clone(),
+        });
+        // Nobody else can hold leases under this name: what a killed process had in hand goes on at once.
+        entities::jobs::take_back(&db, &shared.owner).await?;
+        let dispatcher = Dispatcher::new(Arc::clone(&shared)).start();
+        Ok(Self {
+            shared,
+            db,
+            storage,
+            dispatcher,
+            detections,
+            progress,
+            config: keeper.start(),
+            live,
+            devices: Arc::new(devices),
+            supervisors: Arc::new(supervisors),
+            _lock: Arc::new(lock),
+        })
+    }
+
+    /// Whether every device is ready now.
+    pub fn readiness(&self) -> Readiness {
+        let devices: Vec<_> = self.devices.iter().map(|device| device.borrow().clone()).collect();
+        let ready = devices.iter().all(|device| device.health == DeviceHealth::Ready);
+        Readiness { ready, devices }
+    }
+
+    /// Waits until every device is ready.
+    ///
+    /// # Errors
+    /// What a device that went out of service last said.
+    pub async fn ready(&self) -> Result<(), String> {
+        for device in self.devices.iter() {
+            let settled = |state: &DeviceState| state.health != DeviceHealth::Loading;
+            let mut device = device.clone();
+            let state = device.wait_for(settled).await.map_err(|_| "the device's supervisor is gone")?;
+            if state.health == DeviceHealth::OutOfService {
+                let reason = state.last_error.clone().unwrap_or_default();
+                return Err(format!("device {} does not start: {reason}", state.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// The devices' supervisors, in the order of the list.
+    pub fn supervisors(&self) -> &[Addr<DeviceSupervisor>] {
+        &self.supervisors
+    }
+
+    /// Stops rendering, gives leases back and closes the queue. Unfinished segments go on at the next start.
+    pub async fn stop(&self) {
+        self.shared.queue.close();
+        if self.dispatcher.send(Stop).await.is_err() {
+            tracing::error!("the dispatcher was gone before the node stopped");
+        }
+    }
+}
+
+/// Device seconds a tenant of weight 1 may spend in a round: about one picture on a CPU share.
+const ROUND_SECONDS: f64 = 0.5;
+/// Frames in a batch on a GPU, unless the settings say otherwise.
+const GPU_BATCH: usize = 4;
+
+fn absolute(path: &Path) -> Result<PathBuf, StartError> {
+    std::path::absolute(path).map_err(|source| StartError::Io { doing: "finding", path: path.to_owned(), source })
+}
+
+fn lock_folder(data_dir: &Path) -> Result<File, StartError> {
+    let path = data_dir.join("lock");
+    let open = || -> std::io::Result<File> {
+        fs::create_dir_all(data_dir)?;
+        File::create(&path)
+    };
+    let file = open().map_err(|source| StartError::Io { doing: "opening", path: path.clone(), source })?;
+    match FileExt::try_lock_exclusive(&file) {
+        Ok(true) => Ok(file),
+        Ok(false) => Err(StartError::Locked(data_dir.to_owned())),
+        Err(source) => Err(StartError::Io { doing: "locking", path, source }),
+    }
+}
+
+fn emptied(folder: PathBuf) -> Result<PathBuf, StartError> {
+    let empty = || -> std::io::Result<()> {
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir_all(&folder)
+    };
+    empty().map_err(|source| StartError::Io { doing: "emptying", path: folder.clone(), source })?;
+    Ok(folder)
+}
+
+fn device_names(settings: &Settings) -> Result<Vec<DeviceName>, StartError> {
+    let names = match &settings.devices.list {
+        DeviceList::Auto => device::auto(settings.devices.cpu_threads),
+        DeviceList::Named(names) => names.clone(),
+    };
+    let mut classes = names.iter().map(class_of);
+    match classes.next() {
+        None => Err(StartError::Devices("no device is named".into())),
+        Some(first) if classes.all(|class| class == first) => Ok(names),
+        Some(_) => Err(StartError::Devices("devices of several kinds cannot share one node yet".into())),
+    }
+}
+
+fn class_of(name: &DeviceName) -> DeviceClass {
+    match name {
+        DeviceName::Cuda(_) => DeviceClass::Cuda,
+        DeviceName::Cpu(_) => DeviceClass::Cpu,
+        DeviceName::Sim(_) => DeviceClass::Sim,
+    }
+}
+
+fn kind_of(name: &DeviceName, settings: &Settings) -> Option<DeviceKind> {
+    match name {
+        DeviceName::Cuda(index) => Some(DeviceKind::Cuda { index: *index }),
+        DeviceName::Cpu(_) => Some(DeviceKind::Cpu { threads: settings.devices.cpu_threads }),
+        DeviceName::Sim(_) => None,
+    }
+}
+
+/// The models and the folder they are in; None where every device only simulates.
+fn open_models(settings: &Settings, names: &[DeviceName]) -> Result<Option<(Arc<ModelStore>, PathBuf)>, StartError> {
+    if names.iter().all(|name| class_of(name) == DeviceClass::Sim) {
+        return Ok(None);
+    }
+    let folder = ModelStore::locate(&settings.models.dir)?;
+    let store = ModelStore::open(&folder)?;
+    Ok(Some((Arc::new(store), folder)))
+}
+
+/// Where measured winners are kept: with the models where that can be written, so that the private data folder of one
+/// render does not measure again; else with the data.
+fn keep_dir(models: Option<&Path>, data_dir: &Path) -> PathBuf {
+    let writable = |folder: &&Path| tempfile::tempfile_in(folder).is_ok();
+    models.filter(writable).unwrap_or(data_dir).to_owned()
+}
+
+/// The models to load at start, in their profiles. Measures the first time: off the arbiter.
+async fn warm_models(
+    profiles: &Arc<Profiles>,
+    live: &Versioned,
+    models: Option<&ModelStore>,
+    options: NodeOptions,
+) -> Result<Vec<(TaskKind, Arc<ModelProfile>)>, StartError> {
+    let mut wanted = Vec::new();
+    if models.is_some() {
+        if options.upscaler {
+            wanted.push((TaskKind::Upscale, live.live.upscale.model.clone()));
+        }
+        if options.detector {
+            wanted.push((TaskKind::Detect, live.live.detect.model.clone()));
+        }
+    }
+    let profiles = Arc::clone(profiles);
+    let measure = move || {
+        let measured = wanted.into_iter().map(|(kind, model)| Ok((kind, profiles.of(&model)?)));
+        measured.collect::<Result<Vec<_>, models::ModelError>>()
+    };
+    Ok(tokio::task::spawn_blocking(measure).await.expect("measuring does not panic")?)
+}
+
+fn device_setups(
+    settings: &Settings,
+    names: &[DeviceName],
+    models: Option<&Arc<ModelStore>>,
+    warm: &[(TaskKind, Arc<ModelProfile>)],
+) -> Vec<DeviceSetup> {
+    let setup = |name: &DeviceName| {
+        let factory: EngineFactory = match (kind_of(name, settings), models) {
+            (Some(kind), Some(store)) => {
+                let (store, warm) = (Arc::clone(store), warm.to_vec());
+                Arc::new(move || Ok(Box::new(ModelEngine::load(Arc::clone(&store), kind.clone(), &warm)?)))
+            }
+            _ => {
+                let per_frame = Duration::from_secs_f64(settings.devices.sim_frame_ms / 1e3);
+                Arc::new(move || Ok(Box::new(SimEngine { per_frame })))
+            }
+        };
+        let class = class_of(name);
+        let default = if class == DeviceClass::Cuda { GPU_BATCH } else { 1 };
+        DeviceSetup {
+            id: name.to_string().into(),
+            class,
+            batch: settings.devices.fixed_batch().unwrap_or(default),
+            alone: names.len() == 1,
+            stall: Duration::from_secs_f64(settings.devices.stall_seconds),
+            factory,
+        }
+    };
+    names.iter().map(setup).collect()
+}
+
+/// Starts the supervisors on an arbiter of their own, so that no HTTP handler delays a batch.
+fn start_devices(
+    setups: Vec<DeviceSetup>,
+    queue: &Arc<FrameQueue>,
+) -> (Vec<Addr<DeviceSupervisor>>, Vec<watch::Receiver<DeviceState>>) {
+    let arbiter = Arbiter::new();
+    let start = |setup| {
+        let (supervisor, watched) = DeviceSupervisor::new(setup, Arc::clone(queue));
+        (DeviceSupervisor::start_in_arbiter(&arbiter.handle(), |_| supervisor), watched)
+    };
+    setups.into_iter().map(start).unzip()
+}

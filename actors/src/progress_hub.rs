@@ -1,0 +1,263 @@
+//! The actor that tells listeners how exports are doing.
+//!
+//! It keeps each live export's latest state, numbers and coalesces updates to at most ten a second an export, and
+//! hands them to the tenant's own listeners. A terminal state is sent at once and waits for slow listeners; any other
+//! is skipped for a listener whose channel is full, because a newer one follows.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture};
+use chrono::{DateTime, Utc};
+use entities::exports::{self, Export, ExportState};
+use entities::{Database, ExportId, TenantId};
+use serde::Serialize;
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
+
+/// What a listener gets: the export's progress, as in its resource.
+#[derive(Debug, Clone, Serialize)]
+pub struct Progress {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Grows from message to message of one node.
+    pub seq: u64,
+    pub export_id: ExportId,
+    #[serde(skip)]
+    pub tenant: TenantId,
+    pub state: ExportState,
+    /// 0..1, never goes back.
+    pub progress: f64,
+    pub frames_done: i64,
+    pub frames_total: i64,
+    pub frames_inferred: i64,
+    /// Output frames a second, lately.
+    pub fps: f64,
+    pub eta_seconds: Option<f64>,
+    pub message: String,
+    pub warnings: serde_json::Value,
+    pub problem: Option<serde_json::Value>,
+    pub device_seconds: f64,
+    pub cost: f64,
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Progress {
+    /// The progress that an export's row tells; `fps` and the time left are known only while it runs.
+    pub fn of(export: &Export) -> Self {
+        Self {
+            kind: "progress",
+            seq: 0,
+            export_id: export.id,
+            tenant: export.tenant_id,
+            state: export.state,
+            progress: export.progress,
+            frames_done: export.frames_done,
+            frames_total: export.frames_total,
+            frames_inferred: export.frames_inferred,
+            fps: 0.0,
+            eta_seconds: None,
+            message: export.message.clone(),
+            warnings: export.warnings.clone(),
+            problem: export.problem.clone(),
+            device_seconds: export.device_seconds,
+            cost: export.cost,
+            updated_at: Utc::now(),
+        }
+    }
+}
+
+/// Least time between two messages of one export: ten a second.
+const SPACING: Duration = Duration::from_millis(100);
+/// How long a listener may keep a terminal message waiting before it counts as gone.
+const TERMINAL_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a terminal message is kept for somebody who subscribes at that very moment.
+const TERMINAL_KEPT: Duration = Duration::from_secs(60);
+
+struct Listener {
+    tenant: TenantId,
+    /// None listens to every export of the tenant.
+    export: Option<ExportId>,
+    sink: Sender<Arc<Progress>>,
+}
+
+struct Latest {
+    progress: Arc<Progress>,
+    sent: Instant,
+    unsent: bool,
+}
+
+/// See the [module](self).
+pub struct ProgressHub {
+    db: Database,
+    next_listener: u64,
+    listeners: HashMap<u64, Listener>,
+    latest: HashMap<ExportId, Latest>,
+    /// The last number given to a message.
+    seq: u64,
+}
+
+impl ProgressHub {
+    /// A hub that reads the state of exports that are not live from `db`.
+    pub fn new(db: Database) -> Self {
+        Self { db, next_listener: 0, listeners: HashMap::new(), latest: HashMap::new(), seq: 0 }
+    }
+
+    fn publish(&mut self, mut progress: Progress, ctx: &mut Context<Self>) {
+        self.seq += 1;
+        progress.seq = self.seq;
+        let terminal = progress.state.is_terminal();
+        let (id, progress) = (progress.export_id, Arc::new(progress));
+        let due = self.latest.get(&id).is_none_or(|latest| latest.sent.elapsed() >= SPACING);
+        if terminal || due {
+            self.send(&progress, ctx);
+            self.latest.insert(id, Latest { progress, sent: Instant::now(), unsent: false });
+        } else if let Some(latest) = self.latest.get_mut(&id) {
+            latest.progress = progress;
+            latest.unsent = true;
+        }
+    }
+
+    /// Sends what was held back for its spacing.
+    fn flush(&mut self, ctx: &mut Context<Self>) {
+        let mut due = Vec::new();
+        for latest in self.latest.values_mut() {
+            if latest.unsent && latest.sent.elapsed() >= SPACING {
+                latest.unsent = false;
+                latest.sent = Instant::now();
+                due.push(Arc::clone(&latest.progress));
+            }
+        }
+        for progress in due {
+            self.send(&progress, ctx);
+        }
+        self.latest.retain(|_, latest| !latest.progress.state.is_terminal() || latest.sent.elapsed() < TERMINAL_KEPT);
+        self.listeners.retain(|_, listener| !listener.sink.is_closed());
+    }
+
+    fn send(&self, progress: &Arc<Progress>, ctx: &mut Context<Self>) {
+        for listener in self.listeners.values() {
+            let wants =
+                listener.tenant == progress.tenant && listener.export.is_none_or(|export| export == progress.export_id);
+            if !wants {
+                continue;
+            }
+            match listener.sink.try_send(Arc::clone(progress)) {
+                Err(TrySendError::Full(progress)) if progress.state.is_terminal() => {
+                    let sink = listener.sink.clone();
+                    let wait = async move {
+                        // A listener that left, or sleeps this long, has its socket closed by its handler.
+                        let _ = sink.send_timeout(progress, TERMINAL_PATIENCE).await;
+                    };
+                    ctx.spawn(wait.into_actor(self));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Actor for ProgressHub {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(1024);
+        ctx.run_interval(SPACING / 2, Self::flush);
+    }
+}
+
+/// Tells the tenant's listeners of an export's progress.
+pub struct Publish(pub Progress);
+
+impl Message for Publish {
+    type Result = ();
+}
+
+impl Handler<Publish> for ProgressHub {
+    type Result = ();
+
+    fn handle(&mut self, Publish(progress): Publish, ctx: &mut Self::Context) {
+        self.publish(progress, ctx);
+    }
+}
+
+/// Names a listener, to end its subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SubscriptionId(u64);
+
+/// Why a subscription was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum SubscribeError {
+    /// The tenant has no such export.
+    #[error("no such export")]
+    NotFound,
+    #[error("reading the export's state: {0}")]
+    Database(#[from] entities::Error),
+}
+
+/// Starts to listen; the latest state comes at once. `export` None: every export of the tenant, of which those that
+/// are live come at once.
+pub struct Subscribe {
+    pub tenant: TenantId,
+    pub export: Option<ExportId>,
+    pub sink: Sender<Arc<Progress>>,
+}
+
+impl Message for Subscribe {
+    type Result = Result<SubscriptionId, SubscribeError>;
+}
+
+impl Handler<Subscribe> for ProgressHub {
+    type Result = ResponseActFuture<Self, Result<SubscriptionId, SubscribeError>>;
+
+    fn handle(&mut self, subscribe: Subscribe, _: &mut Self::Context) -> Self::Result {
+        let Subscribe { tenant, export, sink } = subscribe;
+        let db = self.db.clone();
+        let look = async move {
+            match export {
+                None => Ok(None),
+                Some(id) => exports::get(&db, tenant, id).await?.map(Some).ok_or(SubscribeError::NotFound),
+            }
+        };
+        let register = move |row: Result<Option<Export>, SubscribeError>, this: &mut Self, _: &mut Context<Self>| {
+            // Registered and told in one step of the actor: no update can slip between the two.
+            for progress in this.snapshot(tenant, row?) {
+                // A fresh channel has room for the snapshot of a reasonable number of live exports; later updates
+                // tell of the rest.
+                let _ = sink.try_send(progress);
+            }
+            this.next_listener += 1;
+            this.listeners.insert(this.next_listener, Listener { tenant, export, sink });
+            Ok(SubscriptionId(this.next_listener))
+        };
+        Box::pin(look.into_actor(self).map(register))
+    }
+}
+
+impl ProgressHub {
+    /// The latest state of one export (`row` is what the database says of it), or of the tenant's live ones.
+    fn snapshot(&self, tenant: TenantId, row: Option<Export>) -> Vec<Arc<Progress>> {
+        let Some(row) = row else {
+            let own = self.latest.values().filter(|latest| latest.progress.tenant == tenant);
+            return own.map(|latest| Arc::clone(&latest.progress)).collect();
+        };
+        let live = self.latest.get(&row.id).map(|latest| Arc::clone(&latest.progress));
+        vec![live.unwrap_or_else(|| Arc::new(Progress { seq: self.seq, ..Progress::of(&row) }))]
+    }
+}
+
+/// Ends a subscription.
+pub struct Unsubscribe(pub SubscriptionId);
+
+impl Message for Unsubscribe {
+    type Result = ();
+}
+
+impl Handler<Unsubscribe> for ProgressHub {
+    type Result = ();
+
+    fn handle(&mut self, Unsubscribe(SubscriptionId(id)): Unsubscribe, _: &mut Self::Context) {
+        self.listeners.remove(&id);
+    }
+}

@@ -1,0 +1,163 @@
+//! Detection over a list of times of one video: frames are decoded in order, each GOP once, and go to the devices
+//! side by side. The result is a JSON document; the boxes are the video's, in source pixels.
+
+use std::fs::{self, File};
+use std::io::{BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use edits::{CropRect, DetectionSpec, FieldError, FrameDetections};
+use entities::{ExportId, Subject};
+use media::{Cropper, FrameDecoder};
+use serde::{Deserialize, Serialize};
+
+use super::{Answer, ExportKind, FoundFrame, Joined, RenderError, RenderedSegment, Run, SegmentPlan, Source, Stage};
+use crate::frame_queue::{Output, TaskKind};
+
+/// See the [module](self).
+pub struct Detection {
+    source: Source,
+    /// Source frames to look at, ascending.
+    frames: Vec<usize>,
+    confidence: f32,
+}
+
+/// The result file.
+#[derive(Serialize, Deserialize)]
+struct Document {
+    width: u32,
+    height: u32,
+    fps: f64,
+    model: String,
+    frames: Vec<FrameDetections>,
+}
+
+impl Detection {
+    /// Plans the export; `sources` holds its one video.
+    pub fn new(spec: &DetectionSpec, sources: Vec<Source>) -> Result<Self, Vec<FieldError>> {
+        let source = sources
+            .into_iter()
+            .next()
+            .ok_or_else(|| vec![FieldError::new("/video_id", "unknown_video", "there is no such video")])?;
+        let frames = spec.frames(&source.facts);
+        Ok(Self { source, frames, confidence: spec.confidence as f32 })
+    }
+
+    fn walk(&self, run: &Run, found: &std::sync::mpsc::SyncSender<(usize, Answer)>) -> Result<(), RenderError> {
+        let profile = run.profile.detect.as_ref();
+        let profile = profile.ok_or_else(|| RenderError::Broken("the export was accepted without a model".into()))?;
+        let facts = &self.source.facts;
+        let whole = CropRect { x: 0.0, y: 0.0, width: f64::from(facts.width), height: f64::from(facts.height) };
+        let mut cropper = Cropper::new();
+        let mut decoder = FrameDecoder::open(&self.source.path, Arc::clone(&self.source.index), 1)?;
+        for &frame in &self.frames {
+            if run.stop.is_raised() {
+                return Err(run.stopped());
+            }
+            let picture = run.meter.time(Stage::Decode, || decoder.frame(frame))?;
+            let image =
+                run.meter.time(Stage::Transform, || cropper.rgb(&picture, &whole, 0.0, facts.width, facts.height));
+            let answer = run.ask(TaskKind::Detect, profile, Arc::new(image))?;
+            if found.send((frame, answer)).is_err() {
+                return Ok(());
+            }
+        }
+        run.meter.concealed(decoder.warnings());
+        Ok(())
+    }
+}
+
+impl ExportKind for Detection {
+    fn segments(&self) -> Vec<SegmentPlan> {
+        vec![SegmentPlan { index: 0, first_frame: 0, frames: self.frames.len() as u64 }]
+    }
+
+    fn frames(&self) -> u64 {
+        self.frames.len() as u64
+    }
+
+    fn subjects(&self, _: ExportId) -> Vec<Subject> {
+        vec![Subject::Video(self.source.video)]
+    }
+
+    fn has_audio(&self) -> bool {
+        false
+    }
+
+    fn extension(&self) -> &'static str {
+        "json"
+    }
+
+    fn render_segment(&self, run: &Run, _: &SegmentPlan, out: &Path) -> Result<RenderedSegment, RenderError> {
+        let facts = &self.source.facts;
+        let model = run.profile.detect.as_ref().map(|profile| profile.model.clone()).unwrap_or_default();
+        let (sender, answers) = sync_channel(run.window);
+        let mut done = RenderedSegment::default();
+        let mut tally = run.meter.tally();
+        let walked = thread::scope(|scope| {
+            let walker = scope.spawn(move || self.walk(run, &sender));
+            for (frame, answer) in answers {
+                let served = run.answer(answer)?;
+                let Output::Boxes(boxes) = served.output else {
+                    return Err(RenderError::Broken("a detector answered with a picture".into()));
+                };
+                done.device_seconds += served.device_seconds;
+                let found = FrameDetections {
+                    time: edits::rational::to_f64(facts.frames.seconds(frame)),
+                    frame: frame as u64,
+                    boxes,
+                };
+                let (width, height) = (facts.width, facts.height);
+                let subject = Subject::Video(self.source.video);
+                done.detections.push(FoundFrame { subject, model: model.clone(), width, height, found });
+                tally.frame_done();
+            }
+            walker.join().unwrap_or_else(|_| Err(RenderError::Broken("the decode thread panicked".into())))
+        });
+        walked?;
+        let mut frames: Vec<FrameDetections> = done.detections.iter().map(|frame| frame.found.clone()).collect();
+        for frame in &mut frames {
+            frame.boxes.retain(|found| found.confidence >= self.confidence);
+        }
+        let (width, height, fps) = (facts.width, facts.height, facts.rate.as_f64());
+        write_document(out, &Document { width, height, fps, model, frames })?;
+        done.frames = tally.keep();
+        done.frames_inferred = done.frames;
+        Ok(done)
+    }
+
+    fn render_audio(&self, _: &Run, _: &Path) -> Result<(), RenderError> {
+        Err(RenderError::Broken("detection has no sound".into()))
+    }
+
+    fn join(&self, _: &Run, segments: &[PathBuf], _: Option<&Path>, out: &Path) -> Result<Joined, RenderError> {
+        let [only] = segments else {
+            return Err(RenderError::Broken(format!("detection has one part, not {}", segments.len())));
+        };
+        let io = |doing: &str| {
+            let doing = format!("{doing} {}", out.display());
+            move |source| RenderError::Io { doing, source }
+        };
+        fs::copy(only, out).map_err(io("copying the result to"))?;
+        let file = File::open(out).map_err(io("reading"))?;
+        let document: Document = serde_json::from_reader(BufReader::new(file))
+            .map_err(|error| RenderError::Broken(format!("the stored result does not parse: {error}")))?;
+        let seconds = document.frames.last().map_or(0.0, |frame| frame.time);
+        Ok(Joined { frames: document.frames.len() as u64, seconds })
+    }
+}
+
+fn write_document(out: &Path, document: &Document) -> Result<(), RenderError> {
+    let write = || -> std::io::Result<()> {
+        let mut file = BufWriter::new(File::create(out)?);
+        serde_json::to_writer_pretty(&mut file, document)?;
+        file.flush()
+    };
+    write().map_err(|source| {
+        // A half-written file is of no use; the error that matters is the first one.
+        let _ = fs::remove_file(out);
+        RenderError::Io { doing: format!("writing {}", out.display()), source }
+    })
+}

@@ -1,0 +1,179 @@
+//! Rendering: one export kind a file, behind [`ExportKind`]. The only room where media meets models.
+//!
+//! A kind says how its export is cut into segments, renders one segment on the calling thread, and joins what was
+//! rendered. It knows nothing of jobs, rows or storage: the [export actor](crate::export_actor) and the
+//! [dispatcher](crate::dispatcher) do.
+
+mod detection;
+mod framing;
+mod meter;
+mod stop;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use edits::{ExportSpec, FieldError, FrameDetections, RgbImage, SourceFacts};
+use entities::{ExportId, Subject, TenantId};
+use media::{FrameIndex, MediaError};
+use tokio::sync::oneshot;
+
+pub use meter::{DeviceUse, Meter, Stage, Stages};
+pub use stop::{StopReason, StopSignal};
+
+use crate::frame_queue::{DeviceFault, FrameJob, FrameQueue, PushError, Served, Task, TaskKind};
+use crate::profile::{ExportProfile, ModelProfile};
+
+/// A source of an export, ready to be decoded.
+#[derive(Clone)]
+pub struct Source {
+    pub video: entities::VideoId,
+    pub path: PathBuf,
+    pub index: Arc<FrameIndex>,
+    pub facts: SourceFacts,
+}
+
+/// What rendering needs of the node and of the export it works for.
+pub struct Run {
+    pub tenant: TenantId,
+    /// The tenant's share of the devices.
+    pub weight: f64,
+    pub export: ExportId,
+    pub profile: ExportProfile,
+    pub queue: Arc<FrameQueue>,
+    /// Frames of one segment that may be on their way through the devices.
+    pub window: usize,
+    pub meter: Meter,
+    pub stop: StopSignal,
+}
+
+/// A part of an export that is rendered, stored and retried on its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentPlan {
+    pub index: u32,
+    pub first_frame: u64,
+    pub frames: u64,
+}
+
+/// What rendering a segment gave, beside its file.
+#[derive(Debug, Default)]
+pub struct RenderedSegment {
+    pub frames: u64,
+    pub frames_inferred: u64,
+    pub device_seconds: f64,
+    pub detections: Vec<FoundFrame>,
+}
+
+/// Detections of one frame, in the pixels of their subject.
+#[derive(Debug, Clone)]
+pub struct FoundFrame {
+    pub subject: Subject,
+    pub model: String,
+    pub width: u32,
+    pub height: u32,
+    pub found: FrameDetections,
+}
+
+/// A joined result.
+#[derive(Debug, Clone, Copy)]
+pub struct Joined {
+    pub frames: u64,
+    pub seconds: f64,
+}
+
+/// Why rendering ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    #[error("stopped")]
+    Stopped(StopReason),
+    #[error(transparent)]
+    Media(#[from] MediaError),
+    #[error("{0}")]
+    Device(DeviceFault),
+    #[error("{doing}: {source}")]
+    Io { doing: String, source: std::io::Error },
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// One export to render.
+pub trait ExportKind: Send + Sync {
+    /// The parts it is cut into; the same whenever asked.
+    fn segments(&self) -> Vec<SegmentPlan>;
+
+    /// Output frames of the whole.
+    fn frames(&self) -> u64;
+
+    /// Whose detections the export makes.
+    fn subjects(&self, export: ExportId) -> Vec<Subject>;
+
+    /// Whether there is sound to render.
+    fn has_audio(&self) -> bool;
+
+    /// The file extension of the result.
+    fn extension(&self) -> &'static str;
+
+    /// Renders one part into `out`. Blocks; leaves no file when it fails.
+    fn render_segment(&self, run: &Run, segment: &SegmentPlan, out: &Path) -> Result<RenderedSegment, RenderError>;
+
+    /// Renders the sound of the whole into `out`. Blocks; leaves no file when it fails.
+    fn render_audio(&self, run: &Run, out: &Path) -> Result<(), RenderError>;
+
+    /// Joins the parts, in order, and the sound into `out`.
+    fn join(&self, run: &Run, segments: &[PathBuf], audio: Option<&Path>, out: &Path) -> Result<Joined, RenderError>;
+}
+
+/// Plans an accepted export: the one place where kinds are listed.
+pub fn plan(
+    spec: &ExportSpec,
+    sources: Vec<Source>,
+    profile: &ExportProfile,
+    segment_seconds: f64,
+) -> Result<Arc<dyn ExportKind>, Vec<FieldError>> {
+    Ok(match spec {
+        ExportSpec::Framing(spec) => Arc::new(framing::Framing::new(spec, sources, profile, segment_seconds)?),
+        ExportSpec::Detection(spec) => Arc::new(detection::Detection::new(spec, sources)?),
+    })
+}
+
+impl Run {
+    /// Sends a picture to the devices; blocks while the tenant's share of the queue is full.
+    fn ask(&self, kind: TaskKind, profile: &Arc<ModelProfile>, image: Arc<RgbImage>) -> Result<Answer, RenderError> {
+        let estimate = f64::from(image.width) * f64::from(image.height) * SECONDS_PER_PIXEL;
+        let task = Task { kind, profile: Arc::clone(profile) };
+        let (job, answer) = FrameJob::new(self.tenant, self.weight, self.export, task, image, estimate);
+        self.queue.push(job, &|| self.stop.is_raised()).map_err(|error| match error {
+            PushError::Closed => RenderError::Stopped(StopReason::NodeStops),
+            PushError::Cancelled => self.stopped(),
+        })?;
+        Ok(answer)
+    }
+
+    /// Waits for a device's answer and books it.
+    fn answer(&self, answer: Answer) -> Result<Served, RenderError> {
+        match self.stop.wait_for(answer) {
+            Some(Ok(Ok(served))) => {
+                self.meter.served(&served);
+                Ok(served)
+            }
+            Some(Ok(Err(fault))) => Err(RenderError::Device(fault)),
+            // The sender goes only when the queue goes.
+            Some(Err(_)) => Err(RenderError::Stopped(StopReason::NodeStops)),
+            None => Err(self.stopped()),
+        }
+    }
+
+    /// Device seconds a part may take: the unit of fair sharing between tenants.
+    pub fn estimate(&self, segment: &SegmentPlan) -> f64 {
+        if self.profile.uses_models() { segment.frames as f64 } else { 0.0 }
+    }
+
+    fn stopped(&self) -> RenderError {
+        RenderError::Stopped(self.stop.reason().unwrap_or(StopReason::NodeStops))
+    }
+}
+
+/// The answer a device will give.
+type Answer = oneshot::Receiver<Result<Served, DeviceFault>>;
+
+/// A rough cost of a pixel, until devices are measured: only its proportion between exports matters.
+const SECONDS_PER_PIXEL: f64 = 1e-5;

@@ -1,0 +1,68 @@
+//! A live export: its plan and its counters, shared by its actor and the threads that render its segments.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use edits::ExportSpec;
+use entities::VideoId;
+use entities::exports::{self, Export};
+use entities::jobs::Job;
+use entities::videos;
+
+use crate::ingest;
+use crate::node::Shared;
+use crate::profile::ExportProfile;
+use crate::render::{self, ExportKind, Meter, Run, Source, StopSignal};
+
+/// See the [module](self).
+pub struct Running {
+    pub export: Export,
+    pub kind: Arc<dyn ExportKind>,
+    pub run: Run,
+}
+
+impl Running {
+    /// Reads the export a claimed job belongs to, and plans it. Fails with what the user should know.
+    pub async fn open(shared: &Shared, job: &Job) -> Result<Arc<Self>, String> {
+        let doing = |error: &dyn std::fmt::Display| format!("preparing the export: {error}");
+        let export = exports::for_worker(&shared.db, job).await.map_err(|error| doing(&error))?;
+        let export = export.ok_or_else(|| doing(&"it is gone"))?;
+        let spec: ExportSpec = serde_json::from_value(export.spec.clone()).map_err(|error| doing(&error))?;
+        let profile: ExportProfile =
+            serde_json::from_value(export.profile.clone().unwrap_or_default()).map_err(|error| doing(&error))?;
+        let mut sources = Vec::new();
+        for id in spec.video_ids() {
+            let id: VideoId = id.unwrap_or_default().parse().map_err(|error| doing(&error))?;
+            sources.push(source(shared, &export, id).await.map_err(|error| doing(&error))?);
+        }
+        let kind = render::plan(&spec, sources, &profile, shared.settings.segments.seconds).map_err(|errors| {
+            let told: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
+            doing(&told.join("; "))
+        })?;
+        let run = Run {
+            tenant: export.tenant_id,
+            weight: 1.0,
+            export: export.id,
+            profile,
+            queue: Arc::clone(&shared.queue),
+            window: shared.window,
+            meter: Meter::new(),
+            stop: StopSignal::new(),
+        };
+        Ok(Arc::new(Self { export, kind, run }))
+    }
+
+    /// A file that a job of this export may write before it is stored; named by attempt, so that two never share one.
+    pub fn work_file(&self, shared: &Shared, name: &str, attempt: i32) -> PathBuf {
+        let extension = self.kind.extension();
+        shared.work_dir.join(format!("{}-{name}-{attempt}.{extension}", self.export.id))
+    }
+}
+
+async fn source(shared: &Shared, export: &Export, id: VideoId) -> Result<Source, ingest::ImportError> {
+    let gone = || ingest::ImportError::Broken { doing: "opening a source", detail: format!("video {id} is gone") };
+    let video = videos::get(&shared.db, export.tenant_id, id).await?.ok_or_else(gone)?;
+    let bytes = videos::frame_index(&shared.db, export.tenant_id, id).await?.ok_or_else(gone)?;
+    let (facts, index) = ingest::facts_of(&video, &bytes)?;
+    Ok(Source { video: id, path: shared.storage.local_path(&video.storage_key), index, facts })
+}
