@@ -29,8 +29,7 @@ impl FromStr for DeviceName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("`{text}` is no device; name one as cuda:N, cpu:N or sim:N, such as cpu:0");
+        let wrong = || format!("`{text}` is no device; name one as cuda:N, cpu:N or sim:N, such as cpu:0");
         let (kind, number) = text.trim().split_once(':').ok_or_else(wrong)?;
         let number = number.parse().map_err(|_| wrong())?;
         match kind {
@@ -77,10 +76,7 @@ impl FromStr for DeviceList {
 
 impl DeviceList {
     fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
-        let names = names
-            .into_iter()
-            .map(str::parse)
-            .collect::<Result<Vec<DeviceName>, _>>()?;
+        let names = names.into_iter().map(str::parse).collect::<Result<Vec<DeviceName>, _>>()?;
         let mut seen = HashSet::new();
         if let Some(twice) = names.iter().find(|name| !seen.insert(**name)) {
             return Err(format!("device {twice} is named twice"));
@@ -95,10 +91,7 @@ impl DeviceList {
 impl<'de> Deserialize<'de> for DeviceList {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        #[serde(
-            untagged,
-            expecting = "expected \"auto\" or a list such as [\"cpu:0\"]"
-        )]
+        #[serde(untagged, expecting = "expected \"auto\" or a list such as [\"cpu:0\"]")]
         enum Raw {
             Text(String),
             List(Vec<String>),

@@ -53,20 +53,11 @@ pub struct Invalid {
 
 impl Invalid {
     pub(crate) fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            pointer: pointer.into(),
-            message: message.into(),
-        }
+        Self { pointer: pointer.into(), message: message.into() }
     }
 }
 
 fn join(all: &[Invalid]) -> String {
-    let one = |i: &Invalid| {
-        format!(
-            "{}: {}",
-            i.pointer.trim_start_matches('/').replace('/', "."),
-            i.message
-        )
-    };
+    let one = |i: &Invalid| format!("{}: {}", i.pointer.trim_start_matches('/').replace('/', "."), i.message);
     all.iter().map(one).collect::<Vec<_>>().join("; ")
 }

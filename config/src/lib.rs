@@ -23,11 +23,9 @@ mod settings;
 
 pub use devices::{DeviceList, DeviceName};
 pub use error::{ConfigError, Invalid};
-pub use live::{
-    DetectSettings, Limits, Live, LogLevel, LogSettings, PlannerSettings, UpscaleSettings,
-};
+pub use live::{DetectSettings, Limits, Live, LogLevel, LogSettings, PlannerSettings, UpscaleSettings};
 pub use secret::{Secret, redact_url};
 pub use settings::{
-    AuthSettings, CorsSettings, DatabaseSettings, DevicesSettings, ModelsSettings, RedisSettings,
-    SegmentsSettings, ServerSettings, Settings, StorageSettings,
+    AuthSettings, CorsSettings, DatabaseSettings, DevicesSettings, ModelsSettings, RedisSettings, SegmentsSettings,
+    ServerSettings, Settings, StorageSettings,
 };

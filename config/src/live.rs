@@ -125,22 +125,15 @@ impl Live {
         let mut merged = current.clone();
         match patch {
             Value::Object(patch) => merge(&mut merged, patch, &current, &defaults, "", &mut found),
-            _ => found.push(Invalid::new(
-                "",
-                "must be an object, a merge patch of the settings",
-            )),
+            _ => found.push(Invalid::new("", "must be an object, a merge patch of the settings")),
         }
         if !found.is_empty() {
             return Err(found);
         }
-        let live: Live = serde_json::from_value(Value::Object(merged))
-            .map_err(|error| vec![Invalid::new("", error.to_string())])?;
+        let live: Live =
+            serde_json::from_value(Value::Object(merged)).map_err(|error| vec![Invalid::new("", error.to_string())])?;
         let found = live.check();
-        if found.is_empty() {
-            Ok(live)
-        } else {
-            Err(found)
-        }
+        if found.is_empty() { Ok(live) } else { Err(found) }
     }
 
     /// Everything that is out of range.
@@ -152,52 +145,16 @@ impl Live {
             }
         };
         let limits = &self.limits;
-        want(
-            limits.concurrent_exports > 0,
-            "/limits/concurrent_exports",
-            "must be at least 1",
-        );
-        want(
-            limits.queued_exports > 0,
-            "/limits/queued_exports",
-            "must be at least 1",
-        );
-        want(
-            limits.storage_bytes > 0,
-            "/limits/storage_bytes",
-            "must be at least 1",
-        );
-        want(
-            limits.upload_bytes > 0,
-            "/limits/upload_bytes",
-            "must be at least 1",
-        );
-        want(
-            (16..=MAX_SIDE).contains(&limits.source_side),
-            "/limits/source_side",
-            "must be 16 to 8192 pixels",
-        );
-        want(
-            limits.source_pixels >= 256,
-            "/limits/source_pixels",
-            "must be at least 256 pixels",
-        );
-        want(
-            !self.upscale.model.trim().is_empty(),
-            "/upscale/model",
-            "must name a model",
-        );
-        want(
-            !self.detect.model.trim().is_empty(),
-            "/detect/model",
-            "must name a model",
-        );
+        want(limits.concurrent_exports > 0, "/limits/concurrent_exports", "must be at least 1");
+        want(limits.queued_exports > 0, "/limits/queued_exports", "must be at least 1");
+        want(limits.storage_bytes > 0, "/limits/storage_bytes", "must be at least 1");
+        want(limits.upload_bytes > 0, "/limits/upload_bytes", "must be at least 1");
+        want((16..=MAX_SIDE).contains(&limits.source_side), "/limits/source_side", "must be 16 to 8192 pixels");
+        want(limits.source_pixels >= 256, "/limits/source_pixels", "must be at least 256 pixels");
+        want(!self.upscale.model.trim().is_empty(), "/upscale/model", "must name a model");
+        want(!self.detect.model.trim().is_empty(), "/detect/model", "must name a model");
         let price = self.planner.price_per_device_second;
-        want(
-            price.is_finite() && price >= 0.0,
-            "/planner/price_per_device_second",
-            "must be 0 or more",
-        );
+        want(price.is_finite() && price >= 0.0, "/planner/price_per_device_second", "must be 0 or more");
         found
     }
 }
@@ -215,10 +172,7 @@ fn merge(
     for (key, value) in patch {
         let pointer = format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
         let Some(default) = defaults.get(key) else {
-            found.push(Invalid::new(
-                pointer,
-                "is no setting that can be changed at run time",
-            ));
+            found.push(Invalid::new(pointer, "is no setting that can be changed at run time"));
             continue;
         };
         match (value, default) {
@@ -227,14 +181,7 @@ fn merge(
             }
             (Value::Object(inner), Value::Object(inner_defaults)) => {
                 if let Some(Value::Object(inner_target)) = target.get_mut(key) {
-                    merge(
-                        inner_target,
-                        inner,
-                        current,
-                        inner_defaults,
-                        &pointer,
-                        found,
-                    );
+                    merge(inner_target, inner, current, inner_defaults, &pointer, found);
                 }
             }
             _ => match try_alone(current, &pointer, value) {
@@ -253,9 +200,7 @@ fn try_alone(current: &Map<String, Value>, pointer: &str, value: &Value) -> Resu
     if let Some(place) = whole.pointer_mut(pointer) {
         *place = value.clone();
     }
-    serde_json::from_value::<Live>(whole)
-        .map(drop)
-        .map_err(|error| error.to_string())
+    serde_json::from_value::<Live>(whole).map(drop).map_err(|error| error.to_string())
 }
 
 fn to_object(live: &Live) -> Map<String, Value> {

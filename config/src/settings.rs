@@ -8,8 +8,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ConfigError, DetectSettings, DeviceList, Invalid, Limits, Live, LogSettings, PlannerSettings,
-    Secret, UpscaleSettings, layers, secret::serialize_url,
+    ConfigError, DetectSettings, DeviceList, Invalid, Limits, Live, LogSettings, PlannerSettings, Secret,
+    UpscaleSettings, layers, secret::serialize_url,
 };
 
 /// Shortest `auth.secret`, in bytes: the output size of HMAC-SHA-256, as RFC 7518 §3.2 asks.
@@ -95,9 +95,7 @@ pub struct StorageSettings {
 impl StorageSettings {
     /// The folder behind a `file://` URL; `None` for any other scheme.
     pub fn folder(&self) -> Option<PathBuf> {
-        self.url
-            .strip_prefix("file://")
-            .map(|path| PathBuf::from(decode(path)))
+        self.url.strip_prefix("file://").map(|path| PathBuf::from(decode(path)))
     }
 }
 
@@ -168,8 +166,7 @@ impl Settings {
     /// Loads the defaults, then `file`, then the process's environment, and validates the whole.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         // A variable whose name or value is no Unicode cannot be one of ours.
-        let env = std::env::vars_os()
-            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
         Self::load_from(file, env)
     }
 
@@ -184,11 +181,7 @@ impl Settings {
             *url = url.replace("{data_dir}", &data_dir);
         }
         let invalid = settings.check();
-        if invalid.is_empty() {
-            Ok(settings)
-        } else {
-            Err(ConfigError::Invalid(invalid))
-        }
+        if invalid.is_empty() { Ok(settings) } else { Err(ConfigError::Invalid(invalid)) }
     }
 
     /// The part that can be changed while the server runs, as it is at start.
@@ -211,94 +204,37 @@ impl Settings {
         };
         let (database, auth, devices) = (&self.database, &self.auth, &self.devices);
         let sqlite = database.url.starts_with("sqlite://");
+        want(!self.data_dir.as_os_str().is_empty(), "/data_dir", "must name a folder");
+        want(sqlite || database.is_postgres(), "/database/url", "must begin with sqlite:// or postgres://");
+        want(self.redis.url.is_empty(), "/redis/url", "a shared Redis is not supported yet; leave it empty");
         want(
-            !self.data_dir.as_os_str().is_empty(),
-            "/data_dir",
-            "must name a folder",
-        );
-        want(
-            sqlite || database.is_postgres(),
-            "/database/url",
-            "must begin with sqlite:// or postgres://",
-        );
-        want(
-            self.redis.url.is_empty(),
-            "/redis/url",
-            "a shared Redis is not supported yet; leave it empty",
-        );
-        want(
-            self.storage
-                .folder()
-                .is_some_and(|folder| !folder.as_os_str().is_empty()),
+            self.storage.folder().is_some_and(|folder| !folder.as_os_str().is_empty()),
             "/storage/url",
             "must be file://FOLDER; other storages are not supported yet",
         );
-        want(
-            (1..=1024).contains(&devices.cpu_threads),
-            "/devices/cpu_threads",
-            "must be 1 to 1024",
-        );
-        want(
-            devices.batch <= 256,
-            "/devices/batch",
-            "must be 0 (measured) to 256",
-        );
+        want((1..=1024).contains(&devices.cpu_threads), "/devices/cpu_threads", "must be 1 to 1024");
+        want(devices.batch <= 256, "/devices/batch", "must be 0 (measured) to 256");
         want(
             (0.0..=60_000.0).contains(&devices.sim_frame_ms),
             "/devices/sim_frame_ms",
             "must be 0 to 60000 milliseconds",
         );
-        want(
-            (1.0..=86_400.0).contains(&devices.stall_seconds),
-            "/devices/stall_seconds",
-            "must be 1 to 86400 seconds",
-        );
-        want(
-            !self.models.dir.as_os_str().is_empty(),
-            "/models/dir",
-            "must name a folder",
-        );
-        for (secret, pointer) in [
-            (&auth.secret, "/auth/secret"),
-            (&auth.previous_secret, "/auth/previous_secret"),
-        ] {
+        want((1.0..=86_400.0).contains(&devices.stall_seconds), "/devices/stall_seconds", "must be 1 to 86400 seconds");
+        want(!self.models.dir.as_os_str().is_empty(), "/models/dir", "must name a folder");
+        for (secret, pointer) in [(&auth.secret, "/auth/secret"), (&auth.previous_secret, "/auth/previous_secret")] {
             let long_enough = secret.expose().is_none_or(|s| s.len() >= MIN_SECRET);
-            want(
-                long_enough,
-                pointer,
-                "must have at least 32 bytes, or be empty",
-            );
+            want(long_enough, pointer, "must have at least 32 bytes, or be empty");
         }
         want(
             !database.is_postgres() || auth.secret.expose().is_some(),
             "/auth/secret",
             "is required with PostgreSQL, because every node needs the same one",
         );
-        want(
-            (1..=1440).contains(&auth.access_minutes),
-            "/auth/access_minutes",
-            "must be 1 to 1440",
-        );
-        want(
-            (1..=3650).contains(&auth.refresh_days),
-            "/auth/refresh_days",
-            "must be 1 to 3650",
-        );
-        let origins_right = self
-            .cors
-            .allowed_origins
-            .iter()
-            .all(|origin| is_origin(origin));
-        want(
-            origins_right,
-            "/cors/allowed_origins",
-            "each must be \"*\" or scheme://host[:port] without a path",
-        );
-        want(
-            (1.0..=600.0).contains(&self.segments.seconds),
-            "/segments/seconds",
-            "must be 1 to 600 seconds",
-        );
+        want((1..=1440).contains(&auth.access_minutes), "/auth/access_minutes", "must be 1 to 1440");
+        want((1..=3650).contains(&auth.refresh_days), "/auth/refresh_days", "must be 1 to 3650");
+        let origins_right = self.cors.allowed_origins.iter().all(|origin| is_origin(origin));
+        want(origins_right, "/cors/allowed_origins", "each must be \"*\" or scheme://host[:port] without a path");
+        want((1.0..=600.0).contains(&self.segments.seconds), "/segments/seconds", "must be 1 to 600 seconds");
         found
     }
 }
@@ -314,14 +250,10 @@ fn is_origin(text: &str) -> bool {
 
 /// A path as it stands in a URL: what would end or escape it is percent-encoded.
 fn encode(path: &str) -> String {
-    path.replace('%', "%25")
-        .replace('?', "%3F")
-        .replace('#', "%23")
+    path.replace('%', "%25").replace('?', "%3F").replace('#', "%23")
 }
 
 /// The reverse of [`encode`].
 fn decode(path: &str) -> String {
-    path.replace("%23", "#")
-        .replace("%3F", "?")
-        .replace("%25", "%")
+    path.replace("%23", "#").replace("%3F", "?").replace("%25", "%")
 }

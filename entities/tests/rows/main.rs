@@ -1,0 +1,11 @@
+//! The rows on both databases: every test runs on a fresh SQLite file and on a fresh PostgreSQL database.
+
+mod exports;
+mod history;
+mod jobs;
+mod people;
+mod schema;
+mod segments;
+mod support;
+mod tenancy;
+mod videos;
