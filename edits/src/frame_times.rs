@@ -97,7 +97,7 @@ impl FrameTimes {
     /// The frame shown at `t` seconds: the last whose time is at or before `t`, within half a tick; else the first.
     ///
     /// Half a tick, because containers round PTS to ticks: in Matroska's milliseconds the frame due at 33.37 ms is
-    /// written at 33.
+    /// written at 33. Where a tick is a whole frame, as in AVI, this is the nearest frame.
     pub fn at_or_before(&self, t: Rat) -> usize {
         let limit = self.nearest_tick(t).saturating_add(i128::from(self.pts[0]));
         self.pts.partition_point(|&pts| i128::from(pts) <= limit).saturating_sub(1)

@@ -16,8 +16,8 @@
 //! use std::sync::Arc;
 //! use edits::{ExportSpec, FrameRate, FrameTimes, FramingPlan, Quality, SourceFacts, SourceRule, spec};
 //!
-//! // Ten seconds of 1920x1080 at 25 fps.
-//! let frames = FrameTimes::new((1, 25), (0..250).collect(), 250)?;
+//! // Ten seconds of 1920x1080 at 25 fps, in ticks of 1/12800 s as MP4 muxers write it.
+//! let frames = FrameTimes::new((1, 12800), (0..250).map(|n| n * 512).collect(), 250 * 512)?;
 //! let rate = FrameRate::new(25, 1).expect("not zero");
 //! let source = SourceFacts { width: 1920, height: 1080, frames: Arc::new(frames), rate, has_audio: true };
 //!
