@@ -1,0 +1,6 @@
+//! What only the operator of the deployment does.
+
+pub mod config;
+pub mod devices;
+pub mod tenants;
+pub mod users;

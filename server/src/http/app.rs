@@ -1,0 +1,158 @@
+//! The routes, and what surrounds every handler.
+
+use actix_cors::Cors;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderName};
+use actix_web::middleware::from_fn;
+use actix_web::{App, Error, error, web};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{InfoBuilder, OpenApi, RefOr};
+use utoipa::{PartialSchema, ToSchema};
+use utoipa_actix_web::service_config::ServiceConfig;
+use utoipa_actix_web::{AppExt, scope};
+
+use super::extract::authenticate;
+use super::observe::{harden, limit_time, observe};
+use super::problem::{Problem, ProblemBody};
+use super::state::State;
+use super::{admin, exports, links, live, me, methods, service, tokens, tus, uploads, videos};
+
+/// The longest JSON body, in bytes: room for 10 000 keyframes of a spec.
+const LONGEST_JSON: usize = 4 << 20;
+
+/// The whole application for one worker.
+pub fn app(
+    state: web::Data<State>,
+    document: web::Data<OpenApi>,
+    routes: web::Data<methods::Routes>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    let cors = cors(&state.node.shared.settings.cors.allowed_origins);
+    App::new()
+        .into_utoipa_app()
+        .configure(routes_of_everything)
+        .into_app()
+        .app_data(state)
+        .app_data(document)
+        .app_data(routes)
+        .app_data(json_config())
+        .app_data(web::QueryConfig::default().error_handler(|error, _| {
+            Problem::bad_request("bad_query", format!("the query cannot be read: {error}")).into()
+        }))
+        .app_data(web::PathConfig::default().error_handler(|_, _| Problem::not_found("resource").into()))
+        .default_service(web::to(methods::nothing_here))
+        .wrap(from_fn(limit_time))
+        .wrap(cors)
+        .wrap(from_fn(harden))
+        .wrap(from_fn(observe))
+}
+
+/// The OpenAPI 3.1 document, made from the handlers.
+pub fn openapi() -> OpenApi {
+    let (_, mut api) = App::new().into_utoipa_app().configure(routes_of_everything).split_for_parts();
+    api.info = InfoBuilder::new()
+        .title("Touchline")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("A multi-tenant media server for sports footage. Errors are RFC 9457 problem details."))
+        .build();
+    let components = api.components.get_or_insert_default();
+    components.security_schemes.insert(
+        "bearer".to_owned(),
+        RefOr::T(SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build())),
+    );
+    components.schemas.insert(ProblemBody::name().into_owned(), ProblemBody::schema());
+    let mut used = Vec::new();
+    ProblemBody::schemas(&mut used);
+    components.schemas.extend(used);
+    api.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
+    api
+}
+
+/// Every route there is.
+fn routes_of_everything(routes: &mut ServiceConfig) {
+    let api = scope::scope("/api/v1")
+        .configure(|api: &mut ServiceConfig| {
+            api.service(service::openapi_json);
+            api.service(tokens::log_in).service(tokens::refresh_tokens).service(tokens::log_out);
+            api.service(me::read_me);
+            api.service(uploads::upload_capabilities)
+                .service(uploads::begin_upload)
+                .service(uploads::read_upload_offset)
+                .service(uploads::append_to_upload)
+                .service(uploads::terminate_upload);
+            api.service(videos::list_videos).service(videos::download_video).service(videos::read_video_detections);
+            api.service(links::share_video).service(videos::get_video).service(videos::delete_video);
+            api.service(exports::create_export).service(exports::list_exports).service(exports::cancel_export);
+            api.service(exports::download_export).service(exports::read_export_detections).service(links::share_export);
+            api.service(exports::get_export).service(exports::delete_export);
+            api.service(links::download_shared_file).service(links::get_link).service(links::revoke_link);
+            api.service(live::create_ticket).service(live::open_socket);
+            api.service(admin::config::read_config).service(admin::config::change_config);
+            api.service(admin::devices::list_devices);
+            api.service(admin::tenants::list_tenants).service(admin::tenants::create_tenant);
+            api.service(admin::users::list_users).service(admin::users::create_user);
+        })
+        .wrap(from_fn(authenticate));
+    routes.service(api);
+    routes.service(service::healthz).service(service::readyz).service(service::metrics).service(service::docs);
+}
+
+fn json_config() -> web::JsonConfig {
+    use error::JsonPayloadError::{ContentType, Deserialize, Overflow, OverflowKnownLength};
+    web::JsonConfig::default().limit(LONGEST_JSON).error_handler(|error, _| {
+        match error {
+            ContentType => Problem::new(
+                actix_web::http::StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "the body has to be JSON, with Content-Type: application/json",
+            ),
+            Overflow { .. } | OverflowKnownLength { .. } => {
+                Problem::too_large(format!("the body is longer than {LONGEST_JSON} bytes"))
+            }
+            // Well-formed, but not what this call takes.
+            Deserialize(error) if error.is_data() => Problem::invalid_field("", "invalid", error.to_string()),
+            other => Problem::bad_request("malformed_json", format!("the body is not JSON: {other}")),
+        }
+        .into()
+    })
+}
+
+/// Browsers of the configured origins may call everything; any origin may play a shared link.
+fn cors(allowed: &[String]) -> Cors {
+    let any = allowed.iter().any(|origin| origin == "*");
+    let allowed = allowed.to_vec();
+    let exposed: [HeaderName; 14] = [
+        header::ACCEPT_RANGES,
+        header::CONTENT_DISPOSITION,
+        header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
+        header::ETAG,
+        header::LOCATION,
+        header::RETRY_AFTER,
+        tus::TUS_EXTENSION,
+        tus::TUS_MAX_SIZE,
+        tus::TUS_RESUMABLE,
+        tus::TUS_VERSION,
+        tus::UPLOAD_EXPIRES,
+        tus::UPLOAD_LENGTH,
+        tus::UPLOAD_OFFSET,
+    ];
+    Cors::default()
+        .allowed_origin_fn(move |origin, request| {
+            any || links::is_shared_file(request.uri.path())
+                || origin.to_str().is_ok_and(|origin| allowed.iter().any(|known| known == origin))
+        })
+        .allowed_methods([Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE, Method::OPTIONS])
+        .allow_any_header()
+        .expose_headers(exposed)
+        .max_age(3600)
+}

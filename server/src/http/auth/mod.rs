@@ -1,0 +1,10 @@
+//! Who somebody is: passwords, tokens, tickets, link signatures, and the secret behind them.
+
+pub mod first_start;
+pub mod password;
+pub mod refresh;
+pub mod secret;
+pub mod signature;
+pub mod throttle;
+pub mod ticket;
+pub mod token;

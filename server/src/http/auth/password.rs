@@ -1,0 +1,90 @@
+//! Passwords, kept as Argon2id PHC strings.
+
+use std::sync::LazyLock;
+
+use actix_web::web;
+use argon2::Argon2;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+
+use super::secret::random_text;
+
+/// The shortest password accepted, in characters.
+pub const SHORTEST: usize = 8;
+
+/// The longest password accepted, in bytes; bounds what a request can make us hash.
+pub const LONGEST: usize = 1024;
+
+/// A hash nobody's password has: verifying against it makes an unknown address take as long as a
+/// known one.
+static NOBODY: LazyLock<String> = LazyLock::new(|| hash(&random_text::<32>()).unwrap_or_default());
+
+/// Why a password is refused when an account is made.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    /// Fewer than [`SHORTEST`] characters.
+    #[error("the password has fewer than {SHORTEST} characters")]
+    TooShort,
+    /// More than [`LONGEST`] bytes.
+    #[error("the password has more than {LONGEST} bytes")]
+    TooLong,
+    /// Argon2 failed.
+    #[error("the password could not be hashed: {0}")]
+    Hash(String),
+}
+
+/// Hashes a password with Argon2id and a random salt; takes tens of milliseconds and 19 MiB, so it
+/// belongs off the arbiter.
+///
+/// # Errors
+/// When the password is too short or too long.
+pub fn hash(password: &str) -> Result<String, PasswordError> {
+    if password.chars().count() < SHORTEST {
+        return Err(PasswordError::TooShort);
+    }
+    if password.len() > LONGEST {
+        return Err(PasswordError::TooLong);
+    }
+    Argon2::default()
+        .hash_password(password.as_bytes())
+        .map(|hash| hash.to_string())
+        .map_err(|error| PasswordError::Hash(error.to_string()))
+}
+
+/// Whether `password` belongs to `hash` (a PHC string). `None` stands for an unknown account: the
+/// answer is no, after the same work.
+pub fn matches(password: &str, hash: Option<&str>) -> bool {
+    if password.len() > LONGEST {
+        return false;
+    }
+    let Ok(parsed) = PasswordHash::new(hash.unwrap_or(&NOBODY)) else {
+        return false;
+    };
+    Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok() && hash.is_some()
+}
+
+/// [`matches`] on the blocking pool.
+pub async fn check(password: String, hash: Option<String>) -> bool {
+    web::block(move || matches(&password, hash.as_deref())).await.unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_matches_its_own_hash_only() {
+        let stored = hash("correct horse").unwrap();
+        assert!(stored.starts_with("$argon2id$"));
+        assert!(matches("correct horse", Some(&stored)));
+        assert!(!matches("battery staple", Some(&stored)));
+        assert!(!matches("correct horse", None));
+        assert_ne!(stored, hash("correct horse").unwrap(), "salts differ");
+    }
+
+    #[test]
+    fn absurd_lengths_are_refused() {
+        assert!(matches!(hash("seven77"), Err(PasswordError::TooShort)));
+        assert!(matches!(hash(&"x".repeat(LONGEST + 1)), Err(PasswordError::TooLong)));
+    }
+}

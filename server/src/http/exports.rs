@@ -1,0 +1,269 @@
+//! Exports: requests to render something, their progress and their results.
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, delete, get, post, route, web};
+use actors::detection_cache::Invalidate;
+use actors::{AcceptError, CancelExport, DeleteExport, NewRequest, StartExport};
+use chrono::{DateTime, Utc};
+use entities::exports::{self, Cancelled, Export, ExportKind, ExportState, Filter};
+use entities::{ExportId, Subject, UserId};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::content::{StoredFile, strong_tag};
+use super::extract::{Editor, Id, Listing, PageQuery, Principal, Viewer};
+use super::problem::Problem;
+use super::refusals::{ReadRefusals, WriteRefusals};
+use super::state::State;
+use super::videos::{Detections, DetectionsQuery, read_detections};
+
+/// An export. Progress messages have the same fields, with `export_id` for `id`.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Export)]
+pub struct ExportView {
+    /// The export.
+    pub id: ExportId,
+    /// What kind of thing is rendered.
+    pub kind: ExportKind,
+    /// Where it stands; `complete`, `failed` and `cancelled` are final.
+    pub state: ExportState,
+    /// What was asked for.
+    pub spec: serde_json::Value,
+    /// Counts from 1.
+    pub attempt: i32,
+    /// 0 to 1; never goes back.
+    pub progress: f64,
+    /// Output frames that are finished.
+    pub frames_done: i64,
+    /// Output frames in all.
+    pub frames_total: i64,
+    /// Frames that ran through a model.
+    pub frames_inferred: i64,
+    /// Output frames a second, lately; 0 unless it runs.
+    pub fps: f64,
+    /// Seconds left, where that can be told.
+    pub eta_seconds: Option<f64>,
+    /// What is being done, for a person.
+    pub message: String,
+    /// What was not as it should be, but did not stop it.
+    pub warnings: serde_json::Value,
+    /// Why it failed, as a problem object.
+    pub problem: Option<serde_json::Value>,
+    /// Device time used, in seconds.
+    pub device_seconds: f64,
+    /// What that costs.
+    pub cost: f64,
+    /// Made with a simulated device.
+    pub simulated: bool,
+    /// The final report.
+    pub report: Option<serde_json::Value>,
+    /// Size of the result.
+    pub result_bytes: Option<i64>,
+    /// When it was accepted.
+    pub created_at: DateTime<Utc>,
+    /// When work on it began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Who asked for it.
+    pub created_by: Option<UserId>,
+}
+
+impl From<Export> for ExportView {
+    fn from(export: Export) -> Self {
+        Self {
+            id: export.id,
+            kind: export.kind,
+            state: export.state,
+            spec: export.spec,
+            attempt: export.attempt,
+            progress: export.progress,
+            frames_done: export.frames_done,
+            frames_total: export.frames_total,
+            frames_inferred: export.frames_inferred,
+            fps: 0.0,
+            eta_seconds: None,
+            message: export.message,
+            warnings: export.warnings,
+            problem: export.problem,
+            device_seconds: export.device_seconds,
+            cost: export.cost,
+            simulated: export.simulated,
+            report: export.report,
+            result_bytes: export.result_bytes,
+            created_at: export.created_at,
+            started_at: export.started_at,
+            finished_at: export.finished_at,
+            created_by: export.created_by,
+        }
+    }
+}
+
+/// Which exports are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ExportQuery {
+    /// Only of this kind.
+    pub kind: Option<ExportKind>,
+    /// Only in this state.
+    pub state: Option<ExportState>,
+}
+
+/// Accepts a spec for rendering. Every mistake in it is told at once.
+#[utoipa::path(
+    tag = "exports",
+    request_body(content = edits::ExportSpec, content_type = "application/json"),
+    responses(
+        (status = 202, description = "accepted, in state `queued`", body = ExportView, headers(("Location" = String))),
+        WriteRefusals
+    )
+)]
+#[post("/exports")]
+pub async fn create_export(
+    editor: Editor,
+    spec: web::Json<serde_json::Value>,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    let request = NewRequest { tenant: editor.tenant, by: Some(editor.user), body: spec.into_inner(), input: None };
+    let export = state.node.dispatcher.send(StartExport(request)).await?.map_err(|error| match error {
+        AcceptError::Invalid(errors) => {
+            Problem::invalid("invalid_spec", "the spec has mistakes; nothing was stored", errors)
+        }
+        AcceptError::TooMany { .. } => Problem::too_many("too_many_exports", error.to_string(), 5),
+        error => Problem::internal("accepting an export", error),
+    })?;
+    Ok(HttpResponse::Accepted()
+        .insert_header((header::LOCATION, format!("/api/v1/exports/{}", export.id)))
+        .json(ExportView::from(export)))
+}
+
+/// Lists the tenant's exports, newest first.
+#[utoipa::path(tag = "exports", params(ExportQuery, PageQuery), responses((status = 200, description = "a page", body = Listing<ExportView>), ReadRefusals))]
+#[get("/exports")]
+pub async fn list_exports(
+    viewer: Viewer,
+    query: web::Query<ExportQuery>,
+    page: web::Query<PageQuery>,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    let filter = Filter { kind: query.kind, state: query.state };
+    let page = exports::list(&state.node.db, viewer.tenant, filter, &page.request()?).await?;
+    Ok(HttpResponse::Ok().json(Listing::from(page.map(ExportView::from))))
+}
+
+/// Reads an export.
+#[utoipa::path(tag = "exports", params(("id" = ExportId, Path)), responses((status = 200, description = "the export", body = ExportView), ReadRefusals))]
+#[get("/exports/{id}")]
+pub async fn get_export(viewer: Viewer, id: Id<ExportId>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+    let export = find(&state, &viewer, id.0).await?;
+    Ok(HttpResponse::Ok().json(ExportView::from(export)))
+}
+
+/// Cancels an export; takes effect within one batch.
+#[utoipa::path(tag = "exports", params(("id" = ExportId, Path)), responses((status = 200, description = "the export", body = ExportView), WriteRefusals))]
+#[post("/exports/{id}/cancel")]
+pub async fn cancel_export(editor: Editor, id: Id<ExportId>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+    let cancel = CancelExport { tenant: editor.tenant, export: id.0 };
+    let export = match state.node.dispatcher.send(cancel).await?? {
+        Cancelled::Now(export) => export,
+        // Asking twice is no mistake.
+        Cancelled::Before(export) if export.state == ExportState::Cancelled => export,
+        Cancelled::Before(export) => {
+            return Err(Problem::conflict(
+                "finished",
+                format!("the export has ended already: {}", state_name(export.state)),
+            ));
+        }
+        Cancelled::NotFound => return Err(Problem::not_found("export")),
+    };
+    Ok(HttpResponse::Ok().json(ExportView::from(*export)))
+}
+
+/// Deletes an export with its result, detections and links; one that runs is cancelled first.
+#[utoipa::path(tag = "exports", params(("id" = ExportId, Path)), responses((status = 204, description = "gone"), WriteRefusals))]
+#[delete("/exports/{id}")]
+pub async fn delete_export(editor: Editor, id: Id<ExportId>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+    let delete = DeleteExport { tenant: editor.tenant, export: id.0 };
+    if !state.node.dispatcher.send(delete).await?? {
+        return Err(Problem::not_found("export"));
+    }
+    state.node.detections.send(Invalidate { subject: Subject::Export(id.0) }).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Sends the result: an MP4, or the JSON of a detection export.
+#[utoipa::path(
+    tag = "exports",
+    params(("id" = ExportId, Path)),
+    responses(
+        (status = 200, description = "the file", content_type = "video/mp4"),
+        (status = 206, description = "a range of it", content_type = "video/mp4"),
+        (status = 304, description = "the client has it already"),
+        (status = 409, description = "the export is not complete"),
+        (status = 416, description = "the range lies outside the file"),
+        ReadRefusals
+    )
+)]
+#[route("/exports/{id}/file", method = "GET", method = "HEAD")]
+pub async fn download_export(
+    viewer: Viewer,
+    id: Id<ExportId>,
+    request: HttpRequest,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    let export = find(&state, &viewer, id.0).await?;
+    stored_file(&state, &export, true)?.answer(&request).await
+}
+
+/// Reads what was detected during an export, in output pixels. Never starts inference.
+#[utoipa::path(
+    tag = "exports",
+    params(("id" = ExportId, Path), DetectionsQuery),
+    responses(
+        (status = 200, description = "the stored detections", body = Detections, headers(("ETag" = String))),
+        (status = 304, description = "the client has them already"),
+        ReadRefusals
+    )
+)]
+#[get("/exports/{id}/detections")]
+pub async fn read_export_detections(
+    viewer: Viewer,
+    id: Id<ExportId>,
+    query: web::Query<DetectionsQuery>,
+    request: HttpRequest,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    read_detections(&state, &viewer, Subject::Export(id.0), query.into_inner(), &request).await
+}
+
+async fn find(state: &State, who: &Principal, id: ExportId) -> Result<Export, Problem> {
+    exports::get(&state.node.db, who.tenant, id).await?.ok_or_else(|| Problem::not_found("export"))
+}
+
+/// An export's result, to be sent.
+pub(super) fn stored_file(state: &State, export: &Export, download: bool) -> Result<StoredFile, Problem> {
+    let Some(key) = &export.result_key else {
+        return Err(Problem::conflict(
+            "not_complete",
+            format!("the export is {}; its file comes when it is complete", state_name(export.state)),
+        ));
+    };
+    let (kind, ending, content_type) = match export.kind {
+        ExportKind::Detection => ("detection", "json", "application/json"),
+        ExportKind::Framing => ("framing", "mp4", "video/mp4"),
+    };
+    // The tag covers the bytes; where there is none, the key names the attempt that made them.
+    let tag = export.result_etag.clone().unwrap_or_else(|| format!("{}-{}", export.id, export.attempt));
+    Ok(StoredFile {
+        path: state.node.storage.local_path(key),
+        etag: strong_tag(&tag),
+        content_type,
+        name: format!("{kind}-{}.{ending}", export.id),
+        download,
+    })
+}
+
+/// A state as the API spells it.
+fn state_name(state: ExportState) -> String {
+    serde_json::to_value(state).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+}

@@ -1,0 +1,14 @@
+//! What handlers ask for in their signatures. Taking a [`Viewer`], [`Editor`], [`TenantAdmin`] or
+//! [`Operator`] proves the right and carries the tenant; no handler checks a role by hand.
+//!
+//! Rights come first in a signature, so that 401 and 403 are answered before 404 and 422.
+
+mod authenticate;
+mod id;
+mod page;
+mod principal;
+
+pub use authenticate::{authenticate, standing};
+pub use id::Id;
+pub use page::{Listing, PageQuery};
+pub use principal::{Editor, Operator, Principal, Session, TenantAdmin, Viewer};

@@ -1,0 +1,106 @@
+//! Who asks, and the rights that prove it.
+
+use std::future::{Ready, ready};
+use std::ops::Deref;
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use entities::users::Role;
+use entities::{TenantId, UserId};
+
+use crate::http::auth::token::Claims;
+use crate::http::problem::Problem;
+
+/// A user of a tenant, known by a token or a ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Principal {
+    /// Whose rows may be touched.
+    pub tenant: TenantId,
+    /// The user.
+    pub user: UserId,
+    /// What the user may do: the lesser of the token's and the account's role.
+    pub role: Role,
+}
+
+/// A principal and the access token that proved it.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Who it is.
+    pub principal: Principal,
+    /// What the token says.
+    pub claims: Claims,
+}
+
+/// What [`super::authenticate`] leaves in a request: who asks, or the refusal to give when a
+/// handler wants to know.
+pub(super) type Outcome = Result<Session, Problem>;
+
+fn session(request: &HttpRequest) -> Outcome {
+    request
+        .extensions()
+        .get::<Outcome>()
+        .cloned()
+        .unwrap_or_else(|| Err(Problem::internal("authenticating", "the route is outside the authenticated scope")))
+}
+
+fn at_least(request: &HttpRequest, least: Role) -> Result<Principal, Problem> {
+    let Session { principal, .. } = session(request)?;
+    if principal.role < least {
+        return Err(Problem::forbidden(
+            "missing_right",
+            format!("this needs the role {least}, and yours is {}", principal.role),
+        ));
+    }
+    Ok(principal)
+}
+
+impl FromRequest for Session {
+    type Error = Problem;
+    type Future = Ready<Outcome>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(session(request))
+    }
+}
+
+macro_rules! right {
+    ($(#[$doc:meta])* $name:ident, $least:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy)]
+        pub struct $name(Principal);
+
+        impl Deref for $name {
+            type Target = Principal;
+
+            fn deref(&self) -> &Principal {
+                &self.0
+            }
+        }
+
+        impl FromRequest for $name {
+            type Error = Problem;
+            type Future = Ready<Result<Self, Problem>>;
+
+            fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+                ready(at_least(request, $least).map(Self))
+            }
+        }
+    };
+}
+
+right! {
+    /// May read the tenant's things.
+    Viewer, Role::Viewer
+}
+right! {
+    /// May also write them.
+    Editor, Role::Editor
+}
+right! {
+    /// May also run the tenant's users.
+    TenantAdmin, Role::Admin
+}
+right! {
+    /// May also run the deployment.
+    Operator, Role::Operator
+}

@@ -1,0 +1,61 @@
+//! What is answered where no handler is: 404, or 405 where the path exists for another method.
+
+use actix_web::dev::ResourceDef;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use utoipa::openapi::OpenApi;
+
+use super::problem::Problem;
+
+/// Every path of the API with its methods, read from the OpenAPI document.
+pub struct Routes(Vec<(ResourceDef, String)>);
+
+impl Routes {
+    /// The routes that a document describes.
+    pub fn of(document: &OpenApi) -> Self {
+        let routes = document.paths.paths.iter().map(|(path, item)| {
+            let methods = [
+                ("GET", item.get.is_some()),
+                ("HEAD", item.head.is_some()),
+                ("POST", item.post.is_some()),
+                ("PATCH", item.patch.is_some()),
+                ("DELETE", item.delete.is_some()),
+                ("OPTIONS", item.options.is_some()),
+            ];
+            let allowed: Vec<_> = methods.into_iter().filter_map(|(name, offered)| offered.then_some(name)).collect();
+            (ResourceDef::new(path.as_str()), allowed.join(", "))
+        });
+        Self(routes.collect())
+    }
+
+    /// The methods offered at a path.
+    fn allowed(&self, path: &str) -> Option<&str> {
+        // A literal path ("/uploads/x") and a pattern may both match; any of them tells the methods.
+        self.0.iter().find(|(pattern, _)| pattern.is_match(path)).map(|(_, allowed)| allowed.as_str())
+    }
+}
+
+/// Answers what nobody else does.
+pub async fn nothing_here(request: HttpRequest, routes: web::Data<Routes>) -> Result<HttpResponse, Problem> {
+    let Some(allowed) = routes.allowed(request.path()) else {
+        return Err(Problem::not_found("path"));
+    };
+    let detail = format!("this path takes {allowed}");
+    let allowed = HeaderValue::try_from(allowed).expect("method names make a header value");
+    Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail).header(header::ALLOW, allowed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_tells_the_methods_of_a_path() {
+        let routes = Routes::of(&crate::http::openapi());
+        assert_eq!(routes.allowed("/api/v1/auth/token"), Some("POST"));
+        let export = routes.allowed("/api/v1/exports/0198c0de-0000-7000-8000-000000000000").unwrap();
+        assert!(export.contains("GET") && export.contains("DELETE"), "{export}");
+        assert_eq!(routes.allowed("/api/v1/nowhere"), None);
+    }
+}

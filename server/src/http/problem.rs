@@ -1,0 +1,232 @@
+//! Errors as RFC 9457 problem details, the only way this API says no.
+//!
+//! Every refusal, whether from a handler, an extractor or actix-web itself, leaves as
+//! `application/problem+json` with `type`, `title`, `status`, `detail`, `code` and `errors[]`
+//! (JSON pointers into the request body).
+
+use std::borrow::Cow;
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use edits::FieldError;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// The media type of RFC 9457.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// A refusal on its way to the client.
+///
+/// `code` is stable and meant for programs, `detail` for people. The body never carries internals:
+/// [`Problem::internal`] logs them instead.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: Cow<'static, str>,
+    errors: Vec<FieldError>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// The body of a problem response, RFC 9457 with two extension members.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemBody {
+    /// Always `about:blank`: `code` tells problems of one status apart.
+    #[serde(rename = "type")]
+    #[schema(example = "about:blank")]
+    pub kind: &'static str,
+    /// The status' phrase.
+    #[schema(example = "Unprocessable Entity")]
+    pub title: &'static str,
+    /// The HTTP status, again.
+    #[schema(example = 422)]
+    pub status: u16,
+    /// What was wrong, for a person.
+    pub detail: String,
+    /// What was wrong, for a program; stable.
+    #[schema(example = "invalid_spec")]
+    pub code: &'static str,
+    /// Every fault found in the request body, each with a JSON pointer; empty when the fault is elsewhere.
+    pub errors: Vec<FieldError>,
+}
+
+impl Problem {
+    /// A problem with any status.
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, code, detail: detail.into(), errors: Vec::new(), headers: Vec::new() }
+    }
+
+    /// 400: the request cannot be read.
+    pub fn bad_request(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+
+    /// 401: no credential, or one that does not hold.
+    pub fn unauthorized(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, code, detail)
+            .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"touchline\""))
+    }
+
+    /// 403: known, but not allowed.
+    pub fn forbidden(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, detail)
+    }
+
+    /// 404: `what` does not exist, or belongs to somebody else; the two look the same on purpose.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
+    }
+
+    /// 409: the state of the resource forbids it.
+    pub fn conflict(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, detail)
+    }
+
+    /// 422: readable, but wrong in content; `errors` names each fault.
+    pub fn invalid(code: &'static str, detail: impl Into<Cow<'static, str>>, errors: Vec<FieldError>) -> Self {
+        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail);
+        problem.errors = errors;
+        problem
+    }
+
+    /// 422 with a single fault at `pointer`.
+    pub fn invalid_field(pointer: &str, code: &'static str, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        let error = FieldError { pointer: pointer.to_owned(), code: code.into(), detail: detail.clone() };
+        Self::invalid("invalid_request", detail, vec![error])
+    }
+
+    /// 413: more bytes than allowed.
+    pub fn too_large(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+    }
+
+    /// 429: a limit of the tenant is reached; trying later helps.
+    pub fn too_many(code: &'static str, detail: impl Into<Cow<'static, str>>, retry_after_seconds: u64) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail)
+            .header(header::RETRY_AFTER, HeaderValue::from(retry_after_seconds))
+    }
+
+    /// 500: a fault of ours. What happened is logged with `doing`; the client only learns that it did.
+    pub fn internal(doing: &str, error: impl fmt::Display) -> Self {
+        tracing::error!(doing, error = %error, "request failed");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "something went wrong on the server; the log has the request's id",
+        )
+    }
+
+    /// 503: not now.
+    pub fn unavailable(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
+            .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
+    /// Adds a response header.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// The status it is answered with.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The JSON body.
+    pub fn body(&self) -> ProblemBody {
+        ProblemBody {
+            kind: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: self.detail.clone().into_owned(),
+            code: self.code,
+            errors: self.errors.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.status.as_u16(), self.code, self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl From<entities::Error> for Problem {
+    fn from(error: entities::Error) -> Self {
+        match error {
+            entities::Error::Taken { .. } => Self::conflict("taken", error.to_string()),
+            error => Self::internal("asking the database", error),
+        }
+    }
+}
+
+/// An actor that does not answer: its mailbox is full, or the server stops.
+impl From<actix::MailboxError> for Problem {
+    fn from(error: actix::MailboxError) -> Self {
+        tracing::error!(%error, "an actor did not answer");
+        Self::unavailable("busy", "the server is busy or stops; try again")
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        for (name, value) in &self.headers {
+            response.insert_header((name.clone(), value.clone()));
+        }
+        // `content_type` first: `json` keeps one that is already set.
+        response.content_type(PROBLEM_JSON).json(self.body())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::to_bytes;
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn renders_rfc_9457_with_pointers() {
+        let problem = Problem::invalid_field("/clips/0/end", "out_of_range", "end is past the video");
+        let response = problem.error_response();
+        assert_eq!(response.status(), 422);
+        assert_eq!(response.headers().get("content-type").unwrap(), PROBLEM_JSON);
+        let body: serde_json::Value = serde_json::from_slice(&to_bytes(response.into_body()).await.unwrap()).unwrap();
+        assert_eq!(body["type"], "about:blank");
+        assert_eq!(body["title"], "Unprocessable Entity");
+        assert_eq!(body["status"], 422);
+        assert_eq!(body["code"], "invalid_request");
+        assert_eq!(body["errors"][0]["pointer"], "/clips/0/end");
+        assert_eq!(body["errors"][0]["code"], "out_of_range");
+    }
+
+    #[test]
+    fn an_unauthorized_answer_names_the_scheme() {
+        let response = Problem::unauthorized("missing_token", "no bearer token").error_response();
+        assert_eq!(response.status(), 401);
+        assert!(response.headers().get("www-authenticate").unwrap().to_str().unwrap().starts_with("Bearer"));
+    }
+
+    #[test]
+    fn internal_errors_keep_their_cause_to_themselves() {
+        let problem = Problem::internal("reading a row", "password=hunter2");
+        assert!(!problem.body().detail.contains("hunter2"));
+    }
+}

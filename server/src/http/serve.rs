@@ -1,0 +1,137 @@
+//! The server's life: first start, listening, stopping.
+
+use std::net::TcpListener;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use actix_web::{HttpServer, web};
+use actors::Node;
+use anyhow::Context;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::app::{app, openapi};
+use super::auth::first_start::first_start;
+use super::methods::Routes;
+use super::state::State;
+use super::upload_sweep;
+
+/// How long open requests may take to end once the server stops, in seconds; the node needs the
+/// rest of the ten.
+const LINGER_SECONDS: u64 = 4;
+/// How long a client may take to send a request's head.
+const HEAD_WITHIN: Duration = Duration::from_secs(15);
+/// How long an idle connection is kept.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How often the metrics recorder tidies up.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Serves `node` until `stop` resolves, then ends open requests and sockets and stops the node, all
+/// within ten seconds. Prints `listening on http://ADDRESS` on stdout when it answers.
+///
+/// # Errors
+/// When the address cannot be bound, the secret or the first operator cannot be made, or the
+/// listener fails.
+pub async fn serve(node: Node, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let served = answer_until(&node, stop).await;
+    node.stop().await;
+    served
+}
+
+async fn answer_until(node: &Node, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let (tell_stop, stopping) = watch::channel(false);
+    let metrics = install_metrics()?;
+    first_start(&node.db).await?;
+    let state = web::Data::new(State::new(node.clone(), metrics.clone(), stopping)?);
+
+    let listen = node.shared.settings.server.listen;
+    let listener =
+        TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}; is the port taken?"))?;
+    let address = listener.local_addr().context("asking for the address that was bound")?;
+    let document = openapi();
+    let routes = web::Data::new(Routes::of(&document));
+    let document = web::Data::new(document);
+    let shared = state.clone();
+    let server = HttpServer::new(move || app(shared.clone(), document.clone(), routes.clone()))
+        .disable_signals()
+        .shutdown_timeout(LINGER_SECONDS)
+        .client_request_timeout(HEAD_WITHIN)
+        .keep_alive(KEEP_ALIVE)
+        .listen(listener)
+        .context("starting the listener")?
+        .run();
+    let handle = server.handle();
+    let mut server = actix_web::rt::spawn(server);
+    let housekeeping = actix_web::rt::spawn(housekeeping(state, metrics));
+    announce(&format!("listening on http://{address}"));
+
+    let ended = tokio::select! {
+        ended = &mut server => ended,
+        () = stop => {
+            tracing::info!("stopping");
+            // Nobody listens any more when every worker has gone; that is fine.
+            let _ = tell_stop.send(true);
+            handle.stop(true).await;
+            server.await
+        }
+    };
+    housekeeping.abort();
+    ended.context("the server's task failed")?.context("serving failed")
+}
+
+/// Runs until it is aborted.
+async fn housekeeping(state: web::Data<State>, metrics: PrometheusHandle) {
+    let mut upkeep = tokio::time::interval(UPKEEP_EVERY);
+    let sweeping = upload_sweep::sweep_for_ever(state);
+    let tidying = async {
+        loop {
+            upkeep.tick().await;
+            metrics.run_upkeep();
+        }
+    };
+    tokio::join!(sweeping, tidying);
+}
+
+/// Prints a line on stdout at once, also when stdout is a pipe; a closed stdout is no reason to die.
+pub(super) fn announce(line: &str) {
+    use std::io::Write;
+    let mut stdout = std::io::stdout().lock();
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+}
+
+/// Resolves at SIGTERM or Ctrl-C.
+pub async fn stop_signal() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => drop(terminate.recv().await),
+            Err(error) => {
+                tracing::error!(%error, "cannot listen for SIGTERM");
+                std::future::pending().await
+            }
+        }
+    };
+    tokio::select! {
+        () = terminated => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// The process' metrics recorder, installed by the first call. Call it before the node starts, so
+/// that what happens at start is counted too.
+///
+/// # Errors
+/// When another recorder is installed already.
+pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
+    static INSTALLED: OnceLock<PrometheusHandle> = OnceLock::new();
+    if let Some(handle) = INSTALLED.get() {
+        return Ok(handle.clone());
+    }
+    let buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+    let handle = PrometheusBuilder::new()
+        .set_buckets(&buckets)
+        .context("naming the buckets of histograms")?
+        .install_recorder()
+        .context("installing the metrics recorder")?;
+    Ok(INSTALLED.get_or_init(|| handle).clone())
+}

@@ -1,0 +1,74 @@
+//! What operators and tools ask: is it alive, is it ready, how is it doing, what can it do.
+
+use actix_web::http::header;
+use actix_web::{HttpResponse, get, web};
+use actors::Readiness;
+use utoipa::openapi::OpenApi;
+
+use super::problem::Problem;
+use super::state::State;
+
+/// The documentation page: one file, no downloads.
+const DOCS: &str = include_str!("docs.html");
+
+/// Answers as long as the process serves requests.
+#[utoipa::path(tag = "service", security(()), responses((status = 200, description = "alive", body = String)))]
+#[get("/healthz")]
+pub async fn healthz() -> &'static str {
+    "ok"
+}
+
+/// Answers 200 only when the database answers and every device has loaded, warmed and checked its
+/// models.
+#[utoipa::path(
+    tag = "service",
+    security(()),
+    responses((status = 200, description = "ready", body = serde_json::Value), (status = 503, description = "not yet, or not any more", body = serde_json::Value))
+)]
+#[get("/readyz")]
+pub async fn readyz(state: web::Data<State>) -> HttpResponse {
+    let mut readiness: Readiness = state.node.readiness();
+    if let Err(error) = state.node.db.ping().await {
+        tracing::error!(%error, "the database does not answer");
+        readiness.ready = false;
+    }
+    if readiness.ready {
+        HttpResponse::Ok().json(readiness)
+    } else {
+        HttpResponse::ServiceUnavailable().json(readiness)
+    }
+}
+
+/// Metrics in the Prometheus text format.
+#[utoipa::path(tag = "service", security(()), responses((status = 200, description = "text format 0.0.4", body = String)))]
+#[get("/metrics")]
+pub async fn metrics(state: web::Data<State>) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
+        .body(state.metrics.render())
+}
+
+/// This document.
+#[utoipa::path(tag = "service", security(()), responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)))]
+#[get("/openapi.json")]
+pub async fn openapi_json(document: web::Data<OpenApi>) -> Result<HttpResponse, Problem> {
+    let body = document.to_json().map_err(|error| Problem::internal("writing the OpenAPI document", error))?;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "application/json"))
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .body(body))
+}
+
+/// A page that lists the operations of the OpenAPI document.
+#[utoipa::path(tag = "service", security(()), responses((status = 200, description = "HTML", body = String, content_type = "text/html")))]
+#[get("/docs")]
+pub async fn docs() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
+        .insert_header((
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+        ))
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .body(DOCS)
+}

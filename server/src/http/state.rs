@@ -1,0 +1,108 @@
+//! What every handler shares.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actors::Node;
+use anyhow::Context;
+use entities::VideoId;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::watch;
+
+use super::auth::refresh::RefreshTokens;
+use super::auth::secret;
+use super::auth::signature::LinkSigner;
+use super::auth::throttle::LoginThrottle;
+use super::auth::ticket::{TICKET_LIFE, Tickets};
+use super::auth::token::AccessTokens;
+
+/// The running node and the server's own small things.
+pub struct State {
+    /// The actors, the database, the files.
+    pub node: Node,
+    /// Signs and checks access tokens.
+    pub tokens: AccessTokens,
+    /// Signs, rotates and revokes refresh tokens.
+    pub refresh: RefreshTokens,
+    /// Signs and checks shared links.
+    pub links: LinkSigner,
+    /// WebSocket tickets not used yet.
+    pub tickets: Tickets,
+    /// Failed logins.
+    pub throttle: LoginThrottle,
+    /// The folder of unfinished uploads.
+    pub uploads_dir: PathBuf,
+    /// Uploads that are being written.
+    pub writing: Arc<UploadLocks>,
+    /// Renders `/metrics`.
+    pub metrics: PrometheusHandle,
+    /// Turns true when the server stops; sockets close then.
+    pub stopping: watch::Receiver<bool>,
+}
+
+impl State {
+    /// Collects what the handlers need, reading or making the deployment's secret.
+    ///
+    /// # Errors
+    /// When the secret cannot be read or made.
+    pub fn new(node: Node, metrics: PrometheusHandle, stopping: watch::Receiver<bool>) -> anyhow::Result<Self> {
+        let auth = &node.shared.settings.auth;
+        let data_dir = std::path::absolute(&node.shared.settings.data_dir).context("finding data_dir")?;
+        let secret = secret::load_or_create(auth.secret.expose(), &data_dir)?;
+        let previous = auth.previous_secret.expose().map(str::as_bytes);
+        Ok(Self {
+            tokens: AccessTokens::new(&secret, previous, i64::from(auth.access_minutes) * 60),
+            refresh: RefreshTokens::new(&secret, previous, auth.refresh_days),
+            links: LinkSigner::new(&secret),
+            tickets: Tickets::new(TICKET_LIFE),
+            throttle: LoginThrottle::default(),
+            uploads_dir: data_dir.join("uploads"),
+            writing: Arc::default(),
+            node,
+            metrics,
+            stopping,
+        })
+    }
+}
+
+/// The uploads that a request is writing to: one writer at a time each.
+#[derive(Default)]
+pub struct UploadLocks(Mutex<HashSet<VideoId>>);
+
+impl UploadLocks {
+    /// The right to write to an upload, given back when dropped; `None` while somebody has it.
+    pub fn lock(self: &Arc<Self>, upload: VideoId) -> Option<UploadLock> {
+        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(upload);
+        taken.then(|| UploadLock { locks: Arc::clone(self), upload })
+    }
+}
+
+/// See [`UploadLocks::lock`].
+pub struct UploadLock {
+    locks: Arc<UploadLocks>,
+    upload: VideoId,
+}
+
+impl Drop for UploadLock {
+    fn drop(&mut self) {
+        self.locks.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.upload);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_has_one_writer() {
+        let locks = Arc::new(UploadLocks::default());
+        let upload = VideoId::new();
+        let first = locks.lock(upload);
+        assert!(first.is_some());
+        assert!(locks.lock(upload).is_none());
+        assert!(locks.lock(VideoId::new()).is_some());
+        drop(first);
+        assert!(locks.lock(upload).is_some());
+    }
+}

@@ -1,0 +1,143 @@
+//! Logging in, staying in, logging out.
+
+use actix_web::{HttpResponse, post, web};
+use entities::tenants::{Tenant, TenantState};
+use entities::tokens::{self, RefreshToken, Rotation};
+use entities::users::{self, User};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::auth::password;
+use super::extract::Session;
+use super::problem::Problem;
+use super::refusals::WriteRefusals;
+use super::state::State;
+
+/// What a login takes.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Credentials {
+    /// The account's address; upper and lower case are the same.
+    #[schema(example = "ann@club.example")]
+    pub email: String,
+    /// The account's password.
+    pub password: String,
+}
+
+/// A refresh token to be exchanged or ended.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RefreshRequest {
+    /// From the last answer of `POST /auth/token` or `POST /auth/refresh`.
+    pub refresh_token: String,
+}
+
+/// An access token and the refresh token that gets the next one.
+#[derive(Serialize, ToSchema)]
+pub struct TokenPair {
+    /// For `Authorization: Bearer`.
+    pub access_token: String,
+    /// For `POST /auth/refresh`, once.
+    pub refresh_token: String,
+    /// Always `Bearer`.
+    pub token_type: &'static str,
+    /// Seconds until the access token ends.
+    #[schema(example = 900)]
+    pub expires_in: i64,
+}
+
+/// Logs in with e-mail address and password.
+#[utoipa::path(tag = "auth", security(()), responses((status = 200, description = "the tokens", body = TokenPair), WriteRefusals))]
+#[post("/auth/token")]
+pub async fn log_in(credentials: web::Json<Credentials>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+    let Credentials { email, password } = credentials.into_inner();
+    if let Some(seconds) = state.throttle.wait(&email) {
+        return Err(Problem::too_many(
+            "too_many_logins",
+            "too many failed logins for this address; wait a little",
+            seconds,
+        ));
+    }
+    let found = users::find_for_login(&state.node.db, &email).await?;
+    let hash = found.as_ref().map(|(user, _)| user.password_hash.clone());
+    let right = password::check(password, hash).await;
+    let Some((user, tenant)) = found.filter(|_| right) else {
+        state.throttle.failed(&email);
+        return Err(Problem::unauthorized("invalid_credentials", "the e-mail address or the password is wrong"));
+    };
+    state.throttle.succeeded(&email);
+    check_active(&tenant)?;
+    let refresh = tokens::issue(&state.node.db, &user, state.refresh.expires_at()).await?;
+    pair(&state, &user, &refresh)
+}
+
+/// Exchanges a refresh token for a new pair. A second use of one ends every token of its login.
+#[utoipa::path(tag = "auth", security(()), responses((status = 200, description = "the new tokens", body = TokenPair), WriteRefusals))]
+#[post("/auth/refresh")]
+pub async fn refresh_tokens(
+    request: web::Json<RefreshRequest>,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    let refused = || Problem::unauthorized("invalid_refresh_token", "the refresh token is not valid; log in again");
+    let id = state.refresh.read(&request.refresh_token).ok_or_else(refused)?;
+    match tokens::rotate(&state.node.db, id, state.refresh.expires_at()).await? {
+        Rotation::Fresh { token, user, tenant } => {
+            check_active(&tenant)?;
+            pair(&state, &user, &token)
+        }
+        Rotation::Reused => {
+            tracing::warn!(token = %id, "a refresh token was used twice; its family is revoked");
+            Err(refused())
+        }
+        Rotation::Refused => Err(refused()),
+    }
+}
+
+/// Ends the access token of the request, and with it the login of the refresh token in the body, or
+/// every login of the user when there is no body.
+#[utoipa::path(
+    tag = "auth",
+    request_body(content = Option<RefreshRequest>, content_type = "application/json"),
+    responses((status = 204, description = "logged out"), WriteRefusals)
+)]
+#[post("/auth/logout")]
+pub async fn log_out(session: Session, body: web::Bytes, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+    let request: Option<RefreshRequest> = if body.trim_ascii().is_empty() {
+        None
+    } else {
+        serde_json::from_slice(&body).map_err(|error| match error.is_data() {
+            true => Problem::invalid_field("", "invalid", error.to_string()),
+            false => Problem::bad_request("malformed_json", format!("the body is not JSON: {error}")),
+        })?
+    };
+    let user = session.principal.user;
+    match request.map(|request| state.refresh.read(&request.refresh_token)) {
+        Some(Some(token)) => drop(tokens::revoke_family_of(&state.node.db, user, token).await?),
+        Some(None) => {}
+        None => drop(tokens::revoke_all(&state.node.db, user).await?),
+    }
+    state.tokens.log_out(&session.claims);
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn check_active(tenant: &Tenant) -> Result<(), Problem> {
+    match tenant.state {
+        TenantState::Active => Ok(()),
+        TenantState::Suspended => {
+            Err(Problem::forbidden("tenant_suspended", "the tenant is suspended; ask the operator"))
+        }
+    }
+}
+
+fn pair(state: &State, user: &User, refresh: &RefreshToken) -> Result<HttpResponse, Problem> {
+    let access_token = state
+        .tokens
+        .issue(user.id, user.tenant_id, user.role)
+        .map_err(|error| Problem::internal("signing an access token", error))?;
+    Ok(HttpResponse::Ok().json(TokenPair {
+        access_token,
+        refresh_token: state.refresh.write(refresh.id),
+        token_type: "Bearer",
+        expires_in: state.tokens.life_seconds(),
+    }))
+}

@@ -1,0 +1,238 @@
+//! The header language of tus 1.0, resumable uploads (<https://tus.io/protocols/resumable-upload>).
+//!
+//! Extensions spoken: creation, creation-with-upload, expiration, termination.
+
+use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use super::problem::Problem;
+
+/// The protocol version spoken.
+pub const VERSION: &str = "1.0.0";
+/// The extensions spoken.
+pub const EXTENSIONS: &str = "creation,creation-with-upload,expiration,termination";
+/// The media type of a piece.
+pub const OFFSET_STREAM: &str = "application/offset+octet-stream";
+
+/// `Tus-Resumable`: the version in use, on every request and answer but `OPTIONS` requests.
+pub const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
+/// `Tus-Version`: the versions the server speaks.
+pub const TUS_VERSION: HeaderName = HeaderName::from_static("tus-version");
+/// `Tus-Extension`: the extensions the server speaks.
+pub const TUS_EXTENSION: HeaderName = HeaderName::from_static("tus-extension");
+/// `Tus-Max-Size`: the largest upload, in bytes.
+pub const TUS_MAX_SIZE: HeaderName = HeaderName::from_static("tus-max-size");
+/// `Upload-Length`: bytes of the whole upload.
+pub const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
+/// `Upload-Defer-Length`: asks to tell the length later, which is not offered.
+pub const UPLOAD_DEFER_LENGTH: HeaderName = HeaderName::from_static("upload-defer-length");
+/// `Upload-Offset`: bytes the server holds.
+pub const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
+/// `Upload-Metadata`: names and base64 values.
+pub const UPLOAD_METADATA: HeaderName = HeaderName::from_static("upload-metadata");
+/// `Upload-Expires`: when an unfinished upload goes, an HTTP date.
+pub const UPLOAD_EXPIRES: HeaderName = HeaderName::from_static("upload-expires");
+
+/// The longest `Upload-Metadata` kept, in bytes.
+const LONGEST_METADATA: usize = 4096;
+/// The longest file name kept, in characters.
+const LONGEST_NAME: usize = 255;
+
+/// Adds `Tus-Resumable` to a refusal, as the protocol wants on every answer.
+pub fn refusal(problem: Problem) -> Problem {
+    problem.header(TUS_RESUMABLE, HeaderValue::from_static(VERSION))
+}
+
+/// Checks the client's protocol version.
+///
+/// # Errors
+/// 412 with `Tus-Version` when it is missing or another one.
+pub fn check_version(request: &HttpRequest) -> Result<(), Problem> {
+    match request.headers().get(&TUS_RESUMABLE).and_then(|value| value.to_str().ok()) {
+        Some(VERSION) => Ok(()),
+        _ => Err(Problem::new(
+            StatusCode::PRECONDITION_FAILED,
+            "tus_version",
+            format!("uploads speak tus {VERSION}; send Tus-Resumable: {VERSION}"),
+        )
+        .header(TUS_VERSION, HeaderValue::from_static(VERSION))),
+    }
+}
+
+/// Checks that the body is announced as a piece of an upload.
+///
+/// # Errors
+/// 415 when the content type is another one.
+pub fn check_content_type(request: &HttpRequest) -> Result<(), Problem> {
+    if is_piece(request.headers()) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        format!("a piece of an upload has Content-Type: {OFFSET_STREAM}"),
+    ))
+}
+
+/// Whether the body is announced as a piece of an upload.
+pub fn is_piece(headers: &HeaderMap) -> bool {
+    headers.get("content-type").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(OFFSET_STREAM.as_bytes()))
+}
+
+/// Reads `Upload-Offset`.
+///
+/// # Errors
+/// 400 when it is missing or no number.
+pub fn offset(headers: &HeaderMap) -> Result<u64, Problem> {
+    number(headers, &UPLOAD_OFFSET)?.ok_or_else(|| Problem::bad_request("upload_offset", "Upload-Offset is missing"))
+}
+
+/// Reads `Upload-Length`.
+///
+/// # Errors
+/// 400 when it is missing (a deferred length is not offered) or no number.
+pub fn length(headers: &HeaderMap) -> Result<u64, Problem> {
+    if headers.contains_key(&UPLOAD_DEFER_LENGTH) {
+        return Err(Problem::bad_request("upload_length", "a deferred length is not offered; send Upload-Length"));
+    }
+    number(headers, &UPLOAD_LENGTH)?.ok_or_else(|| Problem::bad_request("upload_length", "Upload-Length is missing"))
+}
+
+fn number(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, Problem> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    value
+        .to_str()
+        .ok()
+        // `parse` alone would take "+5".
+        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
+        .and_then(|text| text.parse().ok())
+        // Sizes are kept as signed 64-bit integers.
+        .filter(|number| i64::try_from(*number).is_ok())
+        .map(Some)
+        .ok_or_else(|| Problem::bad_request("bad_header", format!("{name} is not a number of bytes")))
+}
+
+/// What `Upload-Metadata` says.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// The header as it came, to be echoed by `HEAD`.
+    pub raw: String,
+    /// The value of `filename` (or `name`), without folders.
+    pub filename: Option<String>,
+}
+
+impl Metadata {
+    /// Reads the header: pairs of a key and a base64 value, separated by commas; a value may be
+    /// missing.
+    ///
+    /// # Errors
+    /// 400 when it is not of that form, has a key twice, or is longer than 4 KiB.
+    pub fn from_headers(headers: &HeaderMap) -> Result<Self, Problem> {
+        let Some(value) = headers.get(&UPLOAD_METADATA) else { return Ok(Self::default()) };
+        value.to_str().ok().and_then(Self::parse).ok_or_else(|| {
+            Problem::bad_request("upload_metadata", "Upload-Metadata is not a list of keys and base64 values")
+        })
+    }
+
+    /// As it is kept in the upload's row.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!(self)
+    }
+
+    /// As it was kept; what cannot be read says nothing.
+    pub fn from_json(kept: &serde_json::Value) -> Self {
+        Self::deserialize(kept).unwrap_or_default()
+    }
+
+    fn parse(raw: &str) -> Option<Self> {
+        if raw.len() > LONGEST_METADATA {
+            return None;
+        }
+        let mut metadata = Self { raw: raw.to_owned(), filename: None };
+        let mut keys = std::collections::HashSet::new();
+        for pair in raw.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once(' ').unwrap_or((pair, ""));
+            let value = String::from_utf8(STANDARD.decode(value.trim()).ok()?).ok();
+            if !keys.insert(key) {
+                return None;
+            }
+            if key == "filename" || (key == "name" && metadata.filename.is_none()) {
+                metadata.filename = value.as_deref().and_then(base_name);
+            }
+        }
+        Some(metadata)
+    }
+}
+
+/// The last part of a path of any system, printable and of bounded length.
+fn base_name(path: &str) -> Option<String> {
+    let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
+    let name: String = name.chars().filter(|char| !char.is_control()).take(LONGEST_NAME).collect();
+    let name = name.trim();
+    (!name.is_empty() && name != "." && name != "..").then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn headers(name: HeaderName, value: &str) -> HeaderMap {
+        TestRequest::default().insert_header((name, value)).to_http_request().headers().clone()
+    }
+
+    #[test]
+    fn metadata_gives_the_file_name_without_folders() {
+        let encoded = STANDARD.encode("C:\\clips\\derby.mp4");
+        let metadata = Metadata::parse(&format!("filetype dmlkZW8vbXA0,filename {encoded},is_confidential")).unwrap();
+        assert_eq!(metadata.filename.as_deref(), Some("derby.mp4"));
+    }
+
+    #[test]
+    fn filename_wins_over_name_wherever_it_stands() {
+        let (a, b) = (STANDARD.encode("a.mp4"), STANDARD.encode("b.mp4"));
+        for raw in [format!("filename {a},name {b}"), format!("name {b},filename {a}")] {
+            assert_eq!(Metadata::parse(&raw).unwrap().filename.as_deref(), Some("a.mp4"));
+        }
+    }
+
+    #[test]
+    fn malformed_metadata_is_refused() {
+        assert!(Metadata::parse("filename not-base64!").is_none());
+        assert!(Metadata::parse("a YQ==,a YQ==").is_none());
+        assert!(Metadata::parse(&format!("a {}", "A".repeat(LONGEST_METADATA))).is_none());
+    }
+
+    #[test]
+    fn a_name_of_nothing_but_path_is_no_name() {
+        for path in ["..", "a/", "/", "\u{7}", "  "] {
+            assert_eq!(base_name(path), None, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_plain_digits_in_range() {
+        assert_eq!(offset(&headers(UPLOAD_OFFSET, "42")).unwrap(), 42);
+        for bad in ["+5", "-1", "1e3", "", "99999999999999999999", "9223372036854775808"] {
+            assert_eq!(offset(&headers(UPLOAD_OFFSET, bad)).unwrap_err().status(), 400, "{bad:?}");
+        }
+        assert_eq!(offset(&HeaderMap::new()).unwrap_err().status(), 400);
+        assert_eq!(length(&headers(UPLOAD_DEFER_LENGTH, "1")).unwrap_err().status(), 400);
+    }
+
+    #[test]
+    fn another_protocol_version_is_412_and_names_ours() {
+        let right = TestRequest::default().insert_header((TUS_RESUMABLE, VERSION)).to_http_request();
+        assert!(check_version(&right).is_ok());
+        let wrong = TestRequest::default().insert_header((TUS_RESUMABLE, "0.2.2")).to_http_request();
+        let problem = check_version(&wrong).unwrap_err();
+        assert_eq!(problem.status(), 412);
+        let response = actix_web::ResponseError::error_response(&problem);
+        assert_eq!(response.headers().get(&TUS_VERSION).unwrap(), VERSION);
+    }
+}

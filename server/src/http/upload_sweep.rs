@@ -1,0 +1,74 @@
+//! Takes away what nobody will come back for: uploads that expired, files whose row is gone, refresh
+//! tokens past their end.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use actix_web::web;
+use chrono::Utc;
+use entities::uploads::{self, Upload};
+use entities::{TenantId, VideoId, tokens};
+use tokio::fs;
+
+use super::state::State;
+use super::upload_writer::{path, remove};
+
+/// How often it is swept.
+const EVERY: Duration = Duration::from_secs(10 * 60);
+
+/// Sweeps now and then, for ever. A sweep that fails is logged, and tried again next time.
+pub async fn sweep_for_ever(state: web::Data<State>) {
+    if let Err(error) = sweep_orphans(&state).await {
+        tracing::warn!(%error, "files of lost uploads could not be swept");
+    }
+    let mut ticks = tokio::time::interval(EVERY);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = sweep_expired(&state).await {
+            tracing::warn!(%error, "expired uploads could not be swept");
+        }
+    }
+}
+
+async fn sweep_expired(state: &State) -> Result<(), entities::Error> {
+    for Upload { id, tenant_id, .. } in uploads::expired(&state.node.db).await? {
+        // One that is being written to is alive after all.
+        let Some(_lock) = state.writing.lock(id) else { continue };
+        if uploads::delete(&state.node.db, tenant_id, id).await? {
+            remove(path(state, tenant_id, id)).await;
+            tracing::info!(upload = %id, tenant = %tenant_id, "an expired upload was swept");
+        }
+    }
+    tokens::forget_expired(&state.node.db, Utc::now()).await?;
+    Ok(())
+}
+
+/// Files that a crash left between a row's end and the file's.
+async fn sweep_orphans(state: &State) -> anyhow::Result<()> {
+    for (tenant, folder) in entries::<TenantId>(state.uploads_dir.clone()).await? {
+        for (upload, file) in entries::<VideoId>(folder).await? {
+            let Some(_lock) = state.writing.lock(upload) else { continue };
+            if uploads::get(&state.node.db, tenant, upload).await?.is_none() {
+                remove(file).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The entries of a folder that are named by ids; none when there is no folder.
+async fn entries<T: FromStr>(folder: PathBuf) -> std::io::Result<Vec<(T, PathBuf)>> {
+    let mut found = Vec::new();
+    let mut listing = match fs::read_dir(&folder).await {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        Err(error) => return Err(error),
+    };
+    while let Some(entry) = listing.next_entry().await? {
+        if let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+            found.push((id, entry.path()));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,303 @@
+//! Uploads: videos on their way in, by tus 1.0. The upload's id becomes the video's id.
+//!
+//! A byte is acknowledged only after it is on disk: data first, then the row with the offset. The last
+//! piece is answered after the file was probed and one frame decoded; what is refused leaves nothing.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue, HttpDate};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, delete, head, options, patch, post, web};
+use chrono::{DateTime, TimeDelta, Utc};
+use entities::uploads::{self, NewUpload, Upload};
+use entities::{VideoId, videos};
+
+use super::extract::{Editor, Id, Principal};
+use super::problem::Problem;
+use super::refusals::WriteRefusals;
+use super::state::State;
+use super::tus::{self, Metadata};
+use super::upload_writer::{self, UploadWriter, Written};
+
+/// How long an unfinished upload waits for its next piece.
+const LIFE: TimeDelta = TimeDelta::hours(24);
+
+/// When an upload that is touched now goes.
+pub(super) fn expires_at() -> DateTime<Utc> {
+    Utc::now() + LIFE
+}
+
+/// Tells the protocol version, the extensions and the size limit.
+#[utoipa::path(tag = "uploads", security(()), responses((status = 204, description = "in the headers `Tus-Version`, `Tus-Extension`, `Tus-Max-Size`")))]
+#[options("/uploads")]
+pub async fn upload_capabilities(state: web::Data<State>) -> HttpResponse {
+    answer(StatusCode::NO_CONTENT)
+        .insert_header((tus::TUS_VERSION, tus::VERSION))
+        .insert_header((tus::TUS_EXTENSION, tus::EXTENSIONS))
+        .insert_header((tus::TUS_MAX_SIZE, size_limit(&state).to_string()))
+        .finish()
+}
+
+/// Begins an upload; with `Content-Type: application/offset+octet-stream` the body is its first piece.
+#[utoipa::path(
+    tag = "uploads",
+    params(
+        ("Tus-Resumable" = String, Header, description = "`1.0.0`"),
+        ("Upload-Length" = u64, Header, description = "bytes of the whole file"),
+        ("Upload-Metadata" = Option<String>, Header, description = "`filename` and its base64 value")
+    ),
+    request_body(content = Option<Vec<u8>>, content_type = "application/offset+octet-stream"),
+    responses(
+        (status = 201, description = "begun; `Location` is where its pieces go", headers(("Location" = String), ("Upload-Offset" = u64), ("Upload-Expires" = String))),
+        (status = 412, description = "another version of tus"),
+        WriteRefusals
+    )
+)]
+#[post("/uploads")]
+pub async fn begin_upload(
+    editor: Editor,
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    begin(&editor, &request, payload, state).await.map_err(tus::refusal)
+}
+
+async fn begin(
+    editor: &Principal,
+    request: &HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    tus::check_version(request)?;
+    let length = tus::length(request.headers())?;
+    let metadata = Metadata::from_headers(request.headers())?;
+    check_size(&state, editor, length).await?;
+    let has_piece = tus::is_piece(request.headers());
+    if !has_piece && content_length(request).is_some_and(|bytes| bytes > 0) {
+        tus::check_content_type(request)?;
+    }
+    if has_piece {
+        check_piece(request, length)?;
+    }
+    let new = NewUpload {
+        tenant_id: editor.tenant,
+        length: i64::try_from(length).map_err(|_| Problem::too_large("the length is absurd"))?,
+        metadata: metadata.to_json(),
+        expires_at: expires_at(),
+    };
+    let upload = uploads::create(&state.node.db, new).await?;
+    let location = format!("/api/v1/uploads/{}", upload.id);
+    let written = if has_piece {
+        let lock = state.writing.lock(upload.id).ok_or_else(locked)?;
+        UploadWriter::new(state, upload, lock).write(payload).await?
+    } else {
+        Written::Part { received: 0, expires_at: upload.expires_at }
+    };
+    Ok(acknowledge(StatusCode::CREATED, &written).insert_header((header::LOCATION, location)).finish())
+}
+
+/// Tells how many bytes have arrived.
+#[utoipa::path(
+    tag = "uploads",
+    params(("id" = VideoId, Path), ("Tus-Resumable" = String, Header, description = "`1.0.0`")),
+    responses(
+        (status = 200, description = "where to go on", headers(("Upload-Offset" = u64), ("Upload-Length" = u64), ("Upload-Expires" = String))),
+        (status = 412, description = "another version of tus"),
+        WriteRefusals
+    )
+)]
+#[head("/uploads/{id}")]
+pub async fn read_upload_offset(
+    editor: Editor,
+    id: Id<VideoId>,
+    request: HttpRequest,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    tell_offset(&editor, id.0, &request, &state).await.map_err(tus::refusal)
+}
+
+async fn tell_offset(
+    editor: &Principal,
+    id: VideoId,
+    request: &HttpRequest,
+    state: &State,
+) -> Result<HttpResponse, Problem> {
+    tus::check_version(request)?;
+    let db = &state.node.db;
+    let mut response = answer(StatusCode::OK);
+    if let Some(upload) = uploads::get(db, editor.tenant, id).await? {
+        check_expiry(&upload)?;
+        response
+            .insert_header((tus::UPLOAD_OFFSET, upload.received.to_string()))
+            .insert_header((tus::UPLOAD_LENGTH, upload.length.to_string()))
+            .insert_header((tus::UPLOAD_EXPIRES, http_date(upload.expires_at)));
+        let raw = Metadata::from_json(&upload.metadata).raw;
+        if let Some(raw) = HeaderValue::try_from(raw).ok().filter(|raw| !raw.is_empty()) {
+            response.insert_header((tus::UPLOAD_METADATA, raw));
+        }
+    } else {
+        // A client that missed the last answer learns that everything has arrived.
+        let video = videos::get(db, editor.tenant, id).await?.ok_or_else(|| Problem::not_found("upload"))?;
+        response
+            .insert_header((tus::UPLOAD_OFFSET, video.bytes.to_string()))
+            .insert_header((tus::UPLOAD_LENGTH, video.bytes.to_string()));
+    }
+    Ok(response.insert_header((header::CACHE_CONTROL, "no-store")).finish())
+}
+
+/// Appends a piece. The last one is answered when the file was probed: 422, and the upload is gone, if it
+/// is no video that can be used.
+#[utoipa::path(
+    tag = "uploads",
+    params(
+        ("id" = VideoId, Path),
+        ("Tus-Resumable" = String, Header, description = "`1.0.0`"),
+        ("Upload-Offset" = u64, Header, description = "bytes that have arrived")
+    ),
+    request_body(content = Vec<u8>, content_type = "application/offset+octet-stream"),
+    responses(
+        (status = 204, description = "the bytes are on disk", headers(("Upload-Offset" = u64), ("Upload-Expires" = String))),
+        (status = 410, description = "the upload has expired"),
+        (status = 412, description = "another version of tus"),
+        (status = 423, description = "another request is writing to it"),
+        WriteRefusals
+    )
+)]
+#[patch("/uploads/{id}")]
+pub async fn append_to_upload(
+    editor: Editor,
+    id: Id<VideoId>,
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    append_piece(&editor, id.0, &request, payload, state).await.map_err(tus::refusal)
+}
+
+async fn append_piece(
+    editor: &Principal,
+    id: VideoId,
+    request: &HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    tus::check_version(request)?;
+    tus::check_content_type(request)?;
+    let offset = tus::offset(request.headers())?;
+    let find = || uploads::get(&state.node.db, editor.tenant, id);
+    find().await?.ok_or_else(|| Problem::not_found("upload"))?;
+    let lock = state.writing.lock(id).ok_or_else(locked)?;
+    // Read again under the lock: the writer before may have moved the offset.
+    let upload = find().await?.ok_or_else(|| Problem::not_found("upload"))?;
+    check_expiry(&upload)?;
+    let received = upload.received.unsigned_abs();
+    if offset != received {
+        let problem = Problem::conflict("upload_offset", format!("{received} bytes have arrived; go on from there"));
+        return Err(problem.header(tus::UPLOAD_OFFSET, HeaderValue::from(received)));
+    }
+    check_piece(request, upload.length.unsigned_abs() - received)?;
+    let written = UploadWriter::new(state, upload, lock).write(payload).await?;
+    Ok(acknowledge(StatusCode::NO_CONTENT, &written).finish())
+}
+
+/// Ends an unfinished upload and frees its bytes.
+#[utoipa::path(
+    tag = "uploads",
+    params(("id" = VideoId, Path), ("Tus-Resumable" = String, Header, description = "`1.0.0`")),
+    responses((status = 204, description = "gone"), (status = 412, description = "another version of tus"), (status = 423, description = "another request is writing to it"), WriteRefusals)
+)]
+#[delete("/uploads/{id}")]
+pub async fn terminate_upload(
+    editor: Editor,
+    id: Id<VideoId>,
+    request: HttpRequest,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    end(&editor, id.0, &request, &state).await.map_err(tus::refusal)
+}
+
+async fn end(editor: &Principal, id: VideoId, request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
+    tus::check_version(request)?;
+    if uploads::get(&state.node.db, editor.tenant, id).await?.is_none() {
+        return Err(Problem::not_found("upload"));
+    }
+    let _lock = state.writing.lock(id).ok_or_else(locked)?;
+    if !uploads::delete(&state.node.db, editor.tenant, id).await? {
+        return Err(Problem::not_found("upload"));
+    }
+    upload_writer::remove(upload_writer::path(state, editor.tenant, id)).await;
+    Ok(answer(StatusCode::NO_CONTENT).finish())
+}
+
+/// The largest upload a tenant may make, in bytes.
+fn size_limit(state: &State) -> u64 {
+    state.node.live.borrow().live.limits.upload_bytes
+}
+
+async fn check_size(state: &State, editor: &Principal, length: u64) -> Result<(), Problem> {
+    if length == 0 {
+        return Err(Problem::invalid("empty_upload", "a file of zero bytes is no video", Vec::new()));
+    }
+    let most = size_limit(state);
+    if length > most {
+        return Err(Problem::too_large(format!("an upload has at most {most} bytes, and this one {length}")));
+    }
+    let room = state.node.live.borrow().live.limits.storage_bytes;
+    let stored = videos::stored_bytes(&state.node.db, editor.tenant).await?;
+    if stored.saturating_add(length) > room {
+        let detail = format!("the tenant stores {stored} of {room} bytes; delete videos to make room");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "storage_full", detail));
+    }
+    Ok(())
+}
+
+/// A piece that is announced as longer than what is missing is refused before it is read.
+fn check_piece(request: &HttpRequest, missing: u64) -> Result<(), Problem> {
+    match content_length(request) {
+        Some(bytes) if bytes > missing => Err(upload_writer::too_long(missing)),
+        _ => Ok(()),
+    }
+}
+
+fn content_length(request: &HttpRequest) -> Option<u64> {
+    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn check_expiry(upload: &Upload) -> Result<(), Problem> {
+    if upload.expires_at <= Utc::now() {
+        return Err(Problem::new(StatusCode::GONE, "upload_expired", "the upload has expired; begin again"));
+    }
+    Ok(())
+}
+
+fn locked() -> Problem {
+    Problem::new(
+        StatusCode::LOCKED,
+        "upload_locked",
+        "another request is writing to this upload; try again when it has ended",
+    )
+}
+
+fn answer(status: StatusCode) -> HttpResponseBuilder {
+    let mut response = HttpResponse::build(status);
+    response.insert_header((tus::TUS_RESUMABLE, tus::VERSION));
+    response
+}
+
+fn acknowledge(status: StatusCode, written: &Written) -> HttpResponseBuilder {
+    let mut response = answer(status);
+    match written {
+        Written::Part { received, expires_at } => {
+            response.insert_header((tus::UPLOAD_OFFSET, received.to_string()));
+            response.insert_header((tus::UPLOAD_EXPIRES, http_date(*expires_at)));
+        }
+        Written::Whole { length } => {
+            response.insert_header((tus::UPLOAD_OFFSET, length.to_string()));
+        }
+    }
+    response
+}
+
+/// The date format of RFC 9110 §5.6.7.
+fn http_date(time: DateTime<Utc>) -> HttpDate {
+    HttpDate::from(std::time::SystemTime::from(time))
+}

@@ -1,0 +1,254 @@
+//! Videos: what was uploaded.
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, delete, get, route, web};
+use actors::detection_cache::Invalidate;
+use actors::{CancelExport, GetDetections, storage};
+use chrono::{DateTime, Utc};
+use entities::videos::{self, Deleted, Video, VideoState};
+use entities::{Subject, VideoId};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::content::{StoredFile, is_known, not_modified, strong_tag};
+use super::extract::{Editor, Id, Listing, PageQuery, Viewer};
+use super::links::noun;
+use super::problem::Problem;
+use super::refusals::{ReadRefusals, WriteRefusals};
+use super::state::State;
+
+/// An uploaded source file.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Video)]
+pub struct VideoView {
+    /// The upload's id, too.
+    pub id: VideoId,
+    /// The file's name as the client gave it.
+    pub name: String,
+    /// `processing` while its frames are indexed, then `ready` or `failed`.
+    pub state: VideoState,
+    /// Size of the file.
+    pub bytes: i64,
+    /// Displayed width in pixels.
+    pub width: Option<i32>,
+    /// Displayed height in pixels.
+    pub height: Option<i32>,
+    /// Seconds.
+    pub duration: Option<f64>,
+    /// What probing found: codec, rate, colour, sound.
+    pub facts: Option<serde_json::Value>,
+    /// Why it failed, as a problem object.
+    pub problem: Option<serde_json::Value>,
+    /// When it was complete.
+    pub created_at: DateTime<Utc>,
+}
+
+impl From<Video> for VideoView {
+    fn from(video: Video) -> Self {
+        Self {
+            id: video.id,
+            name: video.name,
+            state: video.state,
+            bytes: video.bytes,
+            width: video.width,
+            height: video.height,
+            duration: video.duration,
+            facts: video.facts,
+            problem: video.problem,
+            created_at: video.created_at,
+        }
+    }
+}
+
+/// The query of `DELETE /videos/{id}`.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct DeleteQuery {
+    /// Cancel the exports that use it, instead of refusing.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// The query of stored detections.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct DetectionsQuery {
+    /// Leave out boxes below it, 0 to 1; 0.5 when not given.
+    pub confidence: Option<f32>,
+    /// Only this model's results.
+    pub model: Option<String>,
+}
+
+/// Lists the tenant's videos, newest first.
+#[utoipa::path(tag = "videos", params(PageQuery), responses((status = 200, description = "a page", body = Listing<VideoView>), ReadRefusals))]
+#[get("/videos")]
+pub async fn list_videos(
+    viewer: Viewer,
+    page: web::Query<PageQuery>,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    let page = videos::list(&state.node.db, viewer.tenant, &page.request()?).await?;
+    Ok(HttpResponse::Ok().json(Listing::from(page.map(VideoView::from))))
+}
+
+/// Reads a video.
+#[utoipa::path(tag = "videos", params(("id" = VideoId, Path)), responses((status = 200, description = "the video", body = VideoView), ReadRefusals))]
+#[get("/videos/{id}")]
+pub async fn get_video(viewer: Viewer, id: Id<VideoId>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+    let video = find(&state, &viewer, id.0).await?;
+    Ok(HttpResponse::Ok().json(VideoView::from(video)))
+}
+
+/// Deletes a video and its file. 409 while exports use it, unless forced: then they are cancelled.
+#[utoipa::path(tag = "videos", params(("id" = VideoId, Path), DeleteQuery), responses((status = 204, description = "gone"), WriteRefusals))]
+#[delete("/videos/{id}")]
+pub async fn delete_video(
+    editor: Editor,
+    id: Id<VideoId>,
+    query: web::Query<DeleteQuery>,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    let (db, id) = (&state.node.db, id.0);
+    let mut outcome = videos::delete(db, editor.tenant, id, false).await?;
+    if let (Deleted::InUse(exports), true) = (&outcome, query.force) {
+        // Stopped by the dispatcher first, so that no render goes on reading the file.
+        for export in exports {
+            state.node.dispatcher.send(CancelExport { tenant: editor.tenant, export: *export }).await??;
+        }
+        outcome = videos::delete(db, editor.tenant, id, true).await?;
+    }
+    match outcome {
+        Deleted::NotFound => return Err(Problem::not_found("video")),
+        Deleted::InUse(exports) => {
+            let detail = format!("{} unfinished exports use the video; cancel them or add ?force=true", exports.len());
+            return Err(Problem::conflict("in_use", detail));
+        }
+        Deleted::Gone { .. } => {}
+    }
+    state.node.detections.send(Invalidate { subject: Subject::Video(id) }).await?;
+    let (store, prefix) = (Arc::clone(&state.node.storage), storage::video_prefix(editor.tenant, id));
+    web::block(move || store.delete_prefix(&prefix))
+        .await
+        .map_err(|error| Problem::internal("removing a video's files", error))?
+        .map_err(|error| Problem::internal("removing a video's files", error))?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Sends the file as it was uploaded.
+#[utoipa::path(
+    tag = "videos",
+    params(("id" = VideoId, Path)),
+    responses(
+        (status = 200, description = "the file", content_type = "application/octet-stream"),
+        (status = 206, description = "a range of it", content_type = "application/octet-stream"),
+        (status = 304, description = "the client has it already"),
+        (status = 416, description = "the range lies outside the file"),
+        ReadRefusals
+    )
+)]
+#[route("/videos/{id}/file", method = "GET", method = "HEAD")]
+pub async fn download_video(
+    viewer: Viewer,
+    id: Id<VideoId>,
+    request: HttpRequest,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    let video = find(&state, &viewer, id.0).await?;
+    stored_file(&state, &video, false)?.answer(&request).await
+}
+
+/// Reads what was detected in a video, in source pixels. Never starts inference.
+#[utoipa::path(
+    tag = "videos",
+    params(("id" = VideoId, Path), DetectionsQuery),
+    responses(
+        (status = 200, description = "the stored detections", body = Detections, headers(("ETag" = String))),
+        (status = 304, description = "the client has them already"),
+        ReadRefusals
+    )
+)]
+#[get("/videos/{id}/detections")]
+pub async fn read_video_detections(
+    viewer: Viewer,
+    id: Id<VideoId>,
+    query: web::Query<DetectionsQuery>,
+    request: HttpRequest,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    let query = query.into_inner();
+    read_detections(&state, &viewer, Subject::Video(id.0), query, &request).await
+}
+
+/// Stored detections.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Detections {
+    /// Width of the picture the boxes are in, in pixels.
+    pub width: i32,
+    /// Its height.
+    pub height: i32,
+    /// Frames a second.
+    pub fps: f64,
+    /// The model that found them; `null` while there are none.
+    pub model: Option<String>,
+    /// The frames that were looked at, by time; a frame without persons has no boxes.
+    pub frames: Vec<edits::FrameDetections>,
+}
+
+/// Answers the stored detections of a subject from the cache actor.
+pub(super) async fn read_detections(
+    state: &State,
+    viewer: &Viewer,
+    subject: Subject,
+    query: DetectionsQuery,
+    request: &HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let DetectionsQuery { confidence, model } = query;
+    if confidence.is_some_and(|confidence| !(0.0..=1.0).contains(&confidence)) {
+        return Err(Problem::bad_request("bad_query", "confidence is 0 to 1"));
+    }
+    let get = GetDetections { tenant: viewer.tenant, subject, confidence, model };
+    let found = state.node.detections.send(get).await??;
+    let found = found.ok_or_else(|| Problem::not_found(noun(subject.kind())))?;
+    let etag = strong_tag(&found.etag);
+    if is_known(request, &etag) {
+        return Ok(not_modified(&etag));
+    }
+    Ok(HttpResponse::Ok()
+        .insert_header(actix_web::http::header::ETag(etag))
+        .insert_header((actix_web::http::header::CACHE_CONTROL, "private, no-cache"))
+        .content_type("application/json")
+        .body(found.body.clone()))
+}
+
+async fn find(state: &State, viewer: &Viewer, id: VideoId) -> Result<Video, Problem> {
+    videos::get(&state.node.db, viewer.tenant, id).await?.ok_or_else(|| Problem::not_found("video"))
+}
+
+/// A video's file, to be sent. Its bytes never change, so its id is its validator.
+pub(super) fn stored_file(state: &State, video: &Video, download: bool) -> Result<StoredFile, Problem> {
+    if video.state == VideoState::Failed {
+        return Err(Problem::not_found("file"));
+    }
+    Ok(StoredFile {
+        path: state.node.storage.local_path(&video.storage_key),
+        etag: strong_tag(&video.id.to_string()),
+        content_type: media_type(&video.name),
+        name: video.name.clone(),
+        download,
+    })
+}
+
+/// A media type that browsers play, by the name's ending.
+fn media_type(name: &str) -> &'static str {
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
+    match ending.as_deref() {
+        Some("mp4" | "m4v") => "video/mp4",
+        Some("mov") => "video/quicktime",
+        Some("webm") => "video/webm",
+        Some("mkv") => "video/x-matroska",
+        Some("avi") => "video/x-msvideo",
+        Some("ts" | "mts" | "m2ts") => "video/mp2t",
+        _ => "application/octet-stream",
+    }
+}
