@@ -1,0 +1,132 @@
+//! What a render is asked to do, checked as far as that goes without a running system.
+
+use std::path::Path;
+
+use actors::{AcceptError, NodeOptions};
+use config::Settings;
+use edits::{DetectRule, ExportSpec, FieldError, SourceRule, UpscaleMode};
+use models::ModelStore;
+use serde_json::Value;
+
+use super::error::CliError;
+use super::probe;
+use super::render::RenderArgs;
+
+/// One render.
+pub struct Job {
+    pub kind: &'static str,
+    pub args: RenderArgs,
+    pub spec: Value,
+    /// Only the models that the spec needs are loaded.
+    pub options: NodeOptions,
+}
+
+impl Job {
+    /// Reads the spec and looks at the input, so that what is plainly wrong is told before models are loaded.
+    pub fn prepare(kind: &'static str, args: RenderArgs) -> Result<Self, CliError> {
+        check_output(&args)?;
+        let spec = read_spec(kind, &args.spec)?;
+        let parsed = edits::spec::parse(&spec, SourceRule::Implied);
+        let Some(shape) = parsed.spec else {
+            return Err(mistakes(&args.spec, &parsed.errors));
+        };
+        media::probe(&args.input).map_err(|error| probe::refused(&args.input, error))?;
+        // A spec with mistakes is still checked against the input, so that all of them are told, but not rendered.
+        let options = if parsed.errors.is_empty() { needed(&shape) } else { NOTHING };
+        Ok(Self { kind, args, spec, options })
+    }
+
+    /// The deployment's settings, with rows and files in `workspace` and what the arguments ask for.
+    pub fn settings(&self, mut settings: Settings, workspace: &Path) -> Settings {
+        settings.data_dir = workspace.to_owned();
+        settings.database.url = format!("sqlite://{}/touchline.db", workspace.display());
+        settings.storage.url = format!("file://{}/media", workspace.display());
+        settings.redis.url = String::new();
+        // Measured profiles are kept with the models, wherever the command was started.
+        if let Ok(folder) = ModelStore::locate(&settings.models.dir) {
+            settings.models.dir = folder;
+        }
+        if let Some(devices) = &self.args.devices {
+            settings.devices.list = devices.clone();
+        }
+        if let Some(batch) = self.args.batch {
+            settings.devices.batch = usize::from(batch);
+        }
+        if let Some(milliseconds) = self.args.sim_frame_ms {
+            settings.devices.sim_frame_ms = milliseconds;
+        }
+        settings
+    }
+
+    /// Why the export was not accepted, as an error of this command.
+    pub fn refusal(&self, error: AcceptError) -> CliError {
+        match error {
+            AcceptError::Invalid(errors) => mistakes(&self.args.spec, &errors),
+            error => CliError::Failed(error.into()),
+        }
+    }
+}
+
+const NOTHING: NodeOptions = NodeOptions { upscaler: false, detector: false };
+
+fn needed(spec: &ExportSpec) -> NodeOptions {
+    match spec {
+        ExportSpec::Framing(spec) => NodeOptions {
+            upscaler: spec.upscale.mode == UpscaleMode::Ai && spec.upscale.model == "auto",
+            detector: spec.detect.rule != DetectRule::None,
+        },
+        ExportSpec::Detection(_) => NodeOptions { upscaler: false, detector: true },
+    }
+}
+
+fn check_output(args: &RenderArgs) -> Result<(), CliError> {
+    let output = &args.output;
+    let shown = output.display();
+    let Some(name) = output.file_name() else {
+        return Err(CliError::Usage(format!("--output {shown} names no file")));
+    };
+    if output.is_dir() {
+        return Err(CliError::Usage(format!("--output {shown} is a folder; give a file name in it, such as reel.mp4")));
+    }
+    let folder = super::publish::folder_of(output);
+    let Ok(folder) = folder.canonicalize() else {
+        return Err(CliError::Usage(format!("--output {shown}: there is no folder {}", folder.display())));
+    };
+    let over = |file: &Path| file.canonicalize().is_ok_and(|file| file == folder.join(name));
+    if over(&args.input) || over(&args.spec) {
+        return Err(CliError::Usage(format!("--output {shown} would replace what is read")));
+    }
+    Ok(())
+}
+
+/// Reads the spec. Its `kind` may be left out: the command says it.
+fn read_spec(kind: &str, path: &Path) -> Result<Value, CliError> {
+    let shown = path.display();
+    let text =
+        std::fs::read_to_string(path).map_err(|error| CliError::Usage(format!("reading the spec {shown}: {error}")))?;
+    let mut spec: Value = serde_json::from_str(&text)
+        .map_err(|error| CliError::Usage(format!("the spec {shown} is no JSON: {error}")))?;
+    if let Value::Object(fields) = &mut spec {
+        let named = fields.entry("kind").or_insert_with(|| kind.into());
+        if named.as_str().is_some_and(|named| named != kind) {
+            return Err(CliError::Usage(format!(
+                "the spec {shown} is of kind {named}, the command renders \"{kind}\""
+            )));
+        }
+    }
+    Ok(spec)
+}
+
+/// Every mistake of a spec, each on its line.
+fn mistakes(spec: &Path, errors: &[FieldError]) -> CliError {
+    let count = match errors.len() {
+        1 => "a mistake".to_owned(),
+        count => format!("{count} mistakes"),
+    };
+    let lines = errors.iter().map(|error| {
+        let place = if error.pointer.is_empty() { "the whole" } else { &error.pointer };
+        format!("{place}: {}", error.detail)
+    });
+    let lines = lines.collect::<Vec<_>>().join(";\n  ");
+    CliError::Usage(format!("the spec {} has {count}:\n  {lines}", spec.display()))
+}

@@ -1,0 +1,133 @@
+//! The command line: one file a command, and what they share.
+//!
+//! Results go to stdout as JSON, progress and errors to stderr. Exit codes: 0 done, 2 bad usage or a bad spec, 3 input
+//! that is refused, 1 anything else, 130 interrupted.
+
+mod error;
+mod job;
+mod logs;
+mod models;
+mod openapi;
+mod probe;
+mod progress;
+mod publish;
+mod render;
+mod report;
+mod serve;
+mod signals;
+mod tenant;
+mod user;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use config::Settings;
+
+use error::CliError;
+
+#[derive(Parser)]
+#[command(name = "touchline", version, about = "A media server for sports footage", after_help = EXAMPLES)]
+struct Cli {
+    /// Settings to lay over the built-in ones; environment variables TOUCHLINE__SECTION__KEY come last
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Show logs and FFmpeg's messages on stderr
+    #[arg(short, long, global = true)]
+    verbose: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  touchline serve
+  touchline render framing --input match.mp4 --spec reel.json --output reel.mp4
+  touchline probe match.mp4
+  touchline models list
+
+Every command has a --help of its own.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(serve::ServeArgs),
+    /// Render one export on this machine, without a server
+    #[command(subcommand)]
+    Render(render::RenderCommand),
+    /// Decode a whole video file and describe it as JSON
+    Probe(probe::ProbeArgs),
+    /// Make, list and check the models
+    #[command(subcommand)]
+    Models(models::ModelsCommand),
+    /// Create, list and suspend tenants
+    #[command(subcommand)]
+    Tenant(tenant::TenantCommand),
+    /// Create users
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Print the OpenAPI document of the HTTP API
+    Openapi(openapi::OpenapiArgs),
+}
+
+/// Parses the arguments, runs the command and reports how it went.
+pub fn main() -> ExitCode {
+    let result = Cli::try_parse().map_err(usage_error).and_then(run);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error.print();
+            // Not `ExitCode`: worker threads of an interrupted render may still be busy, and nobody waits for them.
+            std::process::exit(error.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), CliError> {
+    let settings = || Settings::load(cli.config.as_deref()).map_err(|error| CliError::Usage(error.to_string()));
+    match &cli.command {
+        Command::Serve(_) => {}
+        _ if cli.verbose => logs::show_everything(),
+        _ => logs::hide_panics(),
+    }
+    match cli.command {
+        Command::Serve(args) => serve::run(args, settings()?, cli.verbose),
+        Command::Render(command) => render::run(command, settings()?),
+        Command::Probe(args) => probe::run(&args),
+        Command::Models(command) => models::run(&command, &settings()?),
+        Command::Tenant(command) => tenant::run(command, &settings()?),
+        Command::User(command) => user::run(command, &settings()?),
+        Command::Openapi(_) => openapi::run(),
+    }
+}
+
+/// Help and version are no errors; everything else keeps clap's words, on one line where no terminal shows them.
+fn usage_error(error: clap::Error) -> CliError {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !std::io::stderr().is_terminal() => {
+            CliError::Usage("a command is missing; see `touchline --help`".to_owned())
+        }
+        _ if std::io::stderr().is_terminal() => error.exit(),
+        _ => {
+            let text = error.to_string();
+            let what = text.split("\n\nUsage:").next().unwrap_or_default();
+            let what = what.split("\n\nFor more information").next().unwrap_or_default();
+            CliError::Usage(what.trim_start_matches("error: ").to_owned())
+        }
+    }
+}
+
+/// Prints a result on stdout as indented JSON.
+fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
+    use std::io::Write;
+    let mut text = serde_json::to_string_pretty(value).map_err(anyhow::Error::from)?;
+    text.push('\n');
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    written.map_err(|error| CliError::failed("writing to standard output", error))
+}

@@ -1,0 +1,200 @@
+//! `touchline render`: one export by the actors of the server, in this process and in a private temporary folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actors::{ImportError, ImportVideo, NewRequest, NewSource, Node, Progress, StartExport, Subscribe};
+use anyhow::{Context, anyhow};
+use clap::{Args, Subcommand};
+use config::{DeviceList, Settings};
+use entities::exports::{self, Export, ExportState};
+use entities::videos::{Video, VideoState};
+use entities::{TenantId, VideoId, tenants};
+use serde_json::Value;
+
+use super::error::CliError;
+use super::job::Job;
+use super::progress::ExportBar;
+use super::signals::Interrupts;
+use super::{print_json, publish, report};
+
+/// The input file stands for every source of the spec, which names none.
+#[derive(Subcommand)]
+#[command(after_help = EXAMPLES)]
+pub enum RenderCommand {
+    /// Frame and upscale clips into one MP4
+    #[command(after_help = FRAMING_EXAMPLES)]
+    Framing(RenderArgs),
+    /// Find the people in frames of the input; --output is a JSON file
+    #[command(after_help = DETECTION_EXAMPLES)]
+    Detection(RenderArgs),
+}
+
+#[derive(Args)]
+pub struct RenderArgs {
+    /// The video to read
+    #[arg(long, value_name = "FILE")]
+    pub input: PathBuf,
+    /// What to render, as JSON
+    #[arg(long, value_name = "FILE.json")]
+    pub spec: PathBuf,
+    /// Where the result goes; an existing file is replaced once the new one is whole
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// The devices to use: auto, or cpu:N, cuda:N, sim:N with commas between
+    #[arg(long, value_name = "LIST")]
+    pub devices: Option<DeviceList>,
+    /// Frames handed to a device at once, instead of as many as were measured to be best
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub batch: Option<u16>,
+    /// What a simulated device waits for each frame
+    #[arg(long, value_name = "MS", value_parser = milliseconds)]
+    pub sim_frame_ms: Option<f64>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  touchline render framing --input match.mp4 --spec reel.json --output reel.mp4
+  touchline render detection --input match.mp4 --spec every-second.json --output people.json
+
+Progress is drawn on stderr, the report is printed on stdout as JSON.
+Exit codes: 0 done, 2 bad usage or a bad spec, 3 the input is refused, 1 anything else, 130 interrupted.";
+
+const FRAMING_EXAMPLES: &str = r#"Examples:
+  echo '{"kind": "framing", "clips": [{"start": 12, "end": 15}]}' > reel.json
+  touchline render framing --input match.mp4 --spec reel.json --output reel.mp4
+  touchline render framing --input match.mp4 --spec reel.json --output reel.mp4 --devices cpu:0,cpu:1
+
+Only `clips` with `start` and `end` are required: the largest centred 9:16 crop is upscaled to 810x1440."#;
+
+const DETECTION_EXAMPLES: &str = r#"Examples:
+  echo '{"kind": "detection", "every": 1.0}' > every-second.json
+  touchline render detection --input match.mp4 --spec every-second.json --output people.json"#;
+
+/// How long workers get to end before their files are removed under them.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
+/// How often a folder that could not be removed is tried again.
+const POLL: Duration = Duration::from_millis(20);
+
+pub fn run(command: RenderCommand, settings: Settings) -> Result<(), CliError> {
+    let (kind, args) = match command {
+        RenderCommand::Framing(args) => ("framing", args),
+        RenderCommand::Detection(args) => ("detection", args),
+    };
+    media::init();
+    let job = Job::prepare(kind, args)?;
+    let workspace = tempfile::Builder::new().prefix("touchline-").tempdir();
+    let workspace = workspace.context("making a temporary folder")?;
+    let settings = job.settings(settings, workspace.path());
+    let rendered = actix::System::new().block_on(supervise(&job, settings));
+    remove(workspace);
+    print_json(&rendered?)
+}
+
+/// Renders until it is done or interrupted, and stops the node either way.
+async fn supervise(job: &Job, settings: Settings) -> Result<Value, CliError> {
+    let mut interrupts = Interrupts::listen()?;
+    let bar = ExportBar::new();
+    bar.stage("loading");
+    let node = tokio::select! {
+        node = Node::start(settings, job.options) => node.map_err(anyhow::Error::from)?,
+        () = interrupts.next() => return Err(CliError::Interrupted),
+    };
+    let rendered = tokio::select! {
+        rendered = render(job, &node, &bar) => rendered,
+        () = interrupts.next() => Err(CliError::Interrupted),
+    };
+    bar.clear();
+    // A worker inside a long call may not answer in time; the process ends without it.
+    let _ = tokio::time::timeout(STOP_PATIENCE, node.stop()).await;
+    rendered
+}
+
+async fn render(job: &Job, node: &Node, bar: &ExportBar) -> Result<Value, CliError> {
+    node.ready().await.map_err(|reason| CliError::Failed(anyhow!(reason)))?;
+    bar.stage("indexing");
+    let tenant = tenants::create(&node.db, "command line").await.map_err(anyhow::Error::from)?.id;
+    let video = import(job, node, tenant).await?;
+    let request = NewRequest { tenant, by: None, body: job.spec.clone(), input: Some(video.id) };
+    let started = node.dispatcher.send(StartExport(request)).await.context("starting the export")?;
+    let export = started.map_err(|error| job.refusal(error))?;
+    let export = follow(node, &export, bar).await?;
+
+    let began = Instant::now();
+    let key = export.result_key.as_deref().context("the export is complete but has no result")?;
+    publish::publish(&node.storage.local_path(key), &job.args.output)?;
+    let own = export.report.unwrap_or_default();
+    Ok(report::complete(&own, job.kind, &job.args.input, &job.args.output, began.elapsed()))
+}
+
+/// Makes the input file a video of the private database; the file stays where it is.
+async fn import(job: &Job, node: &Node, tenant: TenantId) -> Result<Video, CliError> {
+    let input = &job.args.input;
+    let path = std::path::absolute(input).with_context(|| format!("finding {}", input.display()))?;
+    let name = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let source = NewSource { tenant, id: VideoId::new(), name, path, link: true };
+    let imported = node.dispatcher.send(ImportVideo { source, indexed: true }).await.context("reading the input")?;
+    let video = imported.map_err(|error| import_failed(input, error))?;
+    match video.state {
+        VideoState::Failed => {
+            Err(CliError::Refused(format!("{} is refused: {}", input.display(), told(&video.problem))))
+        }
+        _ => Ok(video),
+    }
+}
+
+fn import_failed(input: &Path, error: ImportError) -> CliError {
+    let refused = |detail: String| CliError::Refused(format!("{} is refused: {detail}", input.display()));
+    match error {
+        ImportError::Refused(media::MediaError::Refused { detail, .. }) => refused(detail),
+        ImportError::TooLarge { .. } => refused(error.to_string()),
+        error => CliError::failed(input.display(), error),
+    }
+}
+
+/// Shows progress until the export has ended.
+async fn follow(node: &Node, export: &Export, bar: &ExportBar) -> Result<Export, CliError> {
+    let (sink, mut updates) = tokio::sync::mpsc::channel::<Arc<Progress>>(16);
+    let subscribe = Subscribe { tenant: export.tenant_id, export: Some(export.id), sink };
+    let subscribed = node.progress.send(subscribe).await.context("following the export")?;
+    subscribed.map_err(anyhow::Error::from)?;
+    while let Some(progress) = updates.recv().await {
+        bar.show(&progress);
+        if progress.state.is_terminal() {
+            break;
+        }
+    }
+    let row = exports::get(&node.db, export.tenant_id, export.id).await.map_err(anyhow::Error::from)?;
+    let row = row.context("the export's row is gone")?;
+    match row.state {
+        ExportState::Complete => Ok(row),
+        state => Err(CliError::Failed(anyhow!("the export is {state}: {}", told(&row.problem)))),
+    }
+}
+
+/// What a problem object says.
+fn told(problem: &Option<Value>) -> &str {
+    let detail = problem.as_ref().and_then(|problem| problem.get("detail")).and_then(Value::as_str);
+    detail.unwrap_or("no reason is known")
+}
+
+/// Threads that are still ending may write once more into the folder, so one refusal is not the last word.
+fn remove(workspace: tempfile::TempDir) {
+    let path = workspace.keep();
+    let deadline = Instant::now() + STOP_PATIENCE;
+    while let Err(error) = std::fs::remove_dir_all(&path)
+        && path.exists()
+    {
+        if Instant::now() > deadline {
+            tracing::warn!(path = %path.display(), %error, "the temporary folder could not be removed");
+            return;
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+fn milliseconds(text: &str) -> Result<f64, String> {
+    let value = text.parse::<f64>().map_err(|error| error.to_string())?;
+    if (0.0..=60_000.0).contains(&value) { Ok(value) } else { Err("must be 0 to 60000 milliseconds".to_owned()) }
+}

@@ -1,0 +1,36 @@
+//! `touchline serve`.
+
+use actors::{Node, NodeOptions};
+use clap::Args;
+use config::{LogLevel, Settings};
+use touchline::http;
+
+use super::error::CliError;
+use super::logs;
+
+/// Runs until SIGTERM or Ctrl-C, then stops within ten seconds and leaves unfinished segments for the next start.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ServeArgs {}
+
+const EXAMPLES: &str = "\
+Examples:
+  touchline serve
+  touchline serve --config touchline.toml
+  TOUCHLINE__SERVER__LISTEN=0.0.0.0:8080 TOUCHLINE__DATA_DIR=/srv/touchline touchline serve
+
+The first start makes the tenant `default` and an operator, from TOUCHLINE_ADMIN_EMAIL and
+TOUCHLINE_ADMIN_PASSWORD or as admin@localhost with a password that is printed once.";
+
+pub fn run(_: ServeArgs, settings: Settings, verbose: bool) -> Result<(), CliError> {
+    let level = if verbose { LogLevel::Debug } else { settings.log.level };
+    let log = logs::start(level);
+    actix::System::new().block_on(async {
+        http::install_metrics()?;
+        let node = Node::start(settings, NodeOptions::default()).await.map_err(anyhow::Error::from)?;
+        if !verbose {
+            actix::spawn(log.follow(node.live.clone()));
+        }
+        Ok(http::serve(node, http::stop_signal()).await?)
+    })
+}
