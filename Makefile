@@ -38,4 +38,4 @@ lint: setup ## Check format, lints and, where cargo-deny is installed, licences 
 	fi
 
 bench: bake ## Measure this machine: pictures, device busy time, scaling, memory
-	cargo bench --locked --workspace
+	@target/release/bench

@@ -1,0 +1,47 @@
+//! End-to-end tests of Touchline and what they share: everything goes through the public surface, that is the built
+//! program, its command line and its HTTP API.
+//!
+//! In reading order:
+//!
+//! * [`server`]: the built program as a private server on a free port.
+//! * [`client`]: a small typed client of the API.
+//! * [`ffmpeg`]: the `ffmpeg` program, which makes sources and pictures.
+//! * [`footage`]: sources whose frames carry their number and whose sound clicks at known times.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! use touchline_tests::{client::Client, server::Server};
+//!
+//! let server = Server::start(&[("TOUCHLINE__DEVICES__LIST", r#"["sim:0"]"#)]).await?;
+//! let account = server.account("club", "coach@club.example", "editor")?;
+//! let client = Client::log_in(&server.url(), &account.email, &account.password).await?;
+//! let video = client.upload("match.mp4".as_ref(), 1 << 20, |_, _| {}).await?;
+//! # Ok(()) }
+//! ```
+
+pub mod client;
+pub mod ffmpeg;
+pub mod footage;
+pub mod server;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+/// The built program, `target/release/touchline`.
+///
+/// # Errors
+/// When it was not built: `cargo test` of this crate alone does not build it.
+pub fn binary() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("finding the running program")?;
+    // Programs lie in target/release, tests in target/release/deps.
+    let found = own.ancestors().skip(1).map(|folder| folder.join("touchline")).find(|path| path.is_file());
+    let found = found.context("target/release/touchline is missing; run `make build` first")?;
+    ensure!(found.is_absolute(), "{} is no absolute path", found.display());
+    Ok(found)
+}
+
+/// The folder of the repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in a folder of the repository")
+}

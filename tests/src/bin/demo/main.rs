@@ -1,0 +1,128 @@
+//! `make demo`: the whole way once, through the public surface. A match goes in, a vertical reel that follows one
+//! walker comes out, upscaled by the model, with the people found in it. See `demo/out/` afterwards.
+
+mod contact;
+
+mod steps;
+mod walker;
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use touchline_tests::client::{Client, Detections, Export, Read};
+use touchline_tests::repository;
+use touchline_tests::server::Server;
+
+use contact::Contact;
+use steps::Steps;
+
+/// Bytes of one piece of the upload: small enough that there are several.
+const PIECE: usize = 1 << 20;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let began = Instant::now();
+    let folder = repository().join("demo");
+    let out = folder.join("out");
+    std::fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
+
+    let steps = Steps::new(7);
+    steps.next("making a 1080p match with sound from OpenCV's sample video");
+    let source = folder.join("match.mp4");
+    walker::make_match(&source)?;
+
+    steps.next("starting a server with data of its own, making a tenant and a user by command line");
+    let mut server = Server::start(&[]).await?;
+    let account = server.account("FC Example", "coach@example.com", "editor")?;
+    let client = Client::log_in(&server.url(), &account.email, &account.password).await?;
+
+    steps.next("uploading the match by tus, in pieces of 1 MiB");
+    let bar = steps.bytes();
+    let video = client.upload(&source, PIECE, |sent, of| bar.show(sent, of)).await?;
+    bar.done();
+
+    steps.next("rendering the reel: the crop follows a walker, the model upscales it, people are found");
+    let spec = spec(&video.id, "ai", json!({"rule": "opening"}));
+    let bar = steps.frames();
+    let export = client.render(&spec, |progress| bar.heard(progress)).await?;
+    bar.done();
+
+    steps.next("downloading the reel, reading the detections from the cache");
+    client.download(&export.id, &out.join("reel.mp4")).await?;
+    let detections = read_detections(&client, &export, &out).await?;
+    write_json(&out.join("report.json"), export.report.as_ref().context("the export has no report")?)?;
+
+    steps.next("rendering the same reel without the model, to compare");
+    let plain = client.render(&self::spec(&video.id, "lanczos", json!({"rule": "none"})), |_| {}).await?;
+    let plain_reel = folder.join("lanczos.mp4");
+    client.download(&plain.id, &plain_reel).await?;
+    let ended = server.stop()?;
+    ensure!(ended.success(), "the server ended with {ended}: {}", server.log());
+
+    steps.next("drawing the contact sheet");
+    let contact = Contact { source: &source, plain: &plain_reel, reel: &out.join("reel.mp4"), spec: &spec };
+    contact.draw(&detections.frames, &out.join("contact.png"))?;
+
+    summary(&export, &detections, began.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// About three seconds that follow the walker in red.
+fn spec(video: &str, mode: &str, detect: Value) -> Value {
+    json!({
+        "kind": "framing",
+        "clips": [{
+            "video_id": video,
+            "name": "The walker in red",
+            "start": walker::START,
+            "end": walker::END,
+            "crop": walker::path(),
+        }],
+        "upscale": {"mode": mode},
+        "detect": detect,
+    })
+}
+
+/// Reads the detections twice: the second time the server only says that nothing changed.
+async fn read_detections(client: &Client, export: &Export, out: &Path) -> Result<Detections> {
+    let Read::Fresh { value, etag, body } = client.detections(&export.id, None).await? else {
+        bail!("the server says 304 to a request without an entity tag");
+    };
+    let again = client.detections(&export.id, Some(&etag)).await?;
+    ensure!(matches!(again, Read::NotModified), "the server sends the same detections twice");
+    let body: Value = serde_json::from_slice(&body)?;
+    write_json(&out.join("detections.json"), &body)?;
+    Ok(value)
+}
+
+fn write_json(file: &Path, value: &Value) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)? + "\n";
+    std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))
+}
+
+fn summary(export: &Export, detections: &Detections, seconds: f64) {
+    let report = export.report.clone().unwrap_or_default();
+    let number = |name: &str| report[name].as_f64().unwrap_or_default();
+    let boxes: usize = detections.frames.iter().map(|frame| frame.boxes.len()).sum();
+    let devices = report["devices"].as_array().map_or(0, Vec::len);
+    println!();
+    println!("A 1080p match went up by tus; a reel of {} frames, 810x1440, came back.", export.frames_total);
+    println!(
+        "{} source frames were upscaled by the model on {devices} devices in {:.1} s ({:.1} device seconds);",
+        export.frames_inferred,
+        number("seconds"),
+        number("device_seconds"),
+    );
+    println!(
+        "people were looked for at {} points during that export: {boxes} boxes, then read from the cache alone.",
+        detections.frames.len()
+    );
+    println!("The demo took {seconds:.0} s.");
+    println!();
+    println!("  demo/out/contact.png      source and crop | Lanczos | AI | people: look at this one first");
+    println!("  demo/out/reel.mp4         the reel");
+    println!("  demo/out/report.json      where the time went");
+    println!("  demo/out/detections.json  who was seen where");
+}

@@ -1,0 +1,205 @@
+//! The built program as a private server: its own data folder, a free port, stopped by its process id.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::binary;
+
+/// A running server. It is killed when dropped; [`Server::stop`] ends it as an operator would.
+pub struct Server {
+    child: Child,
+    address: String,
+    variables: Vec<(String, String)>,
+    data: PathBuf,
+    /// Removed with the server, unless the data belong to somebody else.
+    _folder: Option<TempDir>,
+}
+
+/// A user that was made by the command line.
+#[derive(Debug, Deserialize)]
+pub struct Account {
+    pub id: String,
+    pub tenant_id: String,
+    pub email: String,
+    pub password: String,
+}
+
+/// How long loading, measuring and warming the models may take at the first start.
+const START_PATIENCE: Duration = Duration::from_secs(300);
+/// A server stops within ten seconds; a busy machine gets some more.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(20);
+
+impl Server {
+    /// Starts a server with `variables` in its environment and waits until it is ready.
+    ///
+    /// # Errors
+    /// With the server's last words when it ends before it is ready.
+    pub async fn start(variables: &[(&str, &str)]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut server = Self::start_in(folder.path(), variables).await?;
+        server._folder = Some(folder);
+        Ok(server)
+    }
+
+    /// [`Server::start`] on data of an earlier server.
+    pub async fn start_in(data: &Path, variables: &[(&str, &str)]) -> Result<Self> {
+        let mut server = Self::spawn(data, variables)?;
+        server.ready().await?;
+        Ok(server)
+    }
+
+    /// Starts a server and waits only until it listens.
+    pub fn spawn(data: &Path, variables: &[(&str, &str)]) -> Result<Self> {
+        let data_dir = data.join("data");
+        std::fs::create_dir_all(data)?;
+        let mut own = vec![
+            ("TOUCHLINE__SERVER__LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
+            ("TOUCHLINE__DATA_DIR".to_owned(), data_dir.display().to_string()),
+        ];
+        own.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let (stdout, stderr) = (data.join("stdout.log"), data.join("stderr.log"));
+        let child = Command::new(binary()?)
+            .arg("serve")
+            .envs(own.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(File::create(&stdout)?)
+            .stderr(File::create(&stderr)?)
+            .spawn()
+            .context("starting the server")?;
+        let data = data.to_owned();
+        let mut server = Self { child, address: String::new(), variables: own, data, _folder: None };
+        server.address = server.announced(&stdout)?;
+        Ok(server)
+    }
+
+    /// Waits for `listening on http://ADDRESS`.
+    fn announced(&mut self, stdout: &Path) -> Result<String> {
+        let deadline = Instant::now() + START_PATIENCE;
+        loop {
+            let said = std::fs::read_to_string(stdout).unwrap_or_default();
+            let line = said
+                .split_inclusive('\n')
+                .find(|line| line.starts_with("listening on http://") && line.ends_with('\n'));
+            if let Some(line) = line {
+                return Ok(line.trim().trim_start_matches("listening on http://").to_owned());
+            }
+            self.check_alive()?;
+            ensure!(Instant::now() < deadline, "the server does not listen: {}", self.log());
+            std::thread::sleep(POLL);
+        }
+    }
+
+    async fn ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START_PATIENCE;
+        let url = format!("{}/readyz", self.url());
+        while !reqwest::get(&url).await.is_ok_and(|answer| answer.status() == 200) {
+            self.check_alive()?;
+            ensure!(Instant::now() < deadline, "the server does not become ready: {}", self.log());
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    fn check_alive(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => bail!("the server ended with {status}: {}", self.log()),
+            None => Ok(()),
+        }
+    }
+
+    /// `http://127.0.0.1:PORT`
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// `127.0.0.1:PORT`
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The server's `data_dir`.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data.join("data")
+    }
+
+    /// The server's process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What the server logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.data.join("stderr.log")).unwrap_or_default()
+    }
+
+    /// What the server printed.
+    pub fn printed(&self) -> String {
+        std::fs::read_to_string(self.data.join("stdout.log")).unwrap_or_default()
+    }
+
+    /// Runs a command of the program with the server's settings.
+    pub fn command(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = Command::new(binary()?);
+        command.args(arguments).envs(self.variables.iter().cloned()).stdin(Stdio::null());
+        command.output().context("running touchline")
+    }
+
+    /// [`Server::command`] that must succeed; its JSON.
+    pub fn json(&self, arguments: &[&str]) -> Result<Value> {
+        let output = self.command(arguments)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "touchline {}: {}", arguments.join(" "), said.trim());
+        serde_json::from_slice(&output.stdout).with_context(|| format!("the JSON of touchline {}", arguments.join(" ")))
+    }
+
+    /// Makes a tenant, unless it is there, and a user of it.
+    pub fn account(&self, tenant: &str, email: &str, role: &str) -> Result<Account> {
+        let tenants = self.json(&["tenant", "list"])?;
+        let known = tenants["items"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == tenant));
+        if !known {
+            self.json(&["tenant", "create", tenant])?;
+        }
+        let user = self.json(&["user", "create", "--tenant", tenant, "--email", email, "--role", role])?;
+        Ok(serde_json::from_value(user)?)
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    ///
+    /// # Errors
+    /// When the server is still there after three times the ten seconds it has.
+    pub fn stop(&mut self) -> Result<ExitStatus> {
+        let sent = Command::new("kill").args(["-TERM", &self.id().to_string()]).status()?;
+        ensure!(sent.success(), "SIGTERM could not be sent");
+        let deadline = Instant::now() + STOP_PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            ensure!(Instant::now() < deadline, "the server does not stop: {}", self.log());
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Kills the server as a power cut would.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // One that has ended already needs no killing.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
