@@ -58,7 +58,7 @@ fn is_small(value: &Rat) -> bool {
     *value.denom() <= MAX_DENOMINATOR
 }
 
-/// The value rounded down to nanoseconds.
+/// The value rounded to nanoseconds.
 pub(crate) fn to_nanos(value: Rat) -> Rat {
     // Whole part apart, so that nothing beyond the denominator itself is multiplied.
     let (whole, rest) = num_integer::Integer::div_mod_floor(value.numer(), value.denom());

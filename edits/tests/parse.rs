@@ -184,6 +184,16 @@ fn trims_and_segments_partition_the_clip() {
 }
 
 #[test]
+fn a_broken_segment_keeps_its_place() {
+    let segments = json!([7, {"start": 1, "end": 1, "speed": 1}, {"start": 1, "end": 2, "speed": 0.5}]);
+    let request = one_clip(json!({"start": 0, "end": 2, "segments": segments}));
+    assert_eq!(
+        pointers(&request, SourceRule::Implied, &source(rate(25, 1), 250)),
+        ["/clips/0/segments/0", "/clips/0/segments/1/end", "/clips/0/segments/2/speed"]
+    );
+}
+
+#[test]
 fn keyframes_must_fit_the_frame_and_the_aspect() {
     let crop = |x: f64, y: f64, width: f64, height: f64| {
         let keyframe = json!({"time": 0.0, "x": x, "y": y, "width": width, "height": height});

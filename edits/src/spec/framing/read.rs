@@ -269,6 +269,7 @@ impl ClipReader<'_> {
         let mut expected = left.map(|(start, _)| start);
         for (j, value) in list.iter().enumerate() {
             let Some(mut fields) = Object::open(value, self.fields.at(&format!("segments/{j}")), errors) else {
+                segments.push(SpeedSegment { start: 0.0, end: 0.0, speed: 1.0 });
                 expected = None;
                 continue;
             };
@@ -290,9 +291,9 @@ impl ClipReader<'_> {
                 errors.push(fields.at("end"), code, detail);
             }
             fields.close(errors);
-            if let Some((start, end)) = range.good() {
-                segments.push(SpeedSegment { start, end, speed });
-            }
+            // A broken one keeps its place: later checks name segments by their index.
+            let (start, end) = range.good().unwrap_or((0.0, 0.0));
+            segments.push(SpeedSegment { start, end, speed });
         }
         segments
     }
