@@ -20,6 +20,7 @@ pub use crate::rows::refresh_token::Model as RefreshToken;
 
 /// What came of handing in a refresh token.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "one value a request, taken apart at once")]
 pub enum Rotation {
     /// Its successor, the user, and the tenant, whose state the caller checks.
     Fresh {

@@ -92,7 +92,7 @@ async fn a_used_video_stays_unless_forced(fresh: Fresh) {
     let export = fresh.export_of(club.id, &[video.id]).await;
     fresh.enqueue(&export, JobKind::Coordinate, 0, 0.0).await;
     let job = fresh.claim("a", JobKind::Coordinate).await.unwrap();
-    assert_eq!(videos::for_worker(&fresh.db, &job).await.unwrap(), [video.clone()]);
+    assert_eq!(videos::for_worker(&fresh.db, &job).await.unwrap(), std::slice::from_ref(&video));
 
     let refused = videos::delete(&fresh.db, club.id, video.id, false).await.unwrap();
     assert_eq!(refused, Deleted::InUse(vec![export.id]));
