@@ -245,15 +245,15 @@ pub(crate) fn likeness(reference: &[Vec<f32>], outputs: &[Vec<f32>]) -> f64 {
 
 /// A model of either kind.
 enum Loaded {
-    Upscaler(Upscaler),
-    Detector(Detector),
+    Upscaler(Box<Upscaler>),
+    Detector(Box<Detector>),
 }
 
 impl Loaded {
     fn load(store: &ModelStore, profile: &NumericProfile, device: &DeviceKind) -> Result<Self, ModelError> {
         Ok(match store.kind(&profile.model)? {
-            ModelKind::Upscaler => Self::Upscaler(Upscaler::load(store, profile, device)?),
-            ModelKind::Detector => Self::Detector(Detector::load(store, profile, device)?),
+            ModelKind::Upscaler => Self::Upscaler(Box::new(Upscaler::load(store, profile, device)?)),
+            ModelKind::Detector => Self::Detector(Box::new(Detector::load(store, profile, device)?)),
         })
     }
 
