@@ -73,6 +73,7 @@ pub fn openapi() -> OpenApi {
     let mut used = Vec::new();
     ProblemBody::schemas(&mut used);
     components.schemas.extend(used);
+    distinguish_head(&mut api);
     api.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
     api
 }
@@ -106,6 +107,15 @@ fn routes_of_everything(routes: &mut ServiceConfig) {
     routes.service(service::healthz).service(service::readyz).service(service::metrics).service(service::docs);
 }
 
+/// A handler that answers `GET` and `HEAD` is two operations, whose ids have to differ.
+fn distinguish_head(api: &mut OpenApi) {
+    for item in api.paths.paths.values_mut().filter(|item| item.get.is_some()) {
+        if let Some(id) = item.head.as_mut().and_then(|head| head.operation_id.as_mut()) {
+            id.insert_str(0, "head_");
+        }
+    }
+}
+
 fn json_config() -> web::JsonConfig {
     use error::JsonPayloadError::{ContentType, Deserialize, Overflow, OverflowKnownLength};
     web::JsonConfig::default().limit(LONGEST_JSON).error_handler(|error, _| {
@@ -120,7 +130,8 @@ fn json_config() -> web::JsonConfig {
             }
             // Well-formed, but not what this call takes.
             Deserialize(error) if error.is_data() => Problem::invalid_field("", "invalid", error.to_string()),
-            other => Problem::bad_request("malformed_json", format!("the body is not JSON: {other}")),
+            Deserialize(error) => Problem::bad_request("malformed_json", format!("the body is not JSON: {error}")),
+            other => Problem::bad_request("malformed_json", format!("the body cannot be read: {other}")),
         }
         .into()
     })
@@ -155,4 +166,44 @@ fn cors(allowed: &[String]) -> Cors {
         .allow_any_header()
         .expose_headers(exposed)
         .max_age(3600)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn references(value: &Value, found: &mut HashSet<String>) {
+        match value {
+            Value::Object(map) => {
+                let name = map.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next());
+                found.extend(name.map(str::to_owned));
+                map.values().for_each(|value| references(value, found));
+            }
+            Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_document_is_whole() {
+        let document = serde_json::to_value(openapi()).unwrap();
+        let mut used = HashSet::new();
+        references(&document, &mut used);
+        let known = document["components"]["schemas"].as_object().unwrap();
+        let missing: Vec<_> = used.iter().filter(|name| !known.contains_key(*name)).collect();
+        assert!(missing.is_empty(), "schemas referred to but not there: {missing:?}");
+
+        let paths = document["paths"].as_object().unwrap();
+        let operations: Vec<_> = paths.values().flat_map(|item| item.as_object().unwrap().values()).collect();
+        let ids: HashSet<_> = operations.iter().map(|operation| operation["operationId"].as_str().unwrap()).collect();
+        assert_eq!(ids.len(), operations.len(), "operation ids differ");
+
+        let refusal = &document["paths"]["/api/v1/videos/{id}"]["get"]["responses"]["404"];
+        let schema = &refusal["content"]["application/problem+json"]["schema"]["$ref"];
+        assert_eq!(schema, "#/components/schemas/Problem");
+    }
 }

@@ -84,11 +84,11 @@ pub async fn open_socket(
         )
     };
     let ticket = query.into_inner().ticket.ok_or_else(refused)?;
-    let (response, session, messages) =
-        actix_ws::handle(&request, payload).map_err(|error| Problem::bad_request("websocket", error.to_string()))?;
-    // Redeemed last, so that a handshake that fails does not use it up.
+    // The credential comes first; a handshake that fails has used it up.
     let principal = state.tickets.redeem(&ticket).ok_or_else(refused)?;
     standing(&state.node.db, principal.tenant, principal.user).await?;
+    let (response, session, messages) =
+        actix_ws::handle(&request, payload).map_err(|error| Problem::bad_request("websocket", error.to_string()))?;
 
     let (sink, progress) = mpsc::channel(WAITING);
     let socket = Socket { principal, state, session, sink, subscriptions: HashMap::new(), heard: Instant::now() };

@@ -46,12 +46,20 @@ fn session(request: &HttpRequest) -> Outcome {
 fn at_least(request: &HttpRequest, least: Role) -> Result<Principal, Problem> {
     let Session { principal, .. } = session(request)?;
     if principal.role < least {
-        return Err(Problem::forbidden(
-            "missing_right",
-            format!("this needs the role {least}, and yours is {}", principal.role),
-        ));
+        let detail = format!("this needs the role {}, and yours is {}", name(least), name(principal.role));
+        return Err(Problem::forbidden("missing_right", detail));
     }
     Ok(principal)
+}
+
+/// A role as the API spells it.
+fn name(role: Role) -> &'static str {
+    match role {
+        Role::Viewer => "viewer",
+        Role::Editor => "editor",
+        Role::Admin => "admin",
+        Role::Operator => "operator",
+    }
 }
 
 impl FromRequest for Session {
