@@ -72,7 +72,8 @@ struct Demuxer {
 
 impl FrameDecoder {
     /// Opens a video whose index is known. `threads` is the decoder's number of frame threads (1 or 2 is plenty when
-    /// several videos are decoded side by side).
+    /// several videos are decoded side by side). With more than one, frames are handed out before the decoder knows
+    /// about all of their damage, so [`FrameDecoder::warnings`] may count less.
     ///
     /// # Errors
     /// [`MediaError::Io`] or [`MediaError::Refused`] when the file cannot be opened.

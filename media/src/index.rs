@@ -20,6 +20,9 @@ use crate::probe;
 /// Frames that are decoded to check what the packets say.
 const CHECKED_FRAMES: usize = 24;
 
+/// One packet in this many may lack its presentation time (a damaged one); where more do, the container has none.
+const MOST_WITHOUT_PTS: usize = 20;
+
 /// The frames of a video in display order, and where decoding can start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FrameIndex {
@@ -64,6 +67,7 @@ pub(crate) struct Key {
 pub fn build_index(path: &Path) -> Result<FrameIndex> {
     let mut source = input::open(path)?;
     let stream = input::video_stream(&source)?;
+    probe::check_size(&source.stream(stream).expect("the index comes from this file"))?;
     let packets = Packets::read(&mut source, stream);
     let stamp = packets.stamp();
     let delay = Parameters::of(&source.stream(stream).expect("the index comes from this file")).video_delay;
@@ -190,7 +194,7 @@ impl Packets {
     fn stamp(&self) -> Stamp {
         let count = |has: fn(&PacketFacts) -> bool| self.facts.iter().filter(|fact| has(fact)).count();
         let distinct: BTreeSet<_> = self.facts.iter().filter_map(|fact| fact.dts).collect();
-        if count(|fact| fact.pts.is_some()) * 2 > self.facts.len() {
+        if count(|fact| fact.pts.is_none()) * MOST_WITHOUT_PTS < self.facts.len() {
             Stamp::Pts
         } else if distinct.len() == self.facts.len() {
             Stamp::Dts

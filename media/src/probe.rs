@@ -183,17 +183,23 @@ pub(crate) fn target(
     })
 }
 
+/// Refuses absurd sizes before a decoder reserves memory for them.
+pub(crate) fn check_size(stream: &format::stream::Stream) -> Result<()> {
+    let Parameters { width, height, .. } = Parameters::of(stream);
+    if width.max(height) > MAX_SIDE {
+        return Err(MediaError::refused(
+            "too_large",
+            format!("the picture is {width}x{height} pixels; {MAX_SIDE} a side is the most"),
+        ));
+    }
+    Ok(())
+}
+
 /// Decodes up to the first frame.
 fn first_frame(source: &mut format::context::Input, index: usize) -> Result<frame::Video> {
     let undecodable = |detail: String| MediaError::refused("undecodable", detail);
     let stream = source.stream(index).expect("the index comes from this file");
-    let parameters = Parameters::of(&stream);
-    if parameters.width.max(parameters.height) > MAX_SIDE {
-        return Err(MediaError::refused(
-            "too_large",
-            format!("the picture is {}x{} pixels; {MAX_SIDE} a side is the most", parameters.width, parameters.height),
-        ));
-    }
+    check_size(&stream)?;
     let mut decoder = input::decoder(&stream, 1)?
         .video()
         .map_err(|error| undecodable(format!("the video stream cannot be decoded: {error}")))?;

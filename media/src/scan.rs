@@ -31,7 +31,8 @@ pub struct ScanReport {
 pub fn scan(path: &Path) -> Result<ScanReport> {
     let probe = probe(path)?;
     let index = Arc::new(build_index(path)?);
-    let mut decoder = FrameDecoder::open(path, index.clone(), 2)?;
+    // Frame threads hand frames out before they know about their damage.
+    let mut decoder = FrameDecoder::open(path, index.clone(), 1)?;
     let mut undecodable = 0;
     for frame in 0..index.len() {
         undecodable += u64::from(decoder.frame(frame).is_err());
