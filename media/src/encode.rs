@@ -152,7 +152,7 @@ fn rational(rate: FrameRate) -> av::Rational {
 
 fn open(settings: &VideoSettings) -> Result<encoder::Video> {
     let doing = || format!("opening x264 for {}x{}", settings.width, settings.height);
-    if settings.width % 2 != 0 || settings.height % 2 != 0 || settings.gop == 0 {
+    if !settings.width.is_multiple_of(2) || !settings.height.is_multiple_of(2) || settings.gop == 0 {
         return Err(MediaError::codec(doing(), "width and height must be even and the group of pictures not empty"));
     }
     let codec = encoder::find_by_name("libx264")

@@ -85,12 +85,12 @@ pub fn to_rgb(frame: &YuvFrame) -> RgbImage {
 fn chroma_row(frame: &YuvFrame, plane: &[u8], y: usize, out: &mut [u8]) {
     let (width, height) = frame.chroma_size();
     let near = y / 2;
-    let far = if y % 2 == 0 { near.saturating_sub(1) } else { (near + 1).min(height - 1) };
+    let far = if y.is_multiple_of(2) { near.saturating_sub(1) } else { (near + 1).min(height - 1) };
     let (near, far) = (&plane[near * width..][..width], &plane[far * width..][..width]);
     let at = |x: usize| 3 * u32::from(near[x]) + u32::from(far[x]);
     for (x, out) in out.iter_mut().enumerate() {
         let left = at(x / 2);
-        let right = if x % 2 == 0 { left } else { at((x / 2 + 1).min(width - 1)) };
+        let right = if x.is_multiple_of(2) { left } else { at((x / 2 + 1).min(width - 1)) };
         *out = ((left + right + 4) / 8) as u8;
     }
 }

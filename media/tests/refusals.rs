@@ -33,7 +33,7 @@ fn files_that_are_no_videos() {
     assert_eq!(code(&file("text.mp4", b"Nothing but words, line after line.\n".repeat(200).as_slice())), "not_a_video");
     assert_eq!(code(&file("text.txt", b"Nothing but words.\n")), "not_a_video");
     assert_eq!(
-        code(&file("noise.bin", &(0..50_000u32).map(|i| (i * i >> 7) as u8).collect::<Vec<_>>())),
+        code(&file("noise.bin", &(0..50_000u32).map(|i| ((i * i) >> 7) as u8).collect::<Vec<_>>())),
         "not_a_video"
     );
     // A playlist must not make this process open what it names.

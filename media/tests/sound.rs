@@ -99,7 +99,7 @@ fn clicks_of_many_sources_are_where_their_pictures_are() {
     let early = source(
         folder,
         "early.mkv",
-        &[&["-itsoffset", "1.5", "-i", "VIDEO", "-i", "CLICKS"][..], &["-c:v", "copy", "-c:a", "libopus"]].concat(),
+        &[&["-itsoffset", "1.5", "-i", "VIDEO", "-i", "CLICKS"][..], &["-c:v", "copy", "-c:a", "flac"]].concat(),
     );
     let surround = source(folder, "surround.mp4", &[&both[..], &aac, &["-ac", "6"]].concat());
     let sources: Vec<AudioSource> =
