@@ -14,7 +14,7 @@ build: setup ## Build the program into target/release/touchline
 	cargo build --release --locked --workspace
 
 bake: build
-	@$(TOUCHLINE) models bake
+	@$(TOUCHLINE) models bake >/dev/null
 
 demo: bake ## Upload a match, frame and upscale a walker, detect, download: see demo/out/
 	@target/release/demo

@@ -34,7 +34,7 @@ impl CliError {
     fn message(&self) -> String {
         match self {
             Self::Usage(message) | Self::Refused(message) => message.clone(),
-            Self::Failed(error) => format!("{error:#}"),
+            Self::Failed(error) => whole(error),
             Self::Interrupted => "interrupted; nothing was written".to_owned(),
         }
     }
@@ -56,6 +56,19 @@ impl From<anyhow::Error> for CliError {
     }
 }
 
+/// The error and its causes, without those that it has in its own words already.
+fn whole(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| {
+        if said.is_empty() {
+            cause
+        } else if said.contains(&cause) {
+            said
+        } else {
+            format!("{said}: {cause}")
+        }
+    })
+}
+
 fn one_line(text: &str) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join(" ")
@@ -68,6 +81,14 @@ mod tests {
     #[test]
     fn a_program_reads_one_line() {
         assert_eq!(one_line("2 mistakes:\n  /a: x\n\n  /b: y\n"), "2 mistakes: /a: x /b: y");
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let quoted = anyhow::anyhow!("disk full").context("writing a.mp4: disk full");
+        assert_eq!(whole(&quoted), "writing a.mp4: disk full");
+        let plain = anyhow::anyhow!("disk full").context("writing a.mp4");
+        assert_eq!(whole(&plain), "writing a.mp4: disk full");
     }
 
     #[test]

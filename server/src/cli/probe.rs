@@ -39,11 +39,12 @@ pub fn run(args: &ProbeArgs) -> Result<(), CliError> {
     super::print_json(&description)
 }
 
-/// A file that Touchline refuses has an exit code of its own.
+/// A file that Touchline refuses has an exit code of its own; one that is not there was named wrongly.
 pub fn refused(file: &Path, error: media::MediaError) -> CliError {
     let name = file.display();
     match error {
         media::MediaError::Refused { detail, .. } => CliError::Refused(format!("{name} is refused: {detail}")),
+        _ if !file.exists() => CliError::Usage(format!("there is no file {name}")),
         error => CliError::failed(name, error),
     }
 }

@@ -72,6 +72,12 @@ pub fn with_database(
     settings: &Settings,
     work: impl AsyncFnOnce(&entities::Database) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
+    // The first command may come before the first start of the server.
+    if !settings.database.is_postgres() {
+        let folder = &settings.data_dir;
+        std::fs::create_dir_all(folder)
+            .map_err(|error| CliError::failed(format!("making {}", folder.display()), error))?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::failed("starting", error))?;
     runtime.block_on(async {

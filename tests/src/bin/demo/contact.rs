@@ -20,6 +20,8 @@ pub struct Contact<'a> {
 const HEIGHT: u32 = 720;
 /// What is shown of a reel's picture, pixel for pixel: detail is the point.
 const DETAIL: (u32, u32) = (480, HEIGHT);
+/// The match without its blurred edges, which show nothing.
+const BETWEEN_EDGES: &str = "crop=1440:1080";
 /// Rows at most.
 const ROWS: usize = 3;
 const LABEL: &str = "x=16:y=16:fontsize=30:fontcolor=white:box=1:boxcolor=black@0.55:boxborderw=10";
@@ -58,7 +60,7 @@ impl Contact<'_> {
         let detail = format!("crop={detail_width}:{detail_height}");
 
         let crop = outline(&shown.crop, "yellow", 4);
-        let source = format!("{crop},scale=-2:{HEIGHT},drawtext=text='1080p source, crop':{LABEL}");
+        let source = format!("{crop},{BETWEEN_EDGES},scale=-2:{HEIGHT},drawtext=text='source and crop':{LABEL}");
         picture(self.source, shown.source_frame as u64, &source, &tile("source"))?;
         let plain = format!("{detail},drawtext=text='Lanczos':{LABEL}");
         picture(self.plain, frame, &plain, &tile("plain"))?;
@@ -93,9 +95,9 @@ fn boxes(detection: &FrameDetections) -> String {
     let drawn = detection.boxes.iter().map(|found| {
         let [x, y, width, height] = [found.x, found.y, found.width, found.height].map(f64::from);
         let rect = outline(&CropRect { x, y, width, height }, "lime", 6);
-        let (left, top) = (x.max(4.0), (y - 44.0).max(4.0));
-        let text = format!("{:.0} %", found.confidence * 100.0);
-        format!("{rect},drawtext=text='{text}':x={left:.0}:y={top:.0}:fontsize=36:fontcolor=lime:box=1:boxcolor=black@0.5:boxborderw=4:expansion=none")
+        let (left, top) = (x.max(8.0), (y - 62.0).max(8.0));
+        let text = format!("drawtext=text='{:.0} %':expansion=none:x={left:.0}:y={top:.0}", found.confidence * 100.0);
+        format!("{rect},{text}:fontsize=48:fontcolor=black:box=1:boxcolor=lime:boxborderw=6")
     });
     let all = drawn.collect::<Vec<_>>().join(",");
     if all.is_empty() { "null".to_owned() } else { all }
