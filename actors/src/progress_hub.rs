@@ -88,6 +88,13 @@ struct Latest {
     unsent: bool,
 }
 
+impl Latest {
+    /// Whether the export had ended: what follows is another attempt, which begins anew.
+    fn is_over(&self) -> bool {
+        self.progress.state.is_terminal()
+    }
+}
+
 /// See the [module](self).
 pub struct ProgressHub {
     db: Database,
@@ -107,6 +114,11 @@ impl ProgressHub {
     fn publish(&mut self, mut progress: Progress, ctx: &mut Context<Self>) {
         self.seq += 1;
         progress.seq = self.seq;
+        if let Some(latest) = self.latest.get(&progress.export_id).filter(|latest| !latest.is_over()) {
+            // A row is stored less often than progress is told: what was told does not go back.
+            progress.progress = progress.progress.max(latest.progress.progress);
+            progress.frames_done = progress.frames_done.max(latest.progress.frames_done);
+        }
         let terminal = progress.state.is_terminal();
         let (id, progress) = (progress.export_id, Arc::new(progress));
         let due = self.latest.get(&id).is_none_or(|latest| latest.sent.elapsed() >= SPACING);
@@ -132,7 +144,7 @@ impl ProgressHub {
         for progress in due {
             self.send(&progress, ctx);
         }
-        self.latest.retain(|_, latest| !latest.progress.state.is_terminal() || latest.sent.elapsed() < TERMINAL_KEPT);
+        self.latest.retain(|_, latest| !latest.is_over() || latest.sent.elapsed() < TERMINAL_KEPT);
         self.listeners.retain(|_, listener| !listener.sink.is_closed());
     }
 

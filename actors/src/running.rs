@@ -4,10 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use edits::ExportSpec;
-use entities::VideoId;
 use entities::exports::{self, Export};
 use entities::jobs::Job;
-use entities::videos;
+use entities::{VideoId, tenants, videos};
 
 use crate::ingest;
 use crate::node::Shared;
@@ -39,9 +38,11 @@ impl Running {
             let told: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
             doing(&told.join("; "))
         })?;
+        let tenant = tenants::get(&shared.db, export.tenant_id).await.map_err(|error| doing(&error))?;
+        let weight = tenant.ok_or_else(|| doing(&"its tenant is gone"))?.weight;
         let run = Run {
             tenant: export.tenant_id,
-            weight: 1.0,
+            weight,
             export: export.id,
             profile,
             queue: Arc::clone(&shared.queue),

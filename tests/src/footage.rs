@@ -2,10 +2,13 @@
 //!
 //! Made and read with the ffmpeg program and not with Touchline's own code, so that a fault cannot hide on both sides.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+
+use crate::ffmpeg::ffmpeg;
 
 /// Size of stamped footage, in pixels.
 pub const WIDTH: u32 = 640;
@@ -39,19 +42,7 @@ pub fn stamped(path: &Path, rate: &str, seconds: u32, select: Option<&str>, enco
     let mut all: Vec<&str> = arguments.to_vec();
     all.extend(["-pix_fmt", "yuv420p"]);
     all.extend(encode);
-    ffmpeg(&all, path)
-}
-
-/// Runs ffmpeg with `arguments` to make `path`.
-pub fn ffmpeg(arguments: &[&str], path: &Path) -> Result<()> {
-    let output = Command::new("ffmpeg")
-        .args(["-hide_banner", "-loglevel", "error", "-nostdin", "-y"])
-        .args(arguments)
-        .arg(path)
-        .output()
-        .context("running ffmpeg; install it with scripts/setup")?;
-    ensure!(output.status.success(), "making {}: {}", path.display(), String::from_utf8_lossy(&output.stderr));
-    Ok(())
+    ffmpeg(all.into_iter().map(OsStr::new).chain([path.as_os_str()]))
 }
 
 /// The number each frame of a video carries, in display order, whatever size it was scaled to.

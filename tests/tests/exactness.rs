@@ -1,11 +1,13 @@
 //! Frame exactness and sound of whole exports, through the command line: every output frame shows exactly the source
 //! frame of the time map, and every click is heard when its moment is seen, across clip joins and segment seams.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
+use touchline_tests::ffmpeg::ffmpeg;
 use touchline_tests::footage;
 
 const FPS: i128 = 30;
@@ -146,10 +148,10 @@ fn check_sound(input: &Path, cut: f64) -> Result<()> {
     }
     let heard = footage::clicks(&output)?;
     ensure!(heard.len() == wanted.len(), "{} clicks where {} were filmed", heard.len(), wanted.len());
-    for (heard, wanted) in heard.iter().zip(&wanted) {
-        let off = (heard - wanted) * 1e3;
-        ensure!(off.abs() <= 3.0, "the click of {wanted:.3} s is heard {off:.2} ms off");
-    }
+    let off: Vec<f64> = heard.iter().zip(&wanted).map(|(heard, wanted)| (heard - wanted) * 1e3).collect();
+    let (least, most) = (off.iter().copied().fold(f64::MAX, f64::min), off.iter().copied().fold(f64::MIN, f64::max));
+    println!("{} clicks, {least:.2} to {most:.2} ms off, the last {:.2} ms", off.len(), off[off.len() - 1]);
+    ensure!(least >= -3.0 && most <= 3.0, "clicks are heard {least:.2} to {most:.2} ms off");
     Ok(())
 }
 
@@ -169,7 +171,8 @@ fn clicks_are_heard_in_time_from_a_file_with_an_edit_list() -> Result<()> {
     let input = folder.path().join("cut.mp4");
     // A copy from between two keyframes: the file starts earlier than its edit list shows.
     let whole = whole.to_string_lossy();
-    footage::ffmpeg(&["-ss", "1.24", "-i", &whole, "-c", "copy"], &input)?;
+    let cut = ["-ss", "1.24", "-i", &whole, "-c", "copy"].map(OsStr::new);
+    ffmpeg(cut.into_iter().chain([input.as_os_str()]))?;
     check_sound(&input, 1.24)
 }
 

@@ -77,6 +77,8 @@ pub struct DeviceSupervisor {
     running_since: Option<Instant>,
     asking: bool,
     faults_in_a_row: u32,
+    /// Generations in a row that ended before they served a batch.
+    failed_generations: u32,
 }
 
 /// Faults in a row after which a generation is replaced.
@@ -118,6 +120,7 @@ impl DeviceSupervisor {
             running_since: None,
             asking: false,
             faults_in_a_row: 0,
+            failed_generations: 0,
         };
         (supervisor, watched)
     }
@@ -195,13 +198,15 @@ impl DeviceSupervisor {
         for batch in self.in_hand.drain(..) {
             self.queue.put_back(batch);
         }
-        self.state.health = if self.faults_in_a_row >= FAILED_GENERATIONS_TO_LEAVE {
+        self.failed_generations += 1;
+        self.faults_in_a_row = 0;
+        self.state.health = if self.failed_generations >= FAILED_GENERATIONS_TO_LEAVE {
             DeviceHealth::OutOfService
         } else {
             DeviceHealth::Loading
         };
         self.show();
-        let doublings = self.faults_in_a_row.saturating_sub(1).min(7);
+        let doublings = self.failed_generations.saturating_sub(1).min(7);
         let backoff = (FIRST_BACKOFF * 2u32.pow(doublings)).min(LONGEST_BACKOFF);
         ctx.run_later(backoff, |this, _| this.start_generation());
     }
@@ -220,6 +225,7 @@ impl DeviceSupervisor {
         self.in_hand.pop_front();
         self.running_since = (!self.in_hand.is_empty()).then(Instant::now);
         self.faults_in_a_row = 0;
+        self.failed_generations = 0;
         self.state.batches += 1;
         self.state.frames += frames as u64;
         self.state.busy_seconds += seconds;
