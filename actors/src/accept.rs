@@ -1,6 +1,7 @@
 //! Accepting an export: the body is read and checked against its sources, every mistake is told at once, the numeric
 //! profile is fixed, and the export's row and its first job are written in one transaction.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -112,15 +113,15 @@ async fn sources_of(
             facts.push(None);
             continue;
         };
-        if !known.contains_key(&id) {
+        if let Entry::Vacant(place) = known.entry(id) {
             match videos::get(&shared.db, tenant, id).await? {
                 Some(video) if video.state == VideoState::Ready => {
                     let index = videos::frame_index(&shared.db, tenant, id).await?.unwrap_or_default();
-                    known.insert(id, ingest::facts_of(&video, &index)?.0);
+                    place.insert(ingest::facts_of(&video, &index)?.0);
                 }
                 other => {
                     let (code, detail) = match other {
-                        Some(video) => ("not_ready", format!("video {id} is {}", video.state)),
+                        Some(_) => ("not_ready", format!("video {id} is not ready; its state says why")),
                         None => ("unknown_video", format!("there is no video {id}")),
                     };
                     errors.push(FieldError::new(spec.video_pointer(number), code, detail));

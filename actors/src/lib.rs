@@ -46,4 +46,4 @@ pub use detection_cache::{CachedDetections, GetDetections};
 pub use dispatcher::{CancelExport, DeleteExport, ImportVideo, StartExport};
 pub use ingest::{ImportError, NewSource};
 pub use node::{Node, NodeOptions, Readiness, StartError};
-pub use progress_hub::{Progress, Subscribe, SubscribeError, SubscriptionId, Unsubscribe};
+pub use progress_hub::{GetLatest, Progress, Subscribe, SubscribeError, SubscriptionId, Unsubscribe};

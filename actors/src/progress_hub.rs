@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture};
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, ResponseActFuture, WrapFuture,
+};
 use chrono::{DateTime, Utc};
 use entities::exports::{self, Export, ExportState};
 use entities::{Database, ExportId, TenantId};
@@ -256,6 +258,25 @@ impl ProgressHub {
         };
         let live = self.latest.get(&row.id).map(|latest| Arc::clone(&latest.progress));
         vec![live.unwrap_or_else(|| Arc::new(Progress { seq: self.seq, ..Progress::of(&row) }))]
+    }
+}
+
+/// Asks what was last told of a tenant's export; None when it is not live here, and the row says all there is.
+pub struct GetLatest {
+    pub tenant: TenantId,
+    pub export: ExportId,
+}
+
+impl Message for GetLatest {
+    type Result = Option<Arc<Progress>>;
+}
+
+impl Handler<GetLatest> for ProgressHub {
+    type Result = MessageResult<GetLatest>;
+
+    fn handle(&mut self, GetLatest { tenant, export }: GetLatest, _: &mut Self::Context) -> Self::Result {
+        let latest = self.latest.get(&export).filter(|latest| !latest.is_over() && latest.progress.tenant == tenant);
+        MessageResult(latest.map(|latest| Arc::clone(&latest.progress)))
     }
 }
 

@@ -22,6 +22,7 @@ pub struct StopSignal {
 
 impl StopSignal {
     /// A signal that is not raised. To be made inside the runtime.
+    #[expect(clippy::new_without_default, reason = "it needs a runtime around it")]
     pub fn new() -> Self {
         Self { raised: watch::Sender::new(None), runtime: Handle::current() }
     }

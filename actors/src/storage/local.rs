@@ -37,6 +37,16 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
+/// Moves a file to another filesystem: whole beside its target first, so that a crash leaves no half of it there.
+fn move_across(file: &Path, target: &Path) -> io::Result<()> {
+    let mut beside = target.as_os_str().to_owned();
+    beside.push(".part");
+    fs::copy(file, &beside)?;
+    File::open(&beside)?.sync_all()?;
+    fs::rename(&beside, target)?;
+    fs::remove_file(file)
+}
+
 fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -49,7 +59,10 @@ impl Storage for LocalStorage {
         let put = || -> io::Result<()> {
             let target = self.prepared(key)?;
             File::open(file)?.sync_all()?;
-            fs::rename(file, &target)?;
+            match fs::rename(file, &target) {
+                Err(error) if error.kind() == ErrorKind::CrossesDevices => move_across(file, &target)?,
+                other => other?,
+            }
             sync_folder(&target)
         };
         put().map_err(|source| StorageError { doing: "storing", key: key.to_owned(), source })
@@ -101,6 +114,16 @@ mod tests {
         storage.delete_prefix("tenant/exports/e").unwrap();
         assert!(!stored.exists());
         storage.delete_prefix("tenant/exports/e").unwrap();
+    }
+
+    #[test]
+    fn a_file_that_must_be_copied_leaves_nothing_beside() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, target) = (folder.path().join("work.tmp"), folder.path().join("stored"));
+        fs::write(&file, b"frames").unwrap();
+        move_across(&file, &target).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"frames");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, route, web};
 use actors::detection_cache::Invalidate;
-use actors::{AcceptError, CancelExport, DeleteExport, NewRequest, StartExport};
+use actors::{AcceptError, CancelExport, DeleteExport, GetLatest, NewRequest, StartExport};
 use chrono::{DateTime, Utc};
 use entities::exports::{self, Cancelled, Export, ExportKind, ExportState, Filter};
 use entities::{ExportId, Subject, UserId};
@@ -156,7 +156,16 @@ pub async fn list_exports(
 #[get("/exports/{id}")]
 pub async fn get_export(viewer: Viewer, id: Id<ExportId>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
     let export = find(&state, &viewer, id.0).await?;
-    Ok(HttpResponse::Ok().json(ExportView::from(export)))
+    // Progress is stored less often than it is told: a reader sees what a listener hears.
+    let latest = state.node.progress.send(GetLatest { tenant: viewer.tenant, export: id.0 }).await?;
+    let mut view = ExportView::from(export);
+    if let Some(latest) = latest.filter(|_| view.finished_at.is_none()) {
+        view.progress = view.progress.max(latest.progress);
+        view.frames_done = view.frames_done.max(latest.frames_done);
+        (view.fps, view.eta_seconds) = (latest.fps, latest.eta_seconds);
+        view.device_seconds = view.device_seconds.max(latest.device_seconds);
+    }
+    Ok(HttpResponse::Ok().json(view))
 }
 
 /// Cancels an export; takes effect within one batch.
