@@ -10,7 +10,8 @@
 //! 3. [`time_map`]: from an output frame to its source time; [`spline`] and [`crop`]: where the crop is;
 //!    [`feed`]: the size at which a picture meets the upscaling model.
 //! 4. [`plan`]: all of that put together for one framing export; [`audio`]: the same for its sound.
-//! 5. [`image`] and [`detections`]: the small types that the other rooms hand each other.
+//! 5. [`planner`]: how many devices a job should take, and what that costs.
+//! 6. [`image`] and [`detections`]: the small types that the other rooms hand each other.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -42,6 +43,7 @@ pub mod frame_rate;
 pub mod frame_times;
 pub mod image;
 pub mod plan;
+pub mod planner;
 pub mod rational;
 pub mod source;
 pub mod spec;

@@ -8,6 +8,7 @@ mod job;
 mod logs;
 mod models;
 mod openapi;
+mod plan;
 mod probe;
 mod progress;
 mod publish;
@@ -64,6 +65,8 @@ enum Command {
     /// Make, list and check the models
     #[command(subcommand)]
     Models(models::ModelsCommand),
+    /// Say how many devices a job should take, and what that costs
+    Plan(plan::PlanArgs),
     /// Create, list and suspend tenants
     #[command(subcommand)]
     Tenant(tenant::TenantCommand),
@@ -99,6 +102,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Render(command) => render::run(command, settings()?),
         Command::Probe(args) => probe::run(&args),
         Command::Models(command) => models::run(&command, &settings()?),
+        Command::Plan(args) => plan::run(&args, &settings()?),
         Command::Tenant(command) => tenant::run(command, &settings()?),
         Command::User(command) => user::run(command, &settings()?),
         Command::Openapi(_) => openapi::run(),
