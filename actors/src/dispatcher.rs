@@ -22,7 +22,7 @@ use crate::export_actor::{ExportActor, Halt, Look, fail_coordinator};
 use crate::ingest::{self, ImportError, NewSource};
 use crate::node::Shared;
 use crate::progress_hub::{Progress, Publish};
-use crate::render::StopReason;
+use crate::render::{StopReason, StopSignal};
 use crate::running::Running;
 use crate::segment_job::{self, JobEnd, LEASE};
 use crate::storage;
@@ -39,16 +39,20 @@ pub struct Dispatcher {
 }
 
 /// An export that has jobs in this node's hands.
-#[derive(Default)]
 struct LiveExport {
     /// Planned once, by whichever job comes first.
-    running: Arc<OnceCell<Arc<Running>>>,
+    running: Plan,
+    /// There before the plan is: what is being opened can be stopped too.
+    stop: Arc<StopSignal>,
     coordinator: Option<Addr<ExportActor>>,
     /// Claimed jobs that have not ended, the coordinator among them.
     in_hand: usize,
     /// Set when the export was cancelled: whose files are to go when the last job has ended.
     cancelled: Option<TenantId>,
 }
+
+/// An export's plan, once it is made.
+type Plan = Arc<OnceCell<Arc<Running>>>;
 
 /// Exports coordinated side by side: they cost next to nothing.
 const COORDINATED: usize = 64;
@@ -57,7 +61,7 @@ const POLL: Duration = Duration::from_millis(500);
 /// How often other nodes' expired leases are looked for.
 const SWEEP: Duration = Duration::from_secs(10);
 /// How long a stop waits for jobs to end.
-const STOP_PATIENCE: Duration = Duration::from_secs(8);
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Dispatcher {
     pub fn new(shared: Arc<Shared>) -> Self {
@@ -110,22 +114,31 @@ impl Dispatcher {
     }
 
     fn begin(&mut self, job: Job, ctx: &mut Context<Self>) {
-        let live = self.live.entry(job.export_id).or_default();
+        let live = self.live.entry(job.export_id).or_insert_with(|| LiveExport {
+            running: Arc::default(),
+            stop: Arc::new(StopSignal::new()),
+            coordinator: None,
+            in_hand: 0,
+            cancelled: None,
+        });
         live.in_hand += 1;
-        let cell = Arc::clone(&live.running);
+        if self.stopping {
+            live.stop.raise(StopReason::NodeStops);
+        }
+        let (cell, stop) = (Arc::clone(&live.running), Arc::clone(&live.stop));
         if job.kind == JobKind::Coordinate {
             self.coordinating += 1;
-            self.coordinate(cell, job, ctx);
+            self.coordinate(cell, stop, job, ctx);
         } else {
             self.rendering += 1;
-            self.render(cell, job, ctx);
+            self.render(cell, stop, job, ctx);
         }
     }
 
-    fn coordinate(&self, cell: Arc<OnceCell<Arc<Running>>>, job: Job, ctx: &mut Context<Self>) {
+    fn coordinate(&self, cell: Plan, stop: Arc<StopSignal>, job: Job, ctx: &mut Context<Self>) {
         let shared = Arc::clone(&self.shared);
         let open = async move {
-            match cell.get_or_try_init(|| Running::open(&shared, &job)).await {
+            match cell.get_or_try_init(|| Running::open(&shared, &job, stop)).await {
                 Ok(running) => Ok((Arc::clone(running), job)),
                 Err(reason) => Err((job.export_id, fail_coordinator(&shared, &job, &reason).await)),
             }
@@ -151,10 +164,10 @@ impl Dispatcher {
         }));
     }
 
-    fn render(&self, cell: Arc<OnceCell<Arc<Running>>>, job: Job, ctx: &mut Context<Self>) {
+    fn render(&self, cell: Plan, stop: Arc<StopSignal>, job: Job, ctx: &mut Context<Self>) {
         let shared = Arc::clone(&self.shared);
         let render = async move {
-            let end = match cell.get_or_try_init(|| Running::open(&shared, &job)).await {
+            let end = match cell.get_or_try_init(|| Running::open(&shared, &job, stop)).await {
                 Ok(running) => segment_job::run(&shared, running, &job).await,
                 Err(reason) => segment_job::fail(&shared, &job, &reason).await,
             };
@@ -199,9 +212,7 @@ impl Dispatcher {
             return self.remove_files(tenant, export, ctx);
         };
         live.cancelled = Some(tenant);
-        if let Some(running) = live.running.get() {
-            running.run.stop.raise(StopReason::Cancelled);
-        }
+        live.stop.raise(StopReason::Cancelled);
         if let Some(coordinator) = &live.coordinator {
             coordinator.do_send(Halt { release: false });
         }
@@ -416,9 +427,7 @@ impl Handler<Stop> for Dispatcher {
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) -> Self::Result {
         self.stopping = true;
         for live in self.live.values() {
-            if let Some(running) = live.running.get() {
-                running.run.stop.raise(StopReason::NodeStops);
-            }
+            live.stop.raise(StopReason::NodeStops);
             if let Some(coordinator) = &live.coordinator {
                 coordinator.do_send(Halt { release: true });
             }

@@ -16,7 +16,7 @@ use crate::detection_cache::Invalidate;
 use crate::dispatcher::{CoordinatorEnded, Dispatcher, Wake};
 use crate::node::Shared;
 use crate::progress_hub::{Progress, Publish};
-use crate::render::{Joined, RenderError};
+use crate::render::{Joined, RenderError, StopReason};
 use crate::report::{Report, Totals};
 use crate::running::Running;
 use crate::segment_job::{LEASE, on_thread, sum};
@@ -33,6 +33,8 @@ pub struct ExportActor {
     busy: bool,
     /// Something changed while it was.
     look_again: bool,
+    /// The export was cancelled while a step was under way.
+    halted: bool,
     stored_at: Instant,
 }
 
@@ -47,7 +49,17 @@ impl ExportActor {
     /// The actor of `running`, for which `job` was claimed.
     pub fn new(shared: Arc<Shared>, running: Arc<Running>, job: Job, dispatcher: Addr<Dispatcher>) -> Self {
         let row = running.export.clone();
-        Self { shared, running, job, dispatcher, row, busy: false, look_again: false, stored_at: Instant::now() }
+        Self {
+            shared,
+            running,
+            job,
+            dispatcher,
+            row,
+            busy: false,
+            look_again: false,
+            halted: false,
+            stored_at: Instant::now(),
+        }
     }
 
     /// Looks at the rows and does the next step.
@@ -61,6 +73,9 @@ impl ExportActor {
         let step = async move { step(&shared, &running, &job).await };
         ctx.spawn(step.into_actor(self).map(|step, this, ctx| {
             this.busy = false;
+            if this.halted {
+                return this.leave(ctx);
+            }
             match step {
                 Ok(Step::Wait(row)) => {
                     this.row = *row;
@@ -94,8 +109,9 @@ impl ExportActor {
     fn end(&mut self, row: Export, ctx: &mut Context<Self>) {
         tracing::info!(export = %row.id, state = %row.state, "export ended");
         metrics::counter!("touchline_exports_total", "state" => row.state.to_string()).increment(1);
-        for subject in self.running.kind.subjects(row.id) {
-            self.shared.detections.do_send(Invalidate { subject });
+        if row.state == ExportState::Failed {
+            // What other segments still render would be committed too late.
+            self.running.run.stop.raise(StopReason::Cancelled);
         }
         self.shared.progress.do_send(Publish(Progress::of(&row)));
         self.row = row;
@@ -194,7 +210,12 @@ impl Handler<Halt> for ExportActor {
 
     fn handle(&mut self, halt: Halt, ctx: &mut Self::Context) {
         if !halt.release {
-            return self.leave(ctx);
+            // A step under way is waited for, so that the files it makes go with the others.
+            self.halted = true;
+            if !self.busy {
+                self.leave(ctx);
+            }
+            return;
         }
         let (db, job) = (self.shared.db.clone(), self.job.clone());
         let release = async move {
@@ -287,6 +308,9 @@ async fn publish(
     };
     let joined = joined.await.map_err(|error| format!("joining the segments: {error}"))?;
     if !advance(shared, job, ExportState::Publishing).await? {
+        if let Err(error) = std::fs::remove_file(&out) {
+            tracing::warn!(file = %out.display(), %error, "an unwanted result could not be removed");
+        }
         return Ok(Step::NotOurs);
     }
     let key = storage::result_key(job.tenant_id, job.export_id, job.attempt, running.kind.extension());
@@ -308,6 +332,12 @@ async fn publish(
         report: serde_json::to_value(&report).map_err(|error| error.to_string())?,
         result: Some(ResultFile { key, bytes: bytes as i64, etag: sha256[..32].to_owned() }),
     };
+    // Before the export is complete: whoever reads detections then gets them whole.
+    for subject in running.kind.subjects(job.export_id) {
+        if shared.detections.send(Invalidate { subject }).await.is_err() {
+            tracing::error!("the detection cache is gone");
+        }
+    }
     let finished = exports::finish(&shared.db, job, finished).await;
     if !finished.map_err(|error| format!("publishing the result: {error}"))? {
         return Ok(Step::NotOurs);
@@ -321,7 +351,7 @@ fn report(running: &Running, joined: Joined, video: &[Segment]) -> Report {
         frames_inferred: video.iter().map(|row| row.frames_inferred as u64).sum(),
         device_seconds: video.iter().map(|row| row.device_seconds).sum(),
     };
-    let profile = running.export.profile.clone().unwrap_or_default();
+    let profile = serde_json::to_value(&running.run.profile).unwrap_or_default();
     Report::new(joined, &running.run.meter, totals, profile, running.export.simulated)
 }
 

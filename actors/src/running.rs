@@ -22,13 +22,14 @@ pub struct Running {
 
 impl Running {
     /// Reads the export a claimed job belongs to, and plans it. Fails with what the user should know.
-    pub async fn open(shared: &Shared, job: &Job) -> Result<Arc<Self>, String> {
+    pub async fn open(shared: &Shared, job: &Job, stop: Arc<StopSignal>) -> Result<Arc<Self>, String> {
         let doing = |error: &dyn std::fmt::Display| format!("preparing the export: {error}");
         let export = exports::for_worker(&shared.db, job).await.map_err(|error| doing(&error))?;
         let export = export.ok_or_else(|| doing(&"it is gone"))?;
         let spec: ExportSpec = serde_json::from_value(export.spec.clone()).map_err(|error| doing(&error))?;
-        let profile: ExportProfile =
+        let mut profile: ExportProfile =
             serde_json::from_value(export.profile.clone().unwrap_or_default()).map_err(|error| doing(&error))?;
+        let moved = move_profile(shared, &mut profile).await.map_err(|error| doing(&error))?;
         let mut sources = Vec::new();
         for id in spec.video_ids() {
             let id: VideoId = id.unwrap_or_default().parse().map_err(|error| doing(&error))?;
@@ -48,8 +49,11 @@ impl Running {
             queue: Arc::clone(&shared.queue),
             window: shared.window,
             meter: Meter::new(),
-            stop: StopSignal::new(),
+            stop,
         };
+        if moved {
+            run.meter.warn("profile_changed: no device of the profile it was accepted with is left".into());
+        }
         Ok(Arc::new(Self { export, kind, run }))
     }
 
@@ -58,6 +62,20 @@ impl Running {
         let extension = self.kind.extension();
         shared.work_dir.join(format!("{}-{name}-{attempt}.{extension}", self.export.id))
     }
+}
+
+/// Moves what is unfinished to this node's devices, where none of the accepted profile's class is left. True: moved.
+async fn move_profile(shared: &Shared, profile: &mut ExportProfile) -> Result<bool, String> {
+    let mut moved = false;
+    for model in [&mut profile.upscale, &mut profile.detect].into_iter().flatten() {
+        if model.class != shared.profiles.class() {
+            let (profiles, name) = (Arc::clone(&shared.profiles), model.model.clone());
+            let found = tokio::task::spawn_blocking(move || profiles.of(&name)).await;
+            *model = found.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+            moved = true;
+        }
+    }
+    Ok(moved)
 }
 
 async fn source(shared: &Shared, export: &Export, id: VideoId) -> Result<Source, ingest::ImportError> {

@@ -102,7 +102,7 @@ impl DeviceSupervisor {
             busy_seconds: 0.0,
             faults: 0,
             stalls: 0,
-            generation: 0,
+            generation: 1,
             last_error: None,
         };
         let (shown, watched) = watch::channel(state.clone());
@@ -130,7 +130,6 @@ impl DeviceSupervisor {
     }
 
     fn start_generation(&mut self) {
-        self.state.generation += 1;
         self.state.health = DeviceHealth::Loading;
         let (id, epoch) = (self.setup.id.clone(), self.state.generation);
         match worker::spawn(id, epoch, self.setup.factory.clone(), self.events.clone()) {
@@ -190,6 +189,8 @@ impl DeviceSupervisor {
 
     /// Turns away from the present worker: what it had begun counts as a failed try, the rest does not.
     fn replace_worker(&mut self, fault: &DeviceFault, ctx: &mut Context<Self>) {
+        // From now on nothing the old generation says is listened to.
+        self.state.generation += 1;
         self.worker = None;
         self.running_since = None;
         if let Some(begun) = self.in_hand.pop_front() {

@@ -69,11 +69,14 @@ pub struct FrameJob {
     /// What the frame is expected to cost, in device seconds: the unit of fairness.
     pub estimate: f64,
     reply: Mutex<Option<oneshot::Sender<Result<Served, DeviceFault>>>>,
-    faults: Mutex<Vec<DeviceFault>>,
+    faults: Mutex<Vec<(DeviceFault, Instant)>>,
 }
 
 /// A frame is tried this often, on whichever devices are free, before its segment is told.
 const TRIES: usize = 3;
+
+/// How long a frame is left to the devices that have not failed on it.
+const OTHERS_FIRST: Duration = Duration::from_secs(1);
 
 impl FrameJob {
     /// A job and the receiver of its answer. Dropping the receiver cancels the job.
@@ -108,7 +111,7 @@ impl FrameJob {
     fn may_retry(&self, fault: DeviceFault) -> bool {
         let tries = {
             let mut faults = lock(&self.faults);
-            faults.push(fault.clone());
+            faults.push((fault.clone(), Instant::now()));
             faults.len()
         };
         if tries >= TRIES {
@@ -117,9 +120,11 @@ impl FrameJob {
         tries < TRIES
     }
 
-    /// Whether `device` has failed on this frame already; it is then left to the others.
-    fn failed_on(&self, device: &str) -> bool {
-        lock(&self.faults).iter().any(|fault| &*fault.device == device)
+    /// Whether `device` failed on this frame lately: others may try it first, but not for ever, since they may have
+    /// failed on it too or be out of service.
+    fn left_to_others(&self, device: &str) -> bool {
+        let lately = |(fault, at): &(DeviceFault, Instant)| &*fault.device == device && at.elapsed() < OTHERS_FIRST;
+        lock(&self.faults).iter().any(lately)
     }
 
     fn alike(&self, other: &Self) -> bool {
@@ -211,13 +216,14 @@ impl FrameQueue {
             if !batch.is_empty() {
                 return batch;
             }
-            notified.await;
+            // Nobody is notified when a frame that was left to others may be tried here again.
+            let _ = tokio::time::timeout(OTHERS_FIRST / 2, notified).await;
         }
     }
 
     fn try_next(&self, wanted: &Wanted) -> Vec<Arc<FrameJob>> {
         let eligible = |job: &Arc<FrameJob>| {
-            wanted.class == job.task.profile.class && (wanted.alone || !job.failed_on(&wanted.device))
+            wanted.class == job.task.profile.class && (wanted.alone || !job.left_to_others(&wanted.device))
         };
         let batch = lock(&self.state).waiting.pop(wanted.max, eligible, |a, b| a.alike(b), |job| job.is_dead());
         if !batch.is_empty() {
@@ -340,6 +346,18 @@ mod tests {
         }
         assert!(answer.try_recv().unwrap().is_err());
         assert!(queue.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_frame_on_which_every_device_failed_once_is_still_tried_and_answered() {
+        let queue = FrameQueue::new(4, 0.1);
+        let (work, mut answer) = job(TenantId::new());
+        queue.push(work, &|| false).unwrap();
+        for device in ["sim:0", "sim:1", "sim:0"] {
+            let batch = queue.next(&wanted(device, false)).await;
+            queue.give_back(batch, &fault(device));
+        }
+        assert!(answer.try_recv().unwrap().is_err());
     }
 
     #[test]

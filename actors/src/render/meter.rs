@@ -102,7 +102,7 @@ impl Meter {
     }
 
     /// Shows that work advances: leases are renewed only while it does.
-    fn beat(&self) {
+    pub(super) fn beat(&self) {
         self.beats.fetch_add(1, Relaxed);
     }
 

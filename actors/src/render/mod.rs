@@ -43,7 +43,7 @@ pub struct Run {
     /// Frames of one segment that may be on their way through the devices.
     pub window: usize,
     pub meter: Meter,
-    pub stop: StopSignal,
+    pub stop: Arc<StopSignal>,
 }
 
 /// A part of an export that is rendered, stored and retried on its own.
