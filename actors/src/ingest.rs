@@ -106,6 +106,8 @@ pub async fn index(shared: &Shared, video: Video) -> Result<Video, ImportError> 
             };
             videos::set_ready(&shared.db, video.tenant_id, video.id, found).await?;
         }
+        // A fault of this machine and not of the file: the bytes stay, and the next start tries again.
+        Err(error @ (MediaError::Io { .. } | MediaError::Cancelled)) => return Err(error.into()),
         Err(error) => {
             let (code, detail) = match &error {
                 MediaError::Refused { code, detail } => (*code, detail.clone()),

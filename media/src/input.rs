@@ -17,6 +17,10 @@ use crate::error::{MediaError, Result};
 const CONTAINERS: &str = "mov,mp4,matroska,webm,mpegts,mpeg,mpegvideo,avi,flv,asf,ogg,mxf,h264,hevc,m4v,mjpeg,\
 dv,nut,gxf,wtv,ivf,obu,rm,yuv4mpegpipe,wav,mp3,aac,flac,gif,vc1";
 
+/// System errors that can pass: no file, no right, no descriptors, no memory, a failing disk.
+const MACHINE_TROUBLES: [i32; 6] =
+    [av::error::ENOENT, av::error::EACCES, av::error::EMFILE, av::error::ENFILE, av::error::ENOMEM, av::error::EIO];
+
 /// Opens a file for demuxing, with its streams identified.
 pub(crate) fn open(path: &Path) -> Result<format::context::Input> {
     crate::init();
@@ -28,7 +32,8 @@ pub(crate) fn open(path: &Path) -> Result<format::context::Input> {
     options.set("format_whitelist", CONTAINERS);
     options.set("protocol_whitelist", "file");
     format::input_with_dictionary(&url(path)?, options).map_err(|error| match error {
-        av::Error::Other { errno } if errno == av::error::ENOENT || errno == av::error::EACCES => {
+        // The machine's troubles say nothing about the file.
+        av::Error::Other { errno } if MACHINE_TROUBLES.contains(&errno) => {
             MediaError::io("opening", path, std::io::Error::from_raw_os_error(errno))
         }
         error => MediaError::refused("not_a_video", format!("the file is not a video that can be read: {error}")),

@@ -25,12 +25,17 @@ TOUCHLINE_ADMIN_PASSWORD or as admin@localhost with a password that is printed o
 pub fn run(_: ServeArgs, settings: Settings, verbose: bool) -> Result<(), CliError> {
     let level = if verbose { LogLevel::Debug } else { settings.log.level };
     let log = logs::start(level);
-    actix::System::new().block_on(async {
+    let system = actix::System::new();
+    let ended = system.block_on(async {
         http::install_metrics()?;
         let node = Node::start(settings, NodeOptions::default()).await.map_err(anyhow::Error::from)?;
         if !verbose {
             actix::spawn(log.follow(node.live.clone()));
         }
         Ok(http::serve(node, http::stop_signal()).await?)
-    })
+    });
+    // Dropped, it would wait for blocking work such as the indexing of a long match, which the next start takes up
+    // again; the process's end ends it.
+    std::mem::forget(system);
+    ended
 }

@@ -46,11 +46,22 @@ pub struct TokenPair {
     pub expires_in: i64,
 }
 
+/// The longest address that mail can be sent to, in bytes (RFC 5321, RFC 3696 erratum 1690).
+const LONGEST_EMAIL: usize = 254;
+
+fn wrong_credentials() -> Problem {
+    Problem::unauthorized("invalid_credentials", "the e-mail address or the password is wrong")
+}
+
 /// Logs in with e-mail address and password.
 #[utoipa::path(tag = "auth", security(()), responses((status = 200, description = "the tokens", body = TokenPair), WriteRefusals))]
 #[post("/auth/token")]
 pub async fn log_in(credentials: web::Json<Credentials>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
     let Credentials { email, password } = credentials.into_inner();
+    // Nobody has such an address or password; the throttle is not to remember them.
+    if email.len() > LONGEST_EMAIL || password.len() > password::LONGEST {
+        return Err(wrong_credentials());
+    }
     if let Some(seconds) = state.throttle.wait(&email) {
         return Err(Problem::too_many(
             "too_many_logins",
@@ -63,7 +74,7 @@ pub async fn log_in(credentials: web::Json<Credentials>, state: web::Data<State>
     let right = password::check(password, hash).await;
     let Some((user, tenant)) = found.filter(|_| right) else {
         state.throttle.failed(&email);
-        return Err(Problem::unauthorized("invalid_credentials", "the e-mail address or the password is wrong"));
+        return Err(wrong_credentials());
     };
     state.throttle.succeeded(&email);
     check_active(&tenant)?;

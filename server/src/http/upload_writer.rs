@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::rt;
 use actix_web::web;
-use actors::{ImportError, ImportVideo, NewSource};
+use actors::{ImportError, ImportVideo, NewSource, storage};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use entities::uploads::{self, Upload};
@@ -107,11 +107,23 @@ impl UploadWriter {
         self.upload.length.unsigned_abs()
     }
 
+    /// Fetches the file back that an import had moved into storage when it broke off: the upload's row is still there,
+    /// so it has become no video.
+    async fn take_back(&self) -> std::io::Result<()> {
+        let key = storage::video_key(self.upload.tenant_id, self.upload.id);
+        let stored = self.state.node.storage.local_path(&key);
+        if !fs::try_exists(&self.path).await? && fs::try_exists(&stored).await? {
+            fs::rename(&stored, &self.path).await?;
+        }
+        Ok(())
+    }
+
     async fn open(&self) -> Result<File, Problem> {
         let broken = |error| Problem::internal("opening an upload's file", error);
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder).await.map_err(broken)?;
         }
+        self.take_back().await.map_err(broken)?;
         let mut file =
             OpenOptions::new().create(true).truncate(false).write(true).open(&self.path).await.map_err(broken)?;
         let received = self.upload.received.unsigned_abs();
