@@ -108,7 +108,7 @@ impl ExportActor {
     /// The export has its final state: everybody is told, and what nobody needs any more goes.
     fn end(&mut self, row: Export, ctx: &mut Context<Self>) {
         tracing::info!(export = %row.id, state = %row.state, "export ended");
-        metrics::counter!("touchline_exports_total", "state" => row.state.to_string()).increment(1);
+        metrics::counter!("touchline_exports_total", "state" => row.state.to_string().to_lowercase()).increment(1);
         if row.state == ExportState::Failed {
             // What other segments still render would be committed too late.
             self.running.run.stop.raise(StopReason::Cancelled);
@@ -217,8 +217,12 @@ impl Handler<Halt> for ExportActor {
             }
             return;
         }
-        let (db, job) = (self.shared.db.clone(), self.job.clone());
+        let (db, job, progress) = (self.shared.db.clone(), self.job.clone(), self.row.progress);
         let release = async move {
+            // What was told must not go back at the next start.
+            if let Err(error) = exports::set_progress(&db, &job, progress, "waiting for the next start").await {
+                tracing::warn!(export = %job.export_id, %error, "storing progress failed");
+            }
             if let Err(error) = jobs::release(&db, &job).await {
                 tracing::warn!(export = %job.export_id, %error, "giving a lease back failed; it will run out");
             }

@@ -1,6 +1,7 @@
 //! A running system on this machine: opens what it owns, starts its actors, and stops them cleanly.
 
 use std::fs::{self, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -212,7 +213,8 @@ fn absolute(path: &Path) -> Result<PathBuf, StartError> {
 fn lock_folder(data_dir: &Path) -> Result<File, StartError> {
     let path = data_dir.join("lock");
     let open = || -> std::io::Result<File> {
-        fs::create_dir_all(data_dir)?;
+        // The rows hold password hashes, the media belong to the clubs: nobody else on this machine reads them.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir)?;
         File::create(&path)
     };
     let file = open().map_err(|source| StartError::Io { doing: "opening", path: path.clone(), source })?;

@@ -1,5 +1,6 @@
 //! Where log lines go. Only `serve` logs by default; elsewhere stderr belongs to the progress bar and the error.
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 
 use actors::Versioned;
@@ -15,7 +16,10 @@ pub struct LogHandle(reload::Handle<EnvFilter, Registry>);
 /// Logs to stderr from `level` on.
 pub fn start(level: LogLevel) -> LogHandle {
     let (filter, handle) = reload::Layer::new(filter(level.as_str()));
-    tracing_subscriber::registry().with(filter).with(fmt::layer().with_writer(std::io::stderr)).init();
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr))
+        .init();
     LogHandle(handle)
 }
 

@@ -1,5 +1,7 @@
 //! `touchline tenant`: administration without HTTP.
 
+use std::os::unix::fs::DirBuilderExt;
+
 use clap::{Args, Subcommand};
 use config::Settings;
 use entities::tenants::{self, Tenant, TenantState};
@@ -75,7 +77,10 @@ pub fn with_database(
     // The first command may come before the first start of the server.
     if !settings.database.is_postgres() {
         let folder = &settings.data_dir;
-        std::fs::create_dir_all(folder)
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
             .map_err(|error| CliError::failed(format!("making {}", folder.display()), error))?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

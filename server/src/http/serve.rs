@@ -42,12 +42,12 @@ pub async fn serve(node: Node, stop: impl Future<Output = ()>) -> anyhow::Result
 async fn answer_until(node: &Node, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let (tell_stop, stopping) = watch::channel(false);
     let metrics = install_metrics()?;
-    first_start(&node.db).await?;
-    let state = web::Data::new(State::new(node.clone(), metrics.clone(), stopping)?);
-
     let listen = node.shared.settings.server.listen;
     let listener =
         TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}; is the port taken?"))?;
+    // Not before the port is ours: the first operator's password is printed once, by a server that goes on.
+    first_start(&node.db).await?;
+    let state = web::Data::new(State::new(node.clone(), metrics.clone(), stopping)?);
     let address = listener.local_addr().context("asking for the address that was bound")?;
     let document = openapi();
     let routes = web::Data::new(Routes::of(&document));
