@@ -13,6 +13,8 @@ use moka::sync::Cache;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::segment_job::hex;
+
 /// Bytes of ready answers held in memory.
 const HELD_BYTES: u64 = 64 << 20;
 
@@ -150,10 +152,6 @@ async fn subject_rate(db: &Database, key: &Key) -> Result<f64, entities::Error> 
             export.map_or(0.0, |export| export.spec["output"]["fps"].as_f64().unwrap_or(0.0))
         }
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Forgets what is held of a subject: its detections have changed or are gone.

@@ -191,9 +191,14 @@ pub fn sum(file: &Path) -> Result<(u64, String), RenderError> {
             hasher.update(&buffer[..got]);
             bytes += got as u64;
         }
-        Ok((bytes, hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+        Ok((bytes, hex(&hasher.finalize())))
     };
     read().map_err(|source| RenderError::Io { doing: format!("summing {}", file.display()), source })
+}
+
+/// Lower-case hexadecimal, as checksums are stored and entity tags are made.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn row_of(frame: FoundFrame) -> Result<NewDetection, RenderError> {

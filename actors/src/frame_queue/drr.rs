@@ -45,11 +45,6 @@ impl<K: Copy + Eq + Hash, T> DeficitRoundRobin<K, T> {
         self.lanes.get(tenant).map_or(0, |lane| lane.len)
     }
 
-    /// Tenants with something waiting, each with its number of items.
-    pub fn lengths(&self) -> impl Iterator<Item = (K, usize)> + '_ {
-        self.lanes.iter().map(|(tenant, lane)| (*tenant, lane.len))
-    }
-
     /// Adds `item` behind the export's others. `age` ranks the tenant's exports: smaller is older.
     pub fn push(&mut self, tenant: K, weight: f64, age: u128, seconds: f64, item: T) {
         self.insert(tenant, weight, age, seconds, item, false);

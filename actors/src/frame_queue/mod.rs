@@ -265,11 +265,6 @@ impl FrameQueue {
         self.len() == 0
     }
 
-    /// Frames that wait, by tenant.
-    pub fn lengths(&self) -> Vec<(TenantId, usize)> {
-        lock(&self.state).waiting.lengths().collect()
-    }
-
     /// Refuses further frames and wakes everybody who waits to push one.
     pub fn close(&self) {
         lock(&self.state).closed = true;
