@@ -15,6 +15,10 @@ pub struct AudioPiece {
     pub samples: Range<u64>,
     /// What fills them, one after the other; none: silence, for the source has no sound.
     pub parts: Vec<AudioPart>,
+    /// Samples at its beginning over which it rises from silence, linearly.
+    pub fade_in: u64,
+    /// Samples at its end over which it falls to silence, linearly.
+    pub fade_out: u64,
 }
 
 /// A stretch of source sound at one speed, in seconds from the source's first displayed frame.
@@ -50,6 +54,8 @@ impl FramingPlan {
                 source: clip.source,
                 samples: sample_at(clip.first_frame, rate, sample_rate)..sample_at(end, rate, sample_rate),
                 parts: stretches.into_iter().map(part).collect(),
+                fade_in: 0,
+                fade_out: 0,
             }
         });
         pieces.collect()

@@ -52,7 +52,7 @@ fn audio_source(path: &Path) -> AudioSource {
 fn piece(source: usize, start: f64, at: f64, length: f64) -> AudioPiece {
     let sample = |t: f64| (t * f64::from(RATE)).round() as u64;
     let part = AudioPart { source_start: seconds(start), source_end: seconds(start + length), speed: Rat::from(1) };
-    AudioPiece { source, samples: sample(at)..sample(at + length), parts: vec![part] }
+    AudioPiece { source, samples: sample(at)..sample(at + length), parts: vec![part], fade_in: 0, fade_out: 0 }
 }
 
 /// The sound of a file from its time 0, decoded by the ffmpeg program.

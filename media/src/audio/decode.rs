@@ -78,11 +78,6 @@ impl AudioReader {
         }))
     }
 
-    /// The file this reader reads.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Goes to a position (output samples of the file's clock) so that [`Self::read`] can go on from there.
     pub fn seek(&mut self, position: i64) -> Result<()> {
         for lead_in in LEAD_INS {
