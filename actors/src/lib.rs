@@ -7,6 +7,7 @@
 //! * [`export_actor`]: coordinates one export; [`segment_job`] makes one of its parts.
 //! * [`render`]: one export kind a file, the only place where media meets models.
 //! * [`frame_queue`] and [`device`]: where frames wait, and who serves them; [`profile`] keeps results equal.
+//! * [`single_frame`]: one frame searched at once, beside the exports.
 //! * [`progress_hub`], [`detection_cache`], [`config_keeper`]: what listeners, readers and operators talk to.
 //! * [`storage`]: where files are kept.
 //!
@@ -38,6 +39,7 @@ pub mod render;
 pub mod report;
 pub mod running;
 pub mod segment_job;
+pub mod single_frame;
 pub mod storage;
 
 pub use accept::{AcceptError, NewRequest};

@@ -307,6 +307,11 @@ impl FrameIndex {
         Rat::from(i128::from(self.times.pts()[0])) * self.times.time_base()
     }
 
+    /// Number of the group of pictures that holds frame `n`: frames of one number are decoded from the same key frame.
+    pub fn group_of(&self, n: usize) -> usize {
+        self.key_for(n)
+    }
+
     /// Number of the seek point from which frame `n` is decoded.
     pub(crate) fn key_for(&self, n: usize) -> usize {
         self.keys.partition_point(|key| key.frame <= n).saturating_sub(1)

@@ -1,11 +1,12 @@
-//! Detection over a list of times of one video: frames are decoded in order, each GOP once, and go to the devices
-//! side by side. The result is a JSON document; the boxes are the video's, in source pixels.
+//! Detection over a list of times of one video: frames are decoded in order and go to the devices in batches. Parts
+//! are cut between groups of pictures, so that each is decoded once and several side by side. The result is a JSON
+//! document; the boxes are the video's, in source pixels.
 
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
 use edits::{CropRect, DetectionSpec, FieldError, FrameDetections};
@@ -21,8 +22,12 @@ pub struct Detection {
     source: Source,
     /// Source frames to look at, ascending.
     frames: Vec<usize>,
+    segments: Vec<SegmentPlan>,
     confidence: f32,
 }
+
+/// Frames a part has at least, so that opening a file is not what it mostly does.
+const FRAMES_A_PART: u64 = 8;
 
 /// The result file.
 #[derive(Serialize, Deserialize)]
@@ -42,17 +47,23 @@ impl Detection {
             .next()
             .ok_or_else(|| vec![FieldError::new("/video_id", "unknown_video", "there is no such video")])?;
         let frames = spec.frames(&source.facts);
-        Ok(Self { source, frames, confidence: spec.confidence as f32 })
+        let groups: Vec<usize> = frames.iter().map(|&frame| source.index.group_of(frame)).collect();
+        Ok(Self { source, frames, segments: parts(&groups), confidence: spec.confidence as f32 })
     }
 
-    fn walk(&self, run: &Run, found: &std::sync::mpsc::SyncSender<(usize, Answer)>) -> Result<(), RenderError> {
+    /// The source frames of one part.
+    fn frames_of(&self, segment: &SegmentPlan) -> &[usize] {
+        &self.frames[segment.first_frame as usize..(segment.first_frame + segment.frames) as usize]
+    }
+
+    fn walk(&self, run: &Run, segment: &SegmentPlan, found: &SyncSender<(usize, Answer)>) -> Result<(), RenderError> {
         let profile = run.profile.detect.as_ref();
         let profile = profile.ok_or_else(|| RenderError::Broken("the export was accepted without a model".into()))?;
         let facts = &self.source.facts;
         let whole = CropRect { x: 0.0, y: 0.0, width: f64::from(facts.width), height: f64::from(facts.height) };
         let mut cropper = Cropper::new();
         let mut decoder = FrameDecoder::open(&self.source.path, Arc::clone(&self.source.index), 1)?;
-        for &frame in &self.frames {
+        for &frame in self.frames_of(segment) {
             if run.stop.is_raised() {
                 return Err(run.stopped());
             }
@@ -71,7 +82,7 @@ impl Detection {
 
 impl ExportKind for Detection {
     fn segments(&self) -> Vec<SegmentPlan> {
-        vec![SegmentPlan { index: 0, first_frame: 0, frames: self.frames.len() as u64 }]
+        self.segments.clone()
     }
 
     fn frames(&self) -> u64 {
@@ -90,14 +101,14 @@ impl ExportKind for Detection {
         "json"
     }
 
-    fn render_segment(&self, run: &Run, _: &SegmentPlan, out: &Path) -> Result<RenderedSegment, RenderError> {
+    fn render_segment(&self, run: &Run, segment: &SegmentPlan, out: &Path) -> Result<RenderedSegment, RenderError> {
         let facts = &self.source.facts;
         let model = run.profile.detect.as_ref().map(|profile| profile.model.clone()).unwrap_or_default();
         let (sender, answers) = sync_channel(run.window);
         let mut done = RenderedSegment::default();
         let mut tally = run.meter.tally();
         let walked = thread::scope(|scope| {
-            let walker = scope.spawn(move || self.walk(run, &sender));
+            let walker = scope.spawn(move || self.walk(run, segment, &sender));
             for (frame, answer) in answers {
                 let served = run.answer(answer)?;
                 let Output::Boxes(boxes) = served.output else {
@@ -133,20 +144,36 @@ impl ExportKind for Detection {
     }
 
     fn join(&self, _: &Run, segments: &[PathBuf], _: Option<&Path>, out: &Path) -> Result<Joined, RenderError> {
-        let [only] = segments else {
-            return Err(RenderError::Broken(format!("detection has one part, not {}", segments.len())));
+        let mut parts = segments.iter().map(|path| read_document(path));
+        let Some(mut whole) = parts.next().transpose()? else {
+            return Err(RenderError::Broken("the detection has no part".into()));
         };
-        let io = |doing: &str| {
-            let doing = format!("{doing} {}", out.display());
-            move |source| RenderError::Io { doing, source }
-        };
-        fs::copy(only, out).map_err(io("copying the result to"))?;
-        let file = File::open(out).map_err(io("reading"))?;
-        let document: Document = serde_json::from_reader(BufReader::new(file))
-            .map_err(|error| RenderError::Broken(format!("the stored result does not parse: {error}")))?;
-        let seconds = document.frames.last().map_or(0.0, |frame| frame.time);
-        Ok(Joined { frames: document.frames.len() as u64, seconds })
+        for part in parts {
+            whole.frames.extend(part?.frames);
+        }
+        write_document(out, &whole)?;
+        let seconds = whole.frames.last().map_or(0.0, |frame| frame.time);
+        Ok(Joined { frames: whole.frames.len() as u64, seconds })
     }
+}
+
+/// Cuts a list of frames, given by their groups of pictures, where a new group begins and a part is long enough.
+fn parts(groups: &[usize]) -> Vec<SegmentPlan> {
+    let mut parts: Vec<SegmentPlan> = Vec::new();
+    for (n, group) in groups.iter().enumerate() {
+        match parts.last_mut() {
+            Some(part) if part.frames < FRAMES_A_PART || groups[n - 1] == *group => part.frames += 1,
+            _ => parts.push(SegmentPlan { index: parts.len() as u32, first_frame: n as u64, frames: 1 }),
+        }
+    }
+    parts
+}
+
+fn read_document(path: &Path) -> Result<Document, RenderError> {
+    let file =
+        File::open(path).map_err(|source| RenderError::Io { doing: format!("reading {}", path.display()), source })?;
+    serde_json::from_reader(BufReader::new(file))
+        .map_err(|error| RenderError::Broken(format!("a stored part does not parse: {error}")))
 }
 
 fn write_document(out: &Path, document: &Document) -> Result<(), RenderError> {
@@ -160,4 +187,18 @@ fn write_document(out: &Path, document: &Document) -> Result<(), RenderError> {
         let _ = fs::remove_file(out);
         RenderError::Io { doing: format!("writing {}", out.display()), source }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_never_share_a_group_of_pictures() {
+        // Three frames of one group, ten of the next, then one each.
+        let groups: Vec<usize> = [vec![0; 3], vec![1; 10], (2..12).collect()].concat();
+        let parts = parts(&groups);
+        let shape: Vec<_> = parts.iter().map(|part| (part.index, part.first_frame, part.frames)).collect();
+        assert_eq!(shape, [(0, 0, 13), (1, 13, 8), (2, 21, 2)]);
+    }
 }

@@ -176,4 +176,4 @@ impl Run {
 type Answer = oneshot::Receiver<Result<Served, DeviceFault>>;
 
 /// A rough cost of a pixel, until devices are measured: only its proportion between exports matters.
-const SECONDS_PER_PIXEL: f64 = 1e-5;
+pub(crate) const SECONDS_PER_PIXEL: f64 = 1e-5;

@@ -17,7 +17,7 @@ use super::extract::authenticate;
 use super::observe::{harden, limit_time, observe};
 use super::problem::{Problem, ProblemBody};
 use super::state::State;
-use super::{admin, exports, links, live, me, methods, service, tokens, tus, uploads, videos};
+use super::{admin, exports, links, live, me, methods, service, single_frame, tokens, tus, uploads, videos};
 
 /// The longest JSON body, in bytes: room for 10 000 keyframes of a spec.
 const LONGEST_JSON: usize = 4 << 20;
@@ -91,6 +91,7 @@ fn routes_of_everything(routes: &mut ServiceConfig) {
                 .service(uploads::append_to_upload)
                 .service(uploads::terminate_upload);
             api.service(videos::list_videos).service(videos::download_video).service(videos::read_video_detections);
+            api.service(single_frame::detect_in_frame);
             api.service(links::share_video).service(videos::get_video).service(videos::delete_video);
             api.service(exports::create_export).service(exports::list_exports).service(exports::cancel_export);
             api.service(exports::download_export).service(exports::read_export_detections).service(links::share_export);

@@ -24,6 +24,7 @@ pub mod problem;
 mod refusals;
 mod serve;
 pub mod service;
+mod single_frame;
 mod state;
 pub mod tokens;
 pub mod tus;

@@ -7,7 +7,7 @@ use actors::detection_cache::Invalidate;
 use actors::{CancelExport, GetDetections, storage};
 use chrono::{DateTime, Utc};
 use entities::videos::{self, Deleted, Video, VideoState};
-use entities::{Subject, VideoId};
+use entities::{Subject, TenantId, VideoId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -96,7 +96,7 @@ pub async fn list_videos(
 #[utoipa::path(tag = "videos", params(("id" = VideoId, Path)), responses((status = 200, description = "the video", body = VideoView), ReadRefusals))]
 #[get("/videos/{id}")]
 pub async fn get_video(viewer: Viewer, id: Id<VideoId>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
-    let video = find(&state, &viewer, id.0).await?;
+    let video = find(&state, viewer.tenant, id.0).await?;
     Ok(HttpResponse::Ok().json(VideoView::from(video)))
 }
 
@@ -154,7 +154,7 @@ pub async fn download_video(
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let video = find(&state, &viewer, id.0).await?;
+    let video = find(&state, viewer.tenant, id.0).await?;
     stored_file(&state, &video, false)?.answer(&request).await
 }
 
@@ -221,8 +221,9 @@ pub(super) async fn read_detections(
         .body(found.body.clone()))
 }
 
-async fn find(state: &State, viewer: &Viewer, id: VideoId) -> Result<Video, Problem> {
-    videos::get(&state.node.db, viewer.tenant, id).await?.ok_or_else(|| Problem::not_found("video"))
+/// The tenant's video.
+pub(super) async fn find(state: &State, tenant: TenantId, id: VideoId) -> Result<Video, Problem> {
+    videos::get(&state.node.db, tenant, id).await?.ok_or_else(|| Problem::not_found("video"))
 }
 
 /// A video's file, to be sent. Its bytes never change, so its id is its validator.

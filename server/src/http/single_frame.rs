@@ -1,0 +1,85 @@
+//! Persons in one frame, answered at once.
+
+use actix_web::{HttpResponse, post, web};
+use actors::single_frame::{FrameChoice, LookError};
+use entities::VideoId;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::extract::{Editor, Id};
+use super::problem::Problem;
+use super::refusals::WriteRefusals;
+use super::state::State;
+use super::videos::Detections;
+
+/// Which frame to look at: `time` or `frame`, exactly one of the two.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FrameQuestion {
+    /// Source seconds: the frame shown then.
+    pub time: Option<f64>,
+    /// Frame number, from 0.
+    pub frame: Option<u64>,
+    /// Leave out boxes below it, 0 to 1.
+    #[serde(default = "default_confidence")]
+    #[schema(default = 0.5)]
+    pub confidence: f64,
+}
+
+fn default_confidence() -> f64 {
+    f64::from(actors::detection_cache::DEFAULT_CONFIDENCE)
+}
+
+impl FrameQuestion {
+    fn choice(&self) -> Result<FrameChoice, Problem> {
+        if !(0.0..=1.0).contains(&self.confidence) {
+            return Err(Problem::invalid_field("/confidence", "out_of_range", "confidence is 0 to 1"));
+        }
+        match (self.time, self.frame) {
+            (Some(time), None) if time.is_finite() && time >= 0.0 => Ok(FrameChoice::Time(time)),
+            (Some(_), None) => Err(Problem::invalid_field("/time", "out_of_range", "time is 0 or later")),
+            (None, Some(frame)) => Ok(FrameChoice::Number(frame)),
+            (None, None) => Err(Problem::invalid_field("/time", "required", "say `time` or `frame`")),
+            (Some(_), Some(_)) => {
+                Err(Problem::invalid_field("/frame", "not_allowed", "say `time` or `frame`, not both"))
+            }
+        }
+    }
+}
+
+/// Looks for persons in one frame now, and keeps what is found with the video's detections.
+#[utoipa::path(
+    tag = "videos",
+    params(("id" = VideoId, Path)),
+    request_body = FrameQuestion,
+    responses((status = 200, description = "what is in the frame, in source pixels", body = Detections), WriteRefusals)
+)]
+#[post("/videos/{id}/detections/frame")]
+pub async fn detect_in_frame(
+    editor: Editor,
+    id: Id<VideoId>,
+    question: web::Json<FrameQuestion>,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    let choice = question.choice();
+    // Whose video it is comes before what is wrong with the question.
+    super::videos::find(&state, editor.tenant, id.0).await?;
+    let choice = choice?;
+    let pointer = if question.time.is_some() { "/time" } else { "/frame" };
+    let found = state.node.detect_in_frame(editor.tenant, id.0, choice).await.map_err(|error| match error {
+        LookError::NotFound => Problem::not_found("video"),
+        LookError::NotReady => Problem::conflict("not_ready", error.to_string()),
+        LookError::Outside { .. } => Problem::invalid_field(pointer, "outside_video", error.to_string()),
+        LookError::Stopping => Problem::unavailable("stopping", error.to_string()),
+        error => Problem::internal("looking at a frame", error),
+    })?;
+    let mut frame = found.frame;
+    frame.boxes.retain(|person| f64::from(person.confidence) >= question.confidence);
+    Ok(HttpResponse::Ok().json(Detections {
+        width: found.width as i32,
+        height: found.height as i32,
+        fps: found.fps,
+        model: Some(found.model),
+        frames: vec![frame],
+    }))
+}
