@@ -51,8 +51,14 @@ fn a_tone_keeps_its_pitch_at_every_speed() {
         let speed = Rat::new(num, den);
         let samples = (Rat::from(4 * i128::from(RATE)) / speed).to_integer() as u64;
         let out = folder.path().join("out.mp4");
-        let stats =
-            render_audio(&[source.clone()], &[piece(0, 0..samples, &[(8, 12, speed)])], RATE, &out, &|| false).unwrap();
+        let stats = render_audio(
+            std::slice::from_ref(&source),
+            &[piece(0, 0..samples, &[(8, 12, speed)])],
+            RATE,
+            &out,
+            &|| false,
+        )
+        .unwrap();
         assert_eq!(stats.samples, samples);
         let sound = decoded(&out);
         let heard = frequency(&sound[1000..samples as usize - 1000]);

@@ -3,6 +3,7 @@
 //! Results go to stdout as JSON, progress and errors to stderr. Exit codes: 0 done, 2 bad usage or a bad spec, 3 input
 //! that is refused, 1 anything else, 130 interrupted.
 
+mod bench;
 mod error;
 mod job;
 mod logs;
@@ -65,6 +66,8 @@ enum Command {
     /// Make, list and check the models
     #[command(subcommand)]
     Models(models::ModelsCommand),
+    /// Measure this machine: decode, encode, each model on each device, a whole framing job
+    Bench(bench::BenchArgs),
     /// Say how many devices a job should take, and what that costs
     Plan(plan::PlanArgs),
     /// Create, list and suspend tenants
@@ -102,6 +105,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Render(command) => render::run(command, settings()?),
         Command::Probe(args) => probe::run(&args),
         Command::Models(command) => models::run(&command, &settings()?),
+        Command::Bench(args) => bench::run(&args, settings()?),
         Command::Plan(args) => plan::run(&args, &settings()?),
         Command::Tenant(command) => tenant::run(command, &settings()?),
         Command::User(command) => user::run(command, &settings()?),

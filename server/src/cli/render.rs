@@ -83,13 +83,17 @@ pub fn run(command: RenderCommand, settings: Settings) -> Result<(), CliError> {
         RenderCommand::Detection(args) => ("detection", args),
     };
     media::init();
-    let job = Job::prepare(kind, args)?;
+    print_json(&perform(&Job::prepare(kind, args)?, settings)?)
+}
+
+/// Renders in a private temporary folder and returns the report.
+pub fn perform(job: &Job, settings: Settings) -> Result<Value, CliError> {
     let workspace = tempfile::Builder::new().prefix("touchline-").tempdir();
     let workspace = workspace.context("making a temporary folder")?;
     let settings = job.settings(settings, workspace.path());
-    let rendered = actix::System::new().block_on(supervise(&job, settings));
+    let rendered = actix::System::new().block_on(supervise(job, settings));
     remove(workspace);
-    print_json(&rendered?)
+    rendered
 }
 
 /// Renders until it is done or interrupted, and stops the node either way.
