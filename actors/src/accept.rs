@@ -5,7 +5,10 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use edits::{DetectRule, ExportSpec, FieldError, FramingPlan, Quality, SourceFacts, SourceRule, UpscaleMode};
+use edits::{
+    DetectRule, ExportSpec, FieldError, FramingPlan, OverlaySource, Quality, SourceFacts, SourceRef, SourceRule,
+    UpscaleMode,
+};
 use entities::exports::{self, Export, ExportKind, NewExport};
 use entities::jobs::{self, JobKind, NewJob};
 use entities::videos::{self, VideoState};
@@ -14,6 +17,7 @@ use entities::{ExportId, TenantId, UserId, VideoId, tenants};
 use crate::ingest::{self, ImportError};
 use crate::node::Shared;
 use crate::profile::{DeviceClass, ExportProfile, ModelProfile};
+use crate::render;
 
 /// A request to render something.
 #[derive(Debug, Clone)]
@@ -64,7 +68,7 @@ pub async fn accept(shared: &Shared, request: NewRequest) -> Result<Export, Acce
     let profile = fix_profile(shared, &spec).await?;
     let known: Vec<SourceFacts> = facts.into_iter().flatten().collect();
     let frames = output_frames(&spec, &known, profile.quality)?;
-    let videos: BTreeSet<VideoId> = spec.video_ids().into_iter().flatten().filter_map(|id| id.parse().ok()).collect();
+    let videos: BTreeSet<VideoId> = spec.sources().into_iter().flatten().filter_map(video_of).collect();
     let broken = |error: serde_json::Error| AcceptError::Broken(error.to_string());
     let simulated = shared.profiles.class() == DeviceClass::Sim && profile.uses_models();
     let row = NewExport {
@@ -94,6 +98,9 @@ pub async fn accept(shared: &Shared, request: NewRequest) -> Result<Export, Acce
 fn kind_of(spec: &ExportSpec) -> ExportKind {
     match spec {
         ExportSpec::Framing(_) => ExportKind::Framing,
+        ExportSpec::Overlay(_) => ExportKind::Overlay,
+        ExportSpec::Annotated(_) => ExportKind::Annotated,
+        ExportSpec::Clip(_) => ExportKind::Clip,
         ExportSpec::Detection(_) => ExportKind::Detection,
     }
 }
@@ -107,9 +114,9 @@ async fn sources_of(
 ) -> Result<Vec<Option<SourceFacts>>, AcceptError> {
     let mut known: HashMap<VideoId, SourceFacts> = HashMap::new();
     let mut facts = Vec::new();
-    for (number, id) in spec.video_ids().into_iter().enumerate() {
+    for (number, source) in spec.sources().into_iter().enumerate() {
         // A source that is missing or whose id is broken was told by the parser.
-        let Some(id) = id.and_then(|id| id.parse::<VideoId>().ok()) else {
+        let Some(id) = source.and_then(video_of) else {
             facts.push(None);
             continue;
         };
@@ -124,7 +131,7 @@ async fn sources_of(
                         Some(_) => ("not_ready", format!("video {id} is not ready; its state says why")),
                         None => ("unknown_video", format!("there is no video {id}")),
                     };
-                    errors.push(FieldError::new(spec.video_pointer(number), code, detail));
+                    errors.push(FieldError::new(spec.source_pointer(number), code, detail));
                 }
             }
         }
@@ -133,10 +140,21 @@ async fn sources_of(
     Ok(facts)
 }
 
+/// The video a source is.
+fn video_of(source: SourceRef<'_>) -> Option<VideoId> {
+    match source {
+        SourceRef::Video(id) => id.parse().ok(),
+        SourceRef::Export(_) => None,
+    }
+}
+
 /// Makes `video` the source of everything in `spec`.
 fn set_sources(spec: &mut ExportSpec, video: &str) {
     match spec {
         ExportSpec::Framing(spec) => spec.clips.iter_mut().for_each(|clip| clip.video_id = Some(video.to_owned())),
+        ExportSpec::Overlay(spec) => spec.source = Some(OverlaySource::Video(video.to_owned())),
+        ExportSpec::Annotated(spec) => spec.video_id = Some(video.to_owned()),
+        ExportSpec::Clip(spec) => spec.video_id = Some(video.to_owned()),
         ExportSpec::Detection(spec) => spec.video_id = Some(video.to_owned()),
     }
 }
@@ -146,6 +164,9 @@ fn output_frames(spec: &ExportSpec, facts: &[SourceFacts], quality: Quality) -> 
     match spec {
         ExportSpec::Framing(spec) => Ok(FramingPlan::new(spec, facts, quality).map_err(AcceptError::Invalid)?.frames),
         ExportSpec::Detection(spec) => Ok(facts.first().map_or(0, |facts| spec.frames(facts).len() as u64)),
+        ExportSpec::Overlay(_) | ExportSpec::Annotated(_) | ExportSpec::Clip(_) => {
+            Err(AcceptError::Invalid(vec![render::not_yet_supported(spec)]))
+        }
     }
 }
 
@@ -180,6 +201,7 @@ async fn fix_profile(shared: &Shared, spec: &ExportSpec) -> Result<ExportProfile
             }
         }
         ExportSpec::Detection(_) => detector = Some(live.detect.model),
+        ExportSpec::Overlay(_) | ExportSpec::Annotated(_) | ExportSpec::Clip(_) => {}
     }
     let profiles = Arc::clone(&shared.profiles);
     let find = move || -> Result<_, models::ModelError> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use edits::ExportSpec;
+use edits::{ExportSpec, SourceRef};
 use entities::exports::{self, Export};
 use entities::jobs::Job;
 use entities::{VideoId, tenants, videos};
@@ -31,8 +31,12 @@ impl Running {
             serde_json::from_value(export.profile.clone().unwrap_or_default()).map_err(|error| doing(&error))?;
         let moved = move_profile(shared, &mut profile).await.map_err(|error| doing(&error))?;
         let mut sources = Vec::new();
-        for id in spec.video_ids() {
-            let id: VideoId = id.unwrap_or_default().parse().map_err(|error| doing(&error))?;
+        for from in spec.sources() {
+            let id = match from {
+                Some(SourceRef::Video(id)) => id,
+                Some(SourceRef::Export(_)) | None => "",
+            };
+            let id: VideoId = id.parse().map_err(|error| doing(&error))?;
             sources.push(source(shared, &export, id).await.map_err(|error| doing(&error))?);
         }
         let kind = render::plan(&spec, sources, &profile, shared.settings.segments.seconds).map_err(|errors| {

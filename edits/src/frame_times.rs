@@ -1,5 +1,7 @@
 //! When each source frame is shown: the ground every time in a request stands on.
 
+use std::ops::Range;
+
 use num_traits::CheckedMul;
 
 use crate::rational::{Rat, round_half_up, to_nanos};
@@ -101,6 +103,16 @@ impl FrameTimes {
     pub fn at_or_before(&self, t: Rat) -> usize {
         let limit = self.nearest_tick(t).saturating_add(i128::from(self.pts[0]));
         self.pts.partition_point(|&pts| i128::from(pts) <= limit).saturating_sub(1)
+    }
+
+    /// The frames shown from `start` on and before `end`, exactly: start <= time < end. No frame: an empty range.
+    pub fn between(&self, start: Rat, end: Rat) -> Range<usize> {
+        let first = self.first_at_or_after(start);
+        first..self.first_at_or_after(end).max(first)
+    }
+
+    fn first_at_or_after(&self, t: Rat) -> usize {
+        self.pts.partition_point(|&pts| self.ticks_to_seconds(pts) < t)
     }
 
     /// floor(t / tick + 1/2).

@@ -35,8 +35,10 @@
 //! ```
 
 pub mod audio;
+pub mod color;
 pub mod crop;
 pub mod detections;
+pub mod drawing;
 pub mod feed;
 pub mod field_error;
 pub mod frame_rate;
@@ -51,8 +53,10 @@ pub mod spline;
 pub mod time_map;
 
 pub use audio::{AudioPart, AudioPiece};
+pub use color::Rgb;
 pub use crop::{CropKeyframe, CropPath, CropRect};
 pub use detections::{DetectedBox, FrameDetections};
+pub use drawing::{Card, CardText, Ellipse, Paint, PixelBox, PlacedText, Spotlight, Stroke};
 pub use feed::Feed;
 pub use field_error::FieldError;
 pub use frame_rate::FrameRate;
@@ -61,10 +65,14 @@ pub use image::RgbImage;
 pub use plan::{ClipPlan, FramingPlan, OutputShape, Shown};
 pub use rational::Rat;
 pub use source::SourceFacts;
+pub use spec::annotated::{AnnotatedSpec, NotedClip};
+pub use spec::clip::{ClipMode, ClipSpec};
 pub use spec::detection::DetectionSpec;
+pub use spec::encoding::Encoding;
 pub use spec::framing::{
     ClipEdit, Detect, DetectRule, FramingSpec, Output, Quality, SpeedSegment, Transition, TransitionKind, Trim,
     Upscale, UpscaleMode,
 };
-pub use spec::{ExportSpec, Parsed, SourceRule};
+pub use spec::overlay::{Effect, OverlaySource, OverlaySpec, Region, Shape, Space, SpotKeyframe, SpotStyle, TextEdit};
+pub use spec::{ExportSpec, Parsed, SourceRef, SourceRule};
 pub use time_map::{Stretch, TimeMap};

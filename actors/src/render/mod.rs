@@ -132,7 +132,15 @@ pub fn plan(
     Ok(match spec {
         ExportSpec::Framing(spec) => Arc::new(framing::Framing::new(spec, sources, profile, segment_seconds)?),
         ExportSpec::Detection(spec) => Arc::new(detection::Detection::new(spec, sources)?),
+        ExportSpec::Overlay(_) | ExportSpec::Annotated(_) | ExportSpec::Clip(_) => {
+            return Err(vec![not_yet_supported(spec)]);
+        }
     })
+}
+
+/// A kind that can be read and planned but not rendered so far.
+pub fn not_yet_supported(spec: &ExportSpec) -> FieldError {
+    FieldError::new("/kind", "not_yet_supported", format!("`{}` cannot be rendered so far", spec.kind()))
 }
 
 impl Run {

@@ -162,7 +162,7 @@ impl Default for Transition {
     }
 }
 
-/// The kinds of transition. Only cuts are rendered so far.
+/// The kinds of transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TransitionKind {

@@ -4,9 +4,14 @@
 //! they find, so that ten mistakes are ten errors in one answer; [`FieldError::merge`] joins the two lists.
 //! A kind is one file here: its JSON, its reader and its checks.
 
+pub mod annotated;
+pub mod clip;
 pub mod detection;
+pub mod encoding;
 pub mod framing;
+pub mod overlay;
 mod reader;
+mod time_range;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,8 +19,11 @@ use utoipa::ToSchema;
 
 use crate::field_error::FieldError;
 use crate::source::SourceFacts;
+use annotated::AnnotatedSpec;
+use clip::ClipSpec;
 use detection::DetectionSpec;
 use framing::FramingSpec;
+use overlay::{OverlaySource, OverlaySpec};
 use reader::{Errors, Given, Object};
 
 /// One request to render something.
@@ -24,8 +32,23 @@ use reader::{Errors, Given, Object};
 pub enum ExportSpec {
     /// Clips, cropped, upscaled and joined into a reel.
     Framing(FramingSpec),
+    /// A spotlight and texts on a finished reel or a video.
+    Overlay(OverlaySpec),
+    /// Clips of one video, each with a card about it.
+    Annotated(AnnotatedSpec),
+    /// A time range of a video as a file of its own.
+    Clip(ClipSpec),
     /// The persons in chosen frames of a video.
     Detection(DetectionSpec),
+}
+
+/// Where a request takes pictures from, by id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceRef<'a> {
+    /// An uploaded video.
+    Video(&'a str),
+    /// The result of a finished export.
+    Export(&'a str),
 }
 
 /// Whether a request names its sources.
@@ -67,6 +90,9 @@ fn read(value: &Value, rule: SourceRule, errors: &mut Errors) -> Option<ExportSp
     };
     let spec = match kind.as_str() {
         "framing" => ExportSpec::Framing(framing::read::read(&mut object, rule, errors)),
+        "overlay" => ExportSpec::Overlay(overlay::read::read(&mut object, rule, errors)),
+        "annotated" => ExportSpec::Annotated(annotated::read(&mut object, rule, errors)),
+        "clip" => ExportSpec::Clip(clip::read(&mut object, rule, errors)),
         "detection" => ExportSpec::Detection(detection::read(&mut object, rule, errors)),
         _ => {
             let known = ExportSpec::KINDS.join(", ");
@@ -80,39 +106,63 @@ fn read(value: &Value, rule: SourceRule, errors: &mut Errors) -> Option<ExportSp
 
 impl ExportSpec {
     /// The kinds there are.
-    pub const KINDS: [&'static str; 2] = ["framing", "detection"];
+    pub const KINDS: [&'static str; 5] = ["framing", "overlay", "annotated", "clip", "detection"];
 
     /// The kind's name, as in JSON.
     pub fn kind(&self) -> &'static str {
         match self {
             ExportSpec::Framing(_) => "framing",
+            ExportSpec::Overlay(_) => "overlay",
+            ExportSpec::Annotated(_) => "annotated",
+            ExportSpec::Clip(_) => "clip",
             ExportSpec::Detection(_) => "detection",
         }
     }
 
-    /// The video each source comes from, in the order [`ExportSpec::check`] wants their facts: one a clip for a
-    /// framing, one for a detection; `None` where the request names none.
-    pub fn video_ids(&self) -> Vec<Option<&str>> {
+    /// Where the pictures come from, in the order [`ExportSpec::check`] wants their facts: one source a clip for a
+    /// framing, one for any other kind; `None` where the request names none.
+    pub fn sources(&self) -> Vec<Option<SourceRef<'_>>> {
+        fn video(id: &Option<String>) -> Option<SourceRef<'_>> {
+            id.as_deref().map(SourceRef::Video)
+        }
         match self {
-            ExportSpec::Framing(spec) => spec.clips.iter().map(|clip| clip.video_id.as_deref()).collect(),
-            ExportSpec::Detection(spec) => vec![spec.video_id.as_deref()],
+            ExportSpec::Framing(spec) => spec.clips.iter().map(|clip| video(&clip.video_id)).collect(),
+            ExportSpec::Overlay(spec) => vec![spec.source.as_ref().map(|source| match source {
+                OverlaySource::Export(id) => SourceRef::Export(id),
+                OverlaySource::Video(id) => SourceRef::Video(id),
+            })],
+            ExportSpec::Annotated(spec) => vec![video(&spec.video_id)],
+            ExportSpec::Clip(spec) => vec![video(&spec.video_id)],
+            ExportSpec::Detection(spec) => vec![video(&spec.video_id)],
         }
     }
 
-    /// Where in the request source `i` of [`ExportSpec::video_ids`] is named, as a JSON pointer.
-    pub fn video_pointer(&self, i: usize) -> String {
+    /// Where in the request source `i` of [`ExportSpec::sources`] is named, as a JSON pointer.
+    pub fn source_pointer(&self, i: usize) -> String {
         match self {
             ExportSpec::Framing(_) => format!("/clips/{i}/video_id"),
-            ExportSpec::Detection(_) => "/video_id".to_owned(),
+            ExportSpec::Overlay(spec) => match spec.source {
+                Some(OverlaySource::Export(_)) => "/source/export_id".to_owned(),
+                Some(OverlaySource::Video(_)) => "/source/video_id".to_owned(),
+                None => "/source".to_owned(),
+            },
+            ExportSpec::Annotated(_) | ExportSpec::Clip(_) | ExportSpec::Detection(_) => "/video_id".to_owned(),
         }
     }
 
-    /// Everything that is wrong with the request for these sources (in the order of [`ExportSpec::video_ids`]; `None`
-    /// for an unknown one, about which nothing is said), and what Touchline cannot do yet.
+    /// Everything that is wrong with the request for these sources (in the order of [`ExportSpec::sources`]; `None`
+    /// for an unknown one, about which nothing is said).
+    ///
+    /// Of an annotated compilation nothing is: a clip that its video does not have is left out with a warning, so
+    /// that it does not lose the rest ([`crate::AnnotatedPlan`]).
     pub fn check(&self, sources: &[Option<SourceFacts>]) -> Vec<FieldError> {
+        let first = sources.first().and_then(Option::as_ref);
         match self {
             ExportSpec::Framing(spec) => framing::check::check(spec, sources),
-            ExportSpec::Detection(spec) => spec.check(sources.first().and_then(Option::as_ref)),
+            ExportSpec::Overlay(spec) => overlay::check(spec, first),
+            ExportSpec::Annotated(_) => Vec::new(),
+            ExportSpec::Clip(spec) => spec.check(first),
+            ExportSpec::Detection(spec) => spec.check(first),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Map, Value};
 
 use super::SourceRule;
+use crate::color::Rgb;
 use crate::field_error::FieldError;
 use crate::rational::{Rat, seconds_from_f64};
 
@@ -64,6 +65,13 @@ impl<T> Given<T> {
             Given::Absent => Given::Absent,
             Given::Broken => Given::Broken,
         }
+    }
+}
+
+impl Given<&[Value]> {
+    /// There is a list, and nothing in it.
+    pub(super) fn is_empty_list(&self) -> bool {
+        matches!(self, Given::Value([]))
     }
 }
 
@@ -136,18 +144,40 @@ impl<'v> Object<'v> {
     }
 
     pub(super) fn text(&mut self, name: &'static str, longest: usize, errors: &mut Errors) -> Given<String> {
+        let Some(value) = self.ask(name) else { return Given::Absent };
+        text(value, self.at(name), longest, errors).map_or(Given::Broken, Given::Value)
+    }
+
+    pub(super) fn flag(&mut self, name: &'static str, errors: &mut Errors) -> Given<bool> {
         match self.ask(name) {
             None => Given::Absent,
-            Some(Value::String(text)) if text.chars().count() > longest => {
-                errors.push(self.at(name), "too_long", format!("`{name}` has more than {longest} characters"));
-                Given::Broken
-            }
-            Some(Value::String(text)) => Given::Value(text.clone()),
+            Some(Value::Bool(flag)) => Given::Value(*flag),
             Some(other) => {
-                errors.push(self.at(name), "wrong_type", format!("expected a text, found {}", describe(other)));
+                errors.push(self.at(name), "wrong_type", format!("expected true or false, found {}", describe(other)));
                 Given::Broken
             }
         }
+    }
+
+    /// A colour, `#RRGGBB`.
+    pub(super) fn color(&mut self, name: &'static str, errors: &mut Errors) -> Given<Rgb> {
+        let pointer = self.at(name);
+        self.text(name, 100, errors).and_then(|text| {
+            let color = text.parse();
+            color.map_err(|error| errors.push(pointer, "invalid_color", format!("`{text}`: {error}"))).ok()
+        })
+    }
+
+    /// An id of something stored.
+    pub(super) fn uuid(&mut self, name: &'static str, errors: &mut Errors) -> Given<String> {
+        let pointer = self.at(name);
+        self.text(name, 100, errors).and_then(|id| {
+            if !is_uuid(&id) {
+                errors.push(pointer, "invalid_id", format!("`{id}` is not a UUID"));
+                return None;
+            }
+            Some(id)
+        })
     }
 
     /// One of a few known words.
@@ -197,20 +227,34 @@ impl<'v> Object<'v> {
 
     /// The video this object is about, as the rule wants it named.
     pub(super) fn video_id(&mut self, rule: SourceRule, errors: &mut Errors) -> Option<String> {
-        let id = match (rule, self.text("video_id", 100, errors)) {
-            (SourceRule::Named, given) => self.required("video_id", given, errors).ok()?,
-            (SourceRule::Implied, Given::Value(_)) => {
-                let detail = "the input file is the source: leave `video_id` out";
-                errors.push(self.at("video_id"), "not_allowed", detail);
-                return None;
+        match rule {
+            SourceRule::Named => {
+                let given = self.uuid("video_id", errors);
+                self.required("video_id", given, errors).ok()
             }
-            (SourceRule::Implied, _) => return None,
-        };
-        if !is_uuid(&id) {
-            errors.push(self.at("video_id"), "invalid_id", format!("`{id}` is not a UUID"));
-            return None;
+            SourceRule::Implied => {
+                if self.any("video_id").is_some() {
+                    let detail = "the input file is the source: leave `video_id` out";
+                    errors.push(self.at("video_id"), "not_allowed", detail);
+                }
+                None
+            }
         }
-        Some(id)
+    }
+}
+
+/// A text of at most `longest` characters.
+pub(super) fn text(value: &Value, pointer: String, longest: usize, errors: &mut Errors) -> Option<String> {
+    match value {
+        Value::String(text) if text.chars().count() > longest => {
+            errors.push(pointer, "too_long", format!("it has more than {longest} characters"));
+            None
+        }
+        Value::String(text) => Some(text.clone()),
+        other => {
+            errors.push(pointer, "wrong_type", format!("expected a text, found {}", describe(other)));
+            None
+        }
     }
 }
 

@@ -56,7 +56,7 @@ pub fn pointers(request: &Value, rule: SourceRule, source: &SourceFacts) -> Vec<
 pub fn errors(request: &Value, rule: SourceRule, source: &SourceFacts) -> Vec<(String, String)> {
     let parsed = spec::parse(request, rule);
     let late = parsed.spec.map_or_else(Vec::new, |spec| {
-        let sources = vec![Some(source.clone()); spec.video_ids().len()];
+        let sources = vec![Some(source.clone()); spec.sources().len()];
         spec.check(&sources)
     });
     let merged = edits::FieldError::merge(parsed.errors, late);

@@ -35,6 +35,12 @@ pub(crate) use life::{cancel_in, fail_in, problem};
 pub enum ExportKind {
     /// A framed, upscaled reel.
     Framing,
+    /// A video with a spotlight and texts drawn on it.
+    Overlay,
+    /// Clips, each with a card about it.
+    Annotated,
+    /// A time range of a video.
+    Clip,
     /// Boxes of persons.
     Detection,
 }

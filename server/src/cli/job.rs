@@ -76,6 +76,7 @@ fn needed(spec: &ExportSpec) -> NodeOptions {
             detector: spec.detect.rule != DetectRule::None,
         },
         ExportSpec::Detection(_) => NodeOptions { upscaler: false, detector: true },
+        ExportSpec::Overlay(_) | ExportSpec::Annotated(_) | ExportSpec::Clip(_) => NOTHING,
     }
 }
 

@@ -260,6 +260,9 @@ pub(super) fn stored_file(state: &State, export: &Export, download: bool) -> Res
     let (kind, ending, content_type) = match export.kind {
         ExportKind::Detection => ("detection", "json", "application/json"),
         ExportKind::Framing => ("framing", "mp4", "video/mp4"),
+        ExportKind::Overlay => ("overlay", "mp4", "video/mp4"),
+        ExportKind::Annotated => ("annotated", "mp4", "video/mp4"),
+        ExportKind::Clip => ("clip", "mp4", "video/mp4"),
     };
     // The tag covers the bytes; where there is none, the key names the attempt that made them.
     let tag = export.result_etag.clone().unwrap_or_else(|| format!("{}-{}", export.id, export.attempt));

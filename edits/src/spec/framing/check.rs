@@ -1,15 +1,16 @@
 //! Judges a framing request against its sources.
 
-use super::{ClipEdit, FramingSpec, TransitionKind};
+use super::{ClipEdit, FramingSpec};
 use crate::crop::CropKeyframe;
 use crate::field_error::FieldError;
-use crate::rational::{Rat, seconds_from_f64, to_f64};
+use crate::rational::seconds_from_f64;
 use crate::source::SourceFacts;
+use crate::spec::time_range::{check_range, outside_video};
 
 /// How far a keyframe may stick out of the frame, in pixels.
 const OUTSIDE_TOLERANCE: f64 = 1.0;
 
-/// Everything that is wrong for these sources, and everything that cannot be rendered yet.
+/// Everything that is wrong for these sources.
 pub(crate) fn check(spec: &FramingSpec, sources: &[Option<SourceFacts>]) -> Vec<FieldError> {
     let mut errors = Vec::new();
     for (i, clip) in spec.clips.iter().enumerate() {
@@ -17,7 +18,6 @@ pub(crate) fn check(spec: &FramingSpec, sources: &[Option<SourceFacts>]) -> Vec<
             errors.extend(check_clip(clip, source, &format!("/clips/{i}")));
         }
     }
-    errors.extend(not_yet_supported(spec));
     errors
 }
 
@@ -31,30 +31,20 @@ pub(crate) fn check_clip(clip: &ClipEdit, source: &SourceFacts, pointer: &str) -
 }
 
 fn check_times(clip: &ClipEdit, source: &SourceFacts, pointer: &str) -> Vec<FieldError> {
-    let duration = source.frames.duration();
-    let latest = duration + source.tolerance();
-    let mut errors = Vec::new();
-    let mut outside = |field: String, time: Rat, wrong: bool| {
-        if wrong {
-            let detail = format!("{} s is outside the video, which lasts {:.3} s", to_f64(time), to_f64(duration));
-            errors.push(FieldError::new(format!("{pointer}/{field}"), "outside_video", detail));
-        }
-        wrong
-    };
-    let (start, end) = (seconds_from_f64(clip.start), seconds_from_f64(clip.end));
-    let bad_start = outside("start".to_owned(), start, start >= duration);
-    let bad_end = outside("end".to_owned(), end, end > latest);
-    if bad_start || bad_end {
+    let mut errors = check_range(clip.start, clip.end, source, pointer);
+    if !errors.is_empty() {
         // Whatever the clip's own times are measured from is wrong: judging them too would only repeat it.
         return errors;
     }
-    if let Some(trim) = clip.trim {
-        let from = start + seconds_from_f64(trim.start);
-        outside("trim/start".to_owned(), from, from >= duration);
-    }
+    let start = seconds_from_f64(clip.start);
+    let duration = source.frames.duration();
+    let trimmed = clip.trim.map(|trim| start + seconds_from_f64(trim.start)).filter(|from| *from >= duration);
+    errors.extend(trimmed.map(|from| outside_video(format!("{pointer}/trim/start"), from, source)));
     for (j, keyframe) in clip.crop.iter().enumerate() {
         let time = start + seconds_from_f64(keyframe.time);
-        outside(format!("crop/{j}/time"), time, time > latest);
+        if time > duration + source.tolerance() {
+            errors.push(outside_video(format!("{pointer}/crop/{j}/time"), time, source));
+        }
     }
     errors
 }
@@ -72,19 +62,4 @@ fn check_keyframe(keyframe: &CropKeyframe, source: &SourceFacts, pointer: String
         keyframe.x, keyframe.y
     );
     Some(FieldError::new(pointer, "outside_frame", detail))
-}
-
-fn not_yet_supported(spec: &FramingSpec) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    if spec.transition.kind != TransitionKind::Cut {
-        let detail = "only `cut` can be rendered so far";
-        errors.push(FieldError::new("/transition/kind", "not_yet_supported", detail));
-    }
-    for (i, clip) in spec.clips.iter().enumerate() {
-        for (j, segment) in clip.segments.iter().enumerate().filter(|(_, segment)| segment.speed != 1.0) {
-            let detail = format!("speed {} cannot be rendered so far; use 1", segment.speed);
-            errors.push(FieldError::new(format!("/clips/{i}/segments/{j}/speed"), "not_yet_supported", detail));
-        }
-    }
-    errors
 }

@@ -10,7 +10,9 @@ use crate::crop::{CropKeyframe, MIN_CROP};
 use crate::frame_rate::FrameRate;
 use crate::rational::{MAX_SECONDS, Rat, seconds_from_f64};
 use crate::spec::SourceRule;
+use crate::spec::encoding::{Encoding, read_settings};
 use crate::spec::reader::{Errors, Given, Object};
+use crate::spec::time_range::TimeRange;
 
 const MAX_CLIPS: usize = 200;
 const MAX_KEYFRAMES: usize = 2000;
@@ -20,10 +22,6 @@ const MAX_NAME: usize = 200;
 const MAX_PIXELS: f64 = 16384.0;
 /// How far a keyframe's width / height may be off the output's.
 const ASPECT_TOLERANCE: f64 = 0.01;
-
-/// x264's presets, fastest first (`x264 --fullhelp`).
-const PRESETS: [&str; 10] =
-    ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"];
 
 pub(crate) fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> FramingSpec {
     let mut aspect = Some(aspect_of(&Output::default()));
@@ -40,7 +38,7 @@ pub(crate) fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -
 
     let clips = object.list("clips", MAX_CLIPS, errors);
     let clips = object.required("clips", clips, errors);
-    if clips == Given::Value(&[][..]) {
+    if clips.is_empty_list() {
         errors.push(object.at("clips"), "too_few", "there are no clips; a reel needs at least one");
     }
     let clips = clips.or(&[]).iter().enumerate().map(|(i, value)| {
@@ -80,8 +78,7 @@ fn read_output(mut fields: Object, errors: &mut Errors) -> (Output, Option<f64>)
     let (width, broken_width) = side("width", default.width);
     let (height, broken_height) = side("height", default.height);
     let fps = fields.number("fps", 1.0..=120.0, errors).and_then(FrameRate::from_f64).or(default.fps);
-    let crf = fields.whole("crf", 0..=51, errors).or(default.crf.into()) as u8;
-    let preset = fields.word("preset", &PRESETS.map(|preset| (preset, preset)), errors).or("fast").to_owned();
+    let Encoding { crf, preset } = read_settings(&mut fields, errors);
     fields.close(errors);
     let output = Output { width, height, fps, crf, preset };
     let aspect = (!broken_width && !broken_height).then(|| aspect_of(&output));
@@ -155,7 +152,7 @@ impl ClipReader<'_> {
     fn read(mut self, errors: &mut Errors) -> ClipEdit {
         let video_id = self.source(errors);
         let name = self.fields.text("name", MAX_NAME, errors).or(String::new());
-        let range = read_range(&mut self.fields, errors);
+        let range = TimeRange::read(&mut self.fields, errors);
         let crop = self.crop(errors);
         let rotation = self.fields.number("rotation", -45.0..=45.0, errors).or(0.0);
         let length = range.good().map(|(start, end)| seconds_from_f64(end) - seconds_from_f64(start));
@@ -244,7 +241,7 @@ impl ClipReader<'_> {
             Given::Broken => return (None, None),
             Given::Value(fields) => fields,
         };
-        let range = read_range(&mut fields, errors);
+        let range = TimeRange::read(&mut fields, errors);
         let pointer = fields.at("end");
         fields.close(errors);
         let Some((start, end)) = range.good() else { return (None, None) };
@@ -273,7 +270,7 @@ impl ClipReader<'_> {
                 expected = None;
                 continue;
             };
-            let range = read_range(&mut fields, errors);
+            let range = TimeRange::read(&mut fields, errors);
             let speed = fields.number("speed", 0.1..=8.0, errors).or(1.0);
             if let (Some(start), Some(expected)) = (range.start.seconds(), expected)
                 && start != expected
@@ -291,7 +288,7 @@ impl ClipReader<'_> {
                 errors.push(fields.at("end"), code, detail);
             }
             fields.close(errors);
-            // A broken one keeps its place: later checks name segments by their index.
+            // A broken one keeps its place, harmless.
             let (start, end) = range.good().unwrap_or((0.0, 0.0));
             segments.push(SpeedSegment { start, end, speed });
         }
@@ -301,35 +298,6 @@ impl ClipReader<'_> {
 
 /// Stands in for a keyframe that could not be read: inside every frame.
 const HARMLESS: CropKeyframe = CropKeyframe { time: 0.0, x: 0.0, y: 0.0, width: 0.0, height: 0.0 };
-
-/// A `start` and an `end`, in seconds.
-struct Range {
-    start: Given<f64>,
-    end: Given<f64>,
-}
-
-impl Range {
-    fn good(&self) -> Option<(f64, f64)> {
-        Some((self.start.ok()?, self.end.ok()?))
-    }
-}
-
-/// Both ends of a time range; an end that is not after its start is broken.
-fn read_range(fields: &mut Object, errors: &mut Errors) -> Range {
-    let mut seconds = |name: &'static str| {
-        let given = fields.number(name, 0.0..=MAX_SECONDS, errors);
-        fields.required(name, given, errors)
-    };
-    let (start, mut end) = (seconds("start"), seconds("end"));
-    if let (Some(from), Some(to)) = (start.seconds(), end.seconds())
-        && to <= from
-    {
-        let detail = format!("the end, {} s, is not after the start, {} s", show(to), show(from));
-        errors.push(fields.at("end"), "empty_range", detail);
-        end = Given::Broken;
-    }
-    Range { start, end }
-}
 
 fn show(seconds: Rat) -> f64 {
     crate::rational::to_f64(seconds)

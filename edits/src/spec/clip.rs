@@ -1,0 +1,73 @@
+//! The clip spec: a time range of a video as a file of its own.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::SourceRule;
+use super::encoding::{self, Encoding};
+use super::reader::{Errors, Object};
+use super::time_range::{TimeRange, check_range};
+use crate::field_error::FieldError;
+use crate::rational::seconds_from_f64;
+use crate::source::SourceFacts;
+
+/// A part of a video. Only `start` and `end` are required.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClipSpec {
+    /// The video; left out on the command line, where the input file is the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = Uuid)]
+    pub video_id: Option<String>,
+    /// Start in source seconds; 0 is the first displayed frame.
+    pub start: f64,
+    /// End in source seconds; up to a frame past the video means its end.
+    pub end: f64,
+    /// Copied or encoded.
+    #[serde(default)]
+    pub mode: ClipMode,
+    /// How it is encoded, for `encode`.
+    #[serde(default)]
+    pub output: Encoding,
+}
+
+/// How a clip is taken out of its video.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClipMode {
+    /// The packets as they are, from the keyframe at or before `start`; an edit list makes players start at `start`.
+    #[default]
+    Copy,
+    /// Decoded and encoded again: exactly the frames from `start` to `end`.
+    Encode,
+}
+
+impl ClipSpec {
+    /// The source frames it holds: those with start <= PTS < end. Empty when no frame is.
+    pub fn range(&self, source: &SourceFacts) -> Range<usize> {
+        source.frames.between(seconds_from_f64(self.start), seconds_from_f64(self.end))
+    }
+
+    /// What is wrong with the request for this source; nothing for an unknown one.
+    pub(super) fn check(&self, source: Option<&SourceFacts>) -> Vec<FieldError> {
+        let Some(source) = source else { return Vec::new() };
+        let mut errors = check_range(self.start, self.end, source, "");
+        if errors.is_empty() && self.range(source).is_empty() {
+            let detail = format!("no frame of the video is between {} s and {} s", self.start, self.end);
+            errors.push(FieldError::new("/end", "empty_range", detail));
+        }
+        errors
+    }
+}
+
+pub(super) fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> ClipSpec {
+    let video_id = object.video_id(rule, errors);
+    let range = TimeRange::read(object, errors);
+    let mode = object.word("mode", &[("copy", ClipMode::Copy), ("encode", ClipMode::Encode)], errors);
+    let output = encoding::read(object, errors);
+    // A range that could not be read is judged no further: its stand-in is of one second.
+    let (start, end) = range.good().unwrap_or((0.0, 1.0));
+    ClipSpec { video_id, start, end, mode: mode.or(ClipMode::Copy), output }
+}
