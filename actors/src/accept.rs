@@ -1,23 +1,19 @@
 //! Accepting an export: the body is read and checked against its sources, every mistake is told at once, the numeric
 //! profile is fixed, and the export's row and its first job are written in one transaction.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use edits::{
-    DetectRule, ExportSpec, FieldError, FramingPlan, OverlaySource, Quality, SourceFacts, SourceRef, SourceRule,
-    UpscaleMode,
-};
+use edits::{DetectRule, ExportSpec, FieldError, OverlaySource, Quality, SourceRef, SourceRule, UpscaleMode};
 use entities::exports::{self, Export, ExportKind, NewExport};
 use entities::jobs::{self, JobKind, NewJob};
-use entities::videos::{self, VideoState};
 use entities::{ExportId, TenantId, UserId, VideoId, tenants};
 
-use crate::ingest::{self, ImportError};
+use crate::ingest::ImportError;
 use crate::node::Shared;
 use crate::profile::{DeviceClass, ExportProfile, ModelProfile};
-use crate::render;
+use crate::render::{self, Source};
+use crate::sources::{self, SourceError};
 
 /// A request to render something.
 #[derive(Debug, Clone)]
@@ -58,7 +54,8 @@ pub async fn accept(shared: &Shared, request: NewRequest) -> Result<Export, Acce
         set_sources(&mut spec, &input.to_string());
     }
     let mut errors = parsed.errors;
-    let facts = sources_of(shared, request.tenant, &spec, &mut errors).await?;
+    let sources = sources_of(shared, request.tenant, &spec, &mut errors).await?;
+    let facts: Vec<_> = sources.iter().map(|source| source.as_ref().map(|source| source.facts.clone())).collect();
     errors = FieldError::merge(errors, spec.check(&facts));
     check_models(shared, &spec, &mut errors);
     if !errors.is_empty() {
@@ -66,8 +63,8 @@ pub async fn accept(shared: &Shared, request: NewRequest) -> Result<Export, Acce
     }
     let most = shared.live.borrow().live.limits.queued_exports;
     let profile = fix_profile(shared, &spec).await?;
-    let known: Vec<SourceFacts> = facts.into_iter().flatten().collect();
-    let frames = output_frames(&spec, &known, profile.quality)?;
+    let known = sources.into_iter().flatten().collect();
+    let kind = render::plan(&spec, known, &profile, shared.settings.segments.seconds).map_err(AcceptError::Invalid)?;
     let videos: BTreeSet<VideoId> = spec.sources().into_iter().flatten().filter_map(video_of).collect();
     let broken = |error: serde_json::Error| AcceptError::Broken(error.to_string());
     let simulated = shared.profiles.class() == DeviceClass::Sim && profile.uses_models();
@@ -77,7 +74,7 @@ pub async fn accept(shared: &Shared, request: NewRequest) -> Result<Export, Acce
         kind: kind_of(&spec),
         spec: serde_json::to_value(&spec).map_err(broken)?,
         profile: Some(serde_json::to_value(&profile).map_err(broken)?),
-        frames_total: frames as i64,
+        frames_total: kind.frames() as i64,
         simulated,
         created_by: request.by,
         sources: videos.into_iter().collect(),
@@ -105,42 +102,57 @@ fn kind_of(spec: &ExportSpec) -> ExportKind {
     }
 }
 
-/// The facts of each source the spec names, None where the tenant has no such video or it is not ready yet.
+/// Each source the spec names, None where the tenant has no such thing or it is not ready yet.
 async fn sources_of(
     shared: &Shared,
     tenant: TenantId,
     spec: &ExportSpec,
     errors: &mut Vec<FieldError>,
-) -> Result<Vec<Option<SourceFacts>>, AcceptError> {
-    let mut known: HashMap<VideoId, SourceFacts> = HashMap::new();
-    let mut facts = Vec::new();
-    for (number, source) in spec.sources().into_iter().enumerate() {
-        // A source that is missing or whose id is broken was told by the parser.
-        let Some(id) = source.and_then(video_of) else {
-            facts.push(None);
+) -> Result<Vec<Option<Source>>, AcceptError> {
+    let mut found: Vec<(SourceRef<'_>, Result<Source, (&'static str, String)>)> = Vec::new();
+    let mut all = Vec::new();
+    for (number, named) in spec.sources().into_iter().enumerate() {
+        // A source that is missing or whose id is no UUID was told by the parser.
+        let Some(named) = named.filter(|named| is_uuid(*named)) else {
+            all.push(None);
             continue;
         };
-        if let Entry::Vacant(place) = known.entry(id) {
-            match videos::get(&shared.db, tenant, id).await? {
-                Some(video) if video.state == VideoState::Ready => {
-                    let index = videos::frame_index(&shared.db, tenant, id).await?.unwrap_or_default();
-                    place.insert(ingest::facts_of(&video, &index)?.0);
-                }
-                other => {
-                    let (code, detail) = match other {
-                        Some(_) => ("not_ready", format!("video {id} is not ready; its state says why")),
-                        None => ("unknown_video", format!("there is no video {id}")),
-                    };
-                    errors.push(FieldError::new(spec.source_pointer(number), code, detail));
-                }
+        let known = match found.iter().position(|(other, _)| *other == named) {
+            Some(known) => known,
+            None => {
+                found.push((named, find(shared, tenant, named).await?));
+                found.len() - 1
             }
+        };
+        let source = found[known].1.as_ref();
+        if let Err((code, detail)) = source {
+            errors.push(FieldError::new(spec.source_pointer(number), *code, detail.clone()));
         }
-        facts.push(known.get(&id).cloned());
+        all.push(source.ok().cloned());
     }
-    Ok(facts)
+    Ok(all)
 }
 
-/// The video a source is.
+/// A source, or why it cannot be one.
+async fn find(
+    shared: &Shared,
+    tenant: TenantId,
+    named: SourceRef<'_>,
+) -> Result<Result<Source, (&'static str, String)>, AcceptError> {
+    match sources::open(shared, tenant, named).await {
+        Ok(source) => Ok(Ok(source)),
+        Err(SourceError::Unusable(code, detail)) => Ok(Err((code, detail))),
+        Err(SourceError::Import(error)) => Err(error.into()),
+        Err(SourceError::Database(error)) => Err(error.into()),
+    }
+}
+
+fn is_uuid(source: SourceRef<'_>) -> bool {
+    let (SourceRef::Video(id) | SourceRef::Export(id)) = source;
+    id.parse::<ExportId>().is_ok()
+}
+
+/// The video a source is, which must stay as long as the export runs.
 fn video_of(source: SourceRef<'_>) -> Option<VideoId> {
     match source {
         SourceRef::Video(id) => id.parse().ok(),
@@ -156,17 +168,6 @@ fn set_sources(spec: &mut ExportSpec, video: &str) {
         ExportSpec::Annotated(spec) => spec.video_id = Some(video.to_owned()),
         ExportSpec::Clip(spec) => spec.video_id = Some(video.to_owned()),
         ExportSpec::Detection(spec) => spec.video_id = Some(video.to_owned()),
-    }
-}
-
-/// Output frames of a checked spec.
-fn output_frames(spec: &ExportSpec, facts: &[SourceFacts], quality: Quality) -> Result<u64, AcceptError> {
-    match spec {
-        ExportSpec::Framing(spec) => Ok(FramingPlan::new(spec, facts, quality).map_err(AcceptError::Invalid)?.frames),
-        ExportSpec::Detection(spec) => Ok(facts.first().map_or(0, |facts| spec.frames(facts).len() as u64)),
-        ExportSpec::Overlay(_) | ExportSpec::Annotated(_) | ExportSpec::Clip(_) => {
-            Err(AcceptError::Invalid(vec![render::not_yet_supported(spec)]))
-        }
     }
 }
 

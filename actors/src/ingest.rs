@@ -148,7 +148,8 @@ fn broken<E: std::fmt::Display>(doing: &'static str) -> impl Fn(E) -> ImportErro
     move |error| ImportError::Broken { doing, detail: error.to_string() }
 }
 
-async fn blocking<T: Send + 'static>(
+/// Runs blocking work off the arbiter.
+pub async fn blocking<T: Send + 'static>(
     doing: &'static str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ImportError> {

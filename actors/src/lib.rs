@@ -3,7 +3,7 @@
 //! In reading order:
 //!
 //! * [`node`]: opens what a node owns, starts the actors, stops them.
-//! * [`dispatcher`]: takes requests in ([`accept`], [`ingest`]) and claims jobs.
+//! * [`dispatcher`]: takes requests in ([`accept`], [`ingest`], [`sources`]) and claims jobs.
 //! * [`export_actor`]: coordinates one export; [`segment_job`] makes one of its parts.
 //! * [`render`]: one export kind a file, the only place where media meets models.
 //! * [`frame_queue`] and [`device`]: where frames wait, and who serves them; [`profile`] keeps results equal.
@@ -40,6 +40,7 @@ pub mod report;
 pub mod running;
 pub mod segment_job;
 pub mod single_frame;
+pub mod sources;
 pub mod storage;
 
 pub use accept::{AcceptError, NewRequest};

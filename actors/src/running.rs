@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use edits::{ExportSpec, SourceRef};
+use edits::ExportSpec;
 use entities::exports::{self, Export};
 use entities::jobs::Job;
-use entities::{VideoId, tenants, videos};
+use entities::tenants;
 
-use crate::ingest;
 use crate::node::Shared;
 use crate::profile::ExportProfile;
-use crate::render::{self, ExportKind, Meter, Run, Source, StopSignal};
+use crate::render::{self, ExportKind, Meter, Run, StopSignal};
+use crate::sources;
 
 /// See the [module](self).
 pub struct Running {
@@ -32,12 +32,8 @@ impl Running {
         let moved = move_profile(shared, &mut profile).await.map_err(|error| doing(&error))?;
         let mut sources = Vec::new();
         for from in spec.sources() {
-            let id = match from {
-                Some(SourceRef::Video(id)) => id,
-                Some(SourceRef::Export(_)) | None => "",
-            };
-            let id: VideoId = id.parse().map_err(|error| doing(&error))?;
-            sources.push(source(shared, &export, id).await.map_err(|error| doing(&error))?);
+            let from = from.ok_or_else(|| doing(&"it names no source"))?;
+            sources.push(sources::open(shared, export.tenant_id, from).await.map_err(|error| doing(&error))?);
         }
         let kind = render::plan(&spec, sources, &profile, shared.settings.segments.seconds).map_err(|errors| {
             let told: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
@@ -55,6 +51,7 @@ impl Running {
             meter: Meter::new(),
             stop,
         };
+        kind.warnings().into_iter().for_each(|warning| run.meter.warn(warning));
         if moved {
             run.meter.warn("profile_changed: no device of the profile it was accepted with is left".into());
         }
@@ -80,12 +77,4 @@ async fn move_profile(shared: &Shared, profile: &mut ExportProfile) -> Result<bo
         }
     }
     Ok(moved)
-}
-
-async fn source(shared: &Shared, export: &Export, id: VideoId) -> Result<Source, ingest::ImportError> {
-    let gone = || ingest::ImportError::Broken { doing: "opening a source", detail: format!("video {id} is gone") };
-    let video = videos::get(&shared.db, export.tenant_id, id).await?.ok_or_else(gone)?;
-    let bytes = videos::frame_index(&shared.db, export.tenant_id, id).await?.ok_or_else(gone)?;
-    let (facts, index) = ingest::facts_of(&video, &bytes)?;
-    Ok(Source { video: id, path: shared.storage.local_path(&video.storage_key), index, facts })
 }

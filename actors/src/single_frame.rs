@@ -5,19 +5,18 @@
 
 use std::sync::Arc;
 
-use edits::{CropRect, DetectedBox, FrameDetections, RgbImage};
+use edits::{CropRect, DetectedBox, FrameDetections, RgbImage, SourceRef};
 use entities::detections::{self, NewDetection};
-use entities::videos::{self, VideoState};
 use entities::{ExportId, Subject, TenantId, VideoId, tenants};
 use media::{Cropper, FrameDecoder};
 use uuid::Uuid;
 
 use crate::detection_cache::Invalidate;
 use crate::frame_queue::{DeviceFault, FrameJob, Output, Served, Task, TaskKind};
-use crate::ingest::{self, ImportError};
 use crate::node::{Node, Shared};
 use crate::profile::ModelProfile;
 use crate::render::{SECONDS_PER_PIXEL, Source};
+use crate::sources::{self, SourceError};
 
 /// Which frame of a video.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,6 +46,8 @@ pub enum LookError {
     NotFound,
     #[error("the video is not ready yet")]
     NotReady,
+    #[error(transparent)]
+    Source(SourceError),
     /// How many frames and seconds the video has.
     #[error("it is outside the video, which has {frames} frames and lasts {seconds:.3} s")]
     Outside { frames: usize, seconds: f64 },
@@ -59,11 +60,19 @@ pub enum LookError {
     #[error(transparent)]
     Model(#[from] models::ModelError),
     #[error(transparent)]
-    Import(#[from] ImportError),
-    #[error(transparent)]
     Database(#[from] entities::Error),
     #[error("looking at a frame: {0}")]
     Broken(String),
+}
+
+impl From<SourceError> for LookError {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Unusable("not_ready", _) => Self::NotReady,
+            SourceError::Unusable(..) => Self::NotFound,
+            error => Self::Source(error),
+        }
+    }
 }
 
 impl Node {
@@ -78,7 +87,8 @@ impl Node {
         choice: FrameChoice,
     ) -> Result<FoundInFrame, LookError> {
         let shared = &self.shared;
-        let source = ready_source(shared, tenant, video).await?;
+        let id = video.to_string();
+        let source = sources::open(shared, tenant, SourceRef::Video(&id)).await?;
         let number = frame_number(&source, choice)?;
         let weight = tenants::get(&shared.db, tenant).await?.ok_or(LookError::NotFound)?.weight;
         let name = shared.live.borrow().live.detect.model.clone();
@@ -107,16 +117,6 @@ impl Node {
         forgotten.map_err(|error| LookError::Broken(error.to_string()))?;
         Ok(FoundInFrame { width, height, fps, model: name, frame })
     }
-}
-
-async fn ready_source(shared: &Shared, tenant: TenantId, id: VideoId) -> Result<Source, LookError> {
-    let video = videos::get(&shared.db, tenant, id).await?.ok_or(LookError::NotFound)?;
-    if video.state != VideoState::Ready {
-        return Err(LookError::NotReady);
-    }
-    let index = videos::frame_index(&shared.db, tenant, id).await?.ok_or(LookError::NotReady)?;
-    let (facts, index) = ingest::facts_of(&video, &index)?;
-    Ok(Source { video: id, path: shared.storage.local_path(&video.storage_key), index, facts })
 }
 
 fn frame_number(source: &Source, choice: FrameChoice) -> Result<usize, LookError> {

@@ -90,7 +90,7 @@ impl ExportKind for Detection {
     }
 
     fn subjects(&self, _: ExportId) -> Vec<Subject> {
-        vec![Subject::Video(self.source.video)]
+        vec![self.source.subject]
     }
 
     fn has_audio(&self) -> bool {
@@ -121,7 +121,7 @@ impl ExportKind for Detection {
                     boxes,
                 };
                 let (width, height) = (facts.width, facts.height);
-                let subject = Subject::Video(self.source.video);
+                let subject = self.source.subject;
                 done.detections.push(FoundFrame { subject, model: model.clone(), width, height, found });
                 tally.frame_done();
             }

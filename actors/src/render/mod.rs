@@ -26,7 +26,8 @@ use crate::profile::{ExportProfile, ModelProfile};
 /// A source of an export, ready to be decoded.
 #[derive(Clone)]
 pub struct Source {
-    pub video: entities::VideoId,
+    /// Whose pictures these are.
+    pub subject: Subject,
     pub path: PathBuf,
     pub index: Arc<FrameIndex>,
     pub facts: SourceFacts,
@@ -102,6 +103,16 @@ pub trait ExportKind: Send + Sync {
 
     /// Output frames of the whole.
     fn frames(&self) -> u64;
+
+    /// What the user should know before anything is rendered, such as clips that were left out.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Why nothing of it can be rendered; the export fails with this reason.
+    fn hopeless(&self) -> Option<String> {
+        None
+    }
 
     /// Whose detections the export makes.
     fn subjects(&self, export: ExportId) -> Vec<Subject>;
