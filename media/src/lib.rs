@@ -8,8 +8,9 @@
 //! 2. [`build_index`] finds the displayed frames and their times; [`FrameDecoder`] gives frame `n` as a [`Picture`].
 //! 3. [`Cropper`] cuts a sub-pixel box out of a picture, as RGB for a model or straight to a [`YuvFrame`];
 //!    [`Finisher`] brings a model's result to output size and gives back the detail it lost.
-//! 4. [`SegmentEncoder`], [`render_audio`] and [`assemble`] make the published file.
-//! 5. [`write_png`] and [`read_image`] for stills; [`testing`] synthesises sources whose every frame and sound can be
+//! 4. [`Painter`] draws spotlights, texts and cards on a [`Canvas`].
+//! 5. [`SegmentEncoder`], [`render_audio`] and [`assemble`] make the published file.
+//! 6. [`write_png`] and [`read_image`] for stills; [`testing`] synthesises sources whose every frame and sound can be
 //!    recognised.
 //!
 //! Every object is used by one thread at a time and may move between threads. Time is exact: rationals and frame
@@ -75,7 +76,7 @@ pub use audio::{AudioSource, AudioStats, render_audio};
 pub use colour::{Matrix, Range};
 pub use crop::Cropper;
 pub use decode::FrameDecoder;
-pub use draw::{Canvas, CanvasFormat};
+pub use draw::{Canvas, CanvasFormat, Painter, Sprite, TextShaper};
 pub use encode::{EncodedSegment, SegmentEncoder, VideoSettings};
 pub use error::{MediaError, Result};
 pub use finish::Finisher;

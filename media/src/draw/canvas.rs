@@ -44,7 +44,7 @@ impl<'a> Canvas<'a> {
             index += 1;
             let needed = if height == 0 { 0 } else { (height - 1) * stride + width };
             assert!(stride >= width && data.len() >= needed, "a plane of {width}x{height} does not fit its buffer");
-            PlaneMut { data, stride, width, height }
+            PlaneMut { data, stride, width }
         });
         Self { format, planes }
     }
@@ -76,8 +76,7 @@ impl<'a> From<&'a mut YuvFrame> for Canvas<'a> {
 pub(super) struct PlaneMut<'a> {
     data: &'a mut [u8],
     stride: usize,
-    pub width: usize,
-    pub height: usize,
+    width: usize,
 }
 
 impl PlaneMut<'_> {

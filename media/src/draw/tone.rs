@@ -37,11 +37,6 @@ impl Tone {
         tone
     }
 
-    /// Whether any value changes.
-    pub fn changes(&self) -> bool {
-        self.changes
-    }
-
     pub fn apply(&self, samples: &mut [u8]) {
         if !self.changes {
             return;
@@ -90,6 +85,6 @@ mod tests {
         assert_eq!(tone.table[16], 16);
         assert_eq!(tone.table[116], 101);
         assert_eq!(tone.table[17], 17);
-        assert!(!Tone::scaled(128, 1.0).changes());
+        assert!(!Tone::scaled(128, 1.0).changes);
     }
 }
