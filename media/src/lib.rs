@@ -45,6 +45,7 @@
 //! ```
 
 mod assemble;
+mod assemble_timed;
 mod audio;
 mod colour;
 mod crop;
@@ -52,6 +53,7 @@ mod decode;
 mod encode;
 mod error;
 mod finish;
+mod h264;
 mod image;
 mod index;
 mod index_bytes;
@@ -62,14 +64,20 @@ mod orientation;
 mod output;
 mod picture;
 mod probe;
+mod reorder;
 mod resample;
 mod rotate;
 mod scan;
+mod shape;
+mod tags;
 pub mod testing;
+mod timed;
+mod tracks;
 mod versions;
 mod yuv;
 
 pub use assemble::{Assembled, assemble};
+pub use assemble_timed::{Assembly, AudioFrom, TimedPart, assemble_timed};
 pub use audio::{AudioSource, AudioStats, render_audio};
 pub use colour::{Matrix, Range};
 pub use crop::Cropper;
@@ -83,5 +91,8 @@ pub use log::init;
 pub use picture::Picture;
 pub use probe::{AudioInfo, Colour, MAX_SIDE, Probe, facts, probe};
 pub use scan::{ScanReport, scan};
+pub use shape::{ColourTags, StreamShape};
+pub use tags::Chapter;
+pub use timed::{TimedEncoder, TimedSettings};
 pub use versions::library_versions;
 pub use yuv::{YuvFrame, to_rgb, to_yuv};
