@@ -13,7 +13,7 @@ RUN cargo build --release --locked -p touchline \
 FROM debian:12-slim
 RUN apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends \
-        ca-certificates curl fonts-dejavu-core \
+        ca-certificates curl fonts-dejavu-core fonts-noto-color-emoji \
         libavcodec59 libavdevice59 libavfilter8 libavformat59 libavutil57 libswresample4 libswscale6 libstdc++6 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --create-home --home-dir /var/lib/touchline touchline \

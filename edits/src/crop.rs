@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::spline::catmull_rom;
+use crate::spline::{Place, catmull_rom, place};
 
 /// No crop is smaller than this many pixels a side, however far a spline undershoots.
 pub const MIN_CROP: f64 = 4.0;
@@ -71,14 +71,10 @@ impl CropPath {
     }
 
     fn interpolated(&self, time: f64) -> CropKeyframe {
-        let next = self.keyframes.partition_point(|keyframe| keyframe.time <= time);
-        let last = self.keyframes.len() - 1;
-        if next == 0 || next > last {
-            return self.keyframes[next.min(last)];
-        }
-        let neighbours = [next.saturating_sub(2), next - 1, next, (next + 1).min(last)].map(|i| self.keyframes[i]);
-        let [_, from, to, _] = neighbours;
-        let u = (time - from.time) / (to.time - from.time);
+        let (neighbours, u) = match place(&self.keyframes, time, |keyframe| keyframe.time) {
+            Place::Hold(keyframe) => return keyframe,
+            Place::Between(neighbours, u) => (neighbours, u),
+        };
         let curve = |property: fn(&CropKeyframe) -> f64| catmull_rom(neighbours.each_ref().map(property), u);
         CropKeyframe {
             time,

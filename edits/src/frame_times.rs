@@ -111,6 +111,19 @@ impl FrameTimes {
         first..self.first_at_or_after(end).max(first)
     }
 
+    /// How many frames are shown at or before `t`, exactly.
+    pub fn count_until(&self, t: Rat) -> usize {
+        self.pts.partition_point(|&pts| self.ticks_to_seconds(pts) <= t)
+    }
+
+    /// From when to when these frames are shown, in seconds: the last one until the next frame, or the video's end.
+    /// Panics when there are no such frames.
+    pub fn span(&self, frames: &Range<usize>) -> (Rat, Rat) {
+        assert!(frames.start < frames.end && frames.end <= self.len(), "frames {frames:?} of {}", self.len());
+        let end = if frames.end == self.len() { self.duration() } else { self.seconds(frames.end) };
+        (self.seconds(frames.start), end)
+    }
+
     fn first_at_or_after(&self, t: Rat) -> usize {
         self.pts.partition_point(|&pts| self.ticks_to_seconds(pts) < t)
     }
@@ -246,6 +259,21 @@ mod tests {
         assert_eq!(times.at_or_before(Rat::from(1_000_000_000)), 2);
         assert_eq!(times.duration(), Rat::new(1, 10));
         assert_eq!(times.last_frame_duration(), Rat::new(33, 1000));
+    }
+
+    #[test]
+    fn frames_between_two_times_start_in_them() {
+        let times = FrameTimes::new((1, 1000), vec![100, 133, 167], 200).expect("times");
+        let at = |milliseconds| Rat::new(milliseconds, 1000);
+        assert_eq!(times.between(at(0), at(67)), 0..2);
+        assert_eq!(times.between(Rat::new(1, 30), at(68)), 2..3);
+        assert_eq!(times.between(at(33), at(33)), 1..1);
+        assert_eq!(times.between(at(67), at(0)), 2..2);
+        assert_eq!(times.between(at(-5), at(900)), 0..3);
+        assert_eq!(times.between(at(68), at(900)), 3..3);
+        assert_eq!([0, 32, 33, 900].map(|time| times.count_until(at(time))), [1, 1, 2, 3]);
+        assert_eq!(times.span(&(0..2)), (at(0), at(67)));
+        assert_eq!(times.span(&(1..3)), (at(33), at(100)));
     }
 
     #[test]

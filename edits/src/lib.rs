@@ -34,7 +34,9 @@
 //! # Ok::<(), edits::FrameTimesError>(())
 //! ```
 
+pub mod annotated_plan;
 pub mod audio;
+mod card;
 pub mod color;
 pub mod crop;
 pub mod detections;
@@ -44,14 +46,18 @@ pub mod field_error;
 pub mod frame_rate;
 pub mod frame_times;
 pub mod image;
+mod line;
+pub mod overlay_plan;
 pub mod plan;
 pub mod planner;
 pub mod rational;
 pub mod source;
 pub mod spec;
 pub mod spline;
+mod spotlight;
 pub mod time_map;
 
+pub use annotated_plan::{AnnotatedClip, AnnotatedPlan};
 pub use audio::{AudioPart, AudioPiece};
 pub use color::Rgb;
 pub use crop::{CropKeyframe, CropPath, CropRect};
@@ -62,6 +68,7 @@ pub use field_error::FieldError;
 pub use frame_rate::FrameRate;
 pub use frame_times::{FrameTimes, FrameTimesError};
 pub use image::RgbImage;
+pub use overlay_plan::{Drawn, OverlayPlan};
 pub use plan::{ClipPlan, FramingPlan, OutputShape, Shown};
 pub use rational::Rat;
 pub use source::SourceFacts;

@@ -12,6 +12,26 @@ pub fn catmull_rom(p: [f64; 4], u: f64) -> f64 {
     p[1] + u * (slope_in + u * (square + u * cube))
 }
 
+/// Where a time lies among keyframes.
+pub(crate) enum Place<K> {
+    /// Before the first, at or after the last, or alone: that one holds.
+    Hold(K),
+    /// Between the inner two of these, this far (0 to 1) from the one to the other. End points are repeated.
+    Between([K; 4], f64),
+}
+
+/// Where `time` lies among `keyframes`, of which there is at least one, with rising times.
+pub(crate) fn place<K: Copy>(keyframes: &[K], time: f64, time_of: fn(&K) -> f64) -> Place<K> {
+    let next = keyframes.partition_point(|keyframe| time_of(keyframe) <= time);
+    let last = keyframes.len() - 1;
+    if next == 0 || next > last {
+        return Place::Hold(keyframes[next.min(last)]);
+    }
+    let neighbours = [next.saturating_sub(2), next - 1, next, (next + 1).min(last)].map(|i| keyframes[i]);
+    let (from, to) = (time_of(&neighbours[1]), time_of(&neighbours[2]));
+    Place::Between(neighbours, (time - from) / (to - from))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

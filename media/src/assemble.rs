@@ -12,6 +12,8 @@ use crate::error::{MediaError, Result};
 use crate::index::build_index;
 use crate::input;
 use crate::output::{self, Unfinished};
+use crate::tags::{self, Chapter};
+use crate::tracks::Tracks;
 
 /// What [`assemble`] made.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,7 +27,7 @@ pub struct Assembled {
 /// Joins segments of one reel, in order, and its sound into an MP4 file that can be played while it loads.
 ///
 /// Nothing is encoded again. Frames are numbered through, so frame n is at n / fps exactly, and decoding time stamps
-/// rise by one frame each. `simulated` is written into the file's comment.
+/// rise by one frame each. `chapters` may be none; `simulated` is written into the file's comment.
 ///
 /// # Errors
 /// [`MediaError::Codec`] when segments have different parameter sets, miss frames, or cannot be decoded across a seam;
@@ -34,12 +36,13 @@ pub fn assemble(
     segments: &[PathBuf],
     audio: Option<&Path>,
     settings: &VideoSettings,
+    chapters: &[Chapter],
     simulated: bool,
     out: &Path,
 ) -> Result<Assembled> {
     let first = segments.first().ok_or_else(|| MediaError::codec("joining segments", "there are none"))?;
     let file = Unfinished::new(out);
-    let mut joiner = Joiner::create(out, first, audio, settings, simulated)?;
+    let mut joiner = Joiner::create(out, first, audio, settings, (chapters, simulated))?;
     let mut seams = Vec::new();
     for segment in segments {
         seams.push(joiner.frames);
@@ -59,17 +62,8 @@ struct Joiner {
     /// Frames by which decoding runs ahead of showing.
     delay: i64,
     frames: u64,
-    sound: Option<Sound>,
+    sound: Option<Tracks>,
     name: PathBuf,
-}
-
-/// The sound to lay beside the pictures.
-struct Sound {
-    source: format::context::Input,
-    stream: usize,
-    to: usize,
-    packet: av::Packet,
-    waiting: bool,
 }
 
 impl Joiner {
@@ -78,7 +72,7 @@ impl Joiner {
         first: &Path,
         audio: Option<&Path>,
         settings: &VideoSettings,
-        simulated: bool,
+        (chapters, simulated): (&[Chapter], bool),
     ) -> Result<Self> {
         let mut source = input::open(first)?;
         let video = input::video_stream(&source)?;
@@ -91,14 +85,11 @@ impl Joiner {
         added.set_time_base(time_base(settings.rate));
         added.set_avg_frame_rate(time_base(settings.rate).invert());
         let sound = match audio {
-            Some(path) => Some(Sound::open(path, &mut output)?),
+            Some(path) => Some(Tracks::main(path, &mut output)?),
             None => None,
         };
-        if simulated {
-            let mut metadata = av::Dictionary::new();
-            metadata.set("comment", "simulated");
-            output.set_metadata(metadata);
-        }
+        tags::write_tags(None, simulated, &mut output);
+        tags::add_chapters(&mut output, chapters)?;
         let mut options = av::Dictionary::new();
         options.set("movflags", "+faststart");
         output
@@ -155,51 +146,17 @@ impl Joiner {
     fn sound_until(&mut self, dts: i64) -> Result<()> {
         let seconds = dts as f64 * f64::from(time_base(self.settings.rate));
         match &mut self.sound {
-            Some(sound) => sound.copy(&mut self.output, seconds, &self.name),
+            Some(sound) => sound.copy_until(seconds, &mut self.output, &self.name),
             None => Ok(()),
         }
     }
 
     fn finish(mut self) -> Result<u64> {
         if let Some(sound) = &mut self.sound {
-            sound.copy(&mut self.output, f64::INFINITY, &self.name)?;
+            sound.copy_until(f64::INFINITY, &mut self.output, &self.name)?;
         }
         self.output.write_trailer().map_err(|error| failed(&self.name, error))?;
         Ok(self.frames)
-    }
-}
-
-impl Sound {
-    fn open(path: &Path, output: &mut format::context::Output) -> Result<Self> {
-        let source = input::open(path)?;
-        let stream = input::audio_stream(&source)
-            .ok_or_else(|| MediaError::codec("joining sound", format!("{} has none", path.display())))?;
-        let to = output::add_copy(output, &source.stream(stream).expect("the index comes from this file"))?;
-        Ok(Self { source, stream, to, packet: av::Packet::empty(), waiting: false })
-    }
-
-    fn copy(&mut self, output: &mut format::context::Output, seconds: f64, name: &Path) -> Result<()> {
-        let from = self.source.stream(self.stream).expect("the index comes from this file").time_base();
-        let to = output.stream(self.to).expect("the stream was added").time_base();
-        let mut damaged = 0;
-        loop {
-            if !self.waiting && !input::read(&mut self.source, self.stream, &mut self.packet, &mut damaged) {
-                return if damaged == 0 {
-                    Ok(())
-                } else {
-                    Err(MediaError::codec("joining sound", "the sound is damaged"))
-                };
-            }
-            self.waiting = true;
-            if self.packet.dts().is_some_and(|dts| dts as f64 * f64::from(from) > seconds) {
-                return Ok(());
-            }
-            self.packet.rescale_ts(from, to);
-            self.packet.set_stream(self.to);
-            self.packet.set_position(-1);
-            self.packet.write_interleaved(output).map_err(|error| failed(name, error))?;
-            self.waiting = false;
-        }
     }
 }
 
@@ -224,7 +181,7 @@ fn delay(source: &mut format::context::Input, video: usize, settings: &VideoSett
 }
 
 /// Reads the joined file back: its frames are counted, and those on either side of every seam decoded.
-fn check(path: &Path, seams: &[u64], frames: u64) -> Result<()> {
+pub(crate) fn check(path: &Path, seams: &[u64], frames: u64) -> Result<()> {
     let doing = || format!("checking {}", path.display());
     let index = Arc::new(build_index(path)?);
     if index.len() as u64 != frames || !index.warnings.is_empty() {

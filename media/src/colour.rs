@@ -166,6 +166,33 @@ impl FromRgb {
     }
 }
 
+/// Colours that are drawn to Y'CbCr code values, unrounded: R'G'B' and opacity run from 0 to 1 and are premultiplied.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DrawnColour {
+    /// Per plane, the weights of R', G', B' and opacity.
+    weights: [[f32; 4]; 3],
+}
+
+impl DrawnColour {
+    pub fn new(matrix: Matrix, range: Range) -> Self {
+        let (kr, kb) = matrix.weights();
+        let kg = 1.0 - kr - kb;
+        let (black, luma, chroma) = range.scale();
+        let (cb, cr) = (chroma / (2.0 * (1.0 - kb)), chroma / (2.0 * (1.0 - kr)));
+        let weights = [
+            [kr * luma, kg * luma, kb * luma, black],
+            [-kr * cb, -kg * cb, (1.0 - kb) * cb, 128.0],
+            [(1.0 - kr) * cr, -kg * cr, -kb * cr, 128.0],
+        ];
+        Self { weights: weights.map(|row| row.map(|weight| weight as f32)) }
+    }
+
+    /// Y', Cb and Cr, each premultiplied like the colour.
+    pub fn code_values(&self, colour: [f32; 4]) -> [f32; 3] {
+        self.weights.map(|row| row.iter().zip(colour).map(|(weight, value)| weight * value).sum())
+    }
+}
+
 /// Y'CbCr of one matrix and range straight to BT.709 limited, without passing through clipped RGB.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ToBt709 {

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use edits::FrameRate;
 use ffmpeg_next as av;
-use ffmpeg_next::{codec, color, encoder, format, frame};
+use ffmpeg_next::{codec, encoder, format, frame, picture};
 
 use crate::error::{MediaError, Result};
 use crate::output::{self, Unfinished};
+use crate::shape::ColourTags;
 use crate::yuv::YuvFrame;
 
 /// How a reel's pictures are encoded: the same for every segment of it.
@@ -39,14 +40,7 @@ pub struct EncodedSegment {
 /// anywhere. The first picture and every `gop`-th after it is an IDR. An encoder that is dropped before
 /// [`SegmentEncoder::finish`] removes its file.
 pub struct SegmentEncoder {
-    settings: VideoSettings,
-    encoder: encoder::Video,
-    output: format::context::Output,
-    file: Unfinished,
-    picture: frame::Video,
-    packet: av::Packet,
-    pushed: i64,
-    written: u64,
+    file: X264File,
 }
 
 impl SegmentEncoder {
@@ -55,27 +49,26 @@ impl SegmentEncoder {
     /// # Errors
     /// [`MediaError::Codec`] when x264 refuses the settings, [`MediaError::Io`] when the file cannot be created.
     pub fn create(path: &Path, settings: &VideoSettings) -> Result<Self> {
-        crate::init();
-        let encoder = open(settings)?;
-        let file = Unfinished::new(path);
-        let mut output = output::create(path, "mp4")?;
-        let failed = |error| MediaError::codec(format!("starting {}", path.display()), error);
-        let mut stream = output.add_stream_with(&encoder).map_err(failed)?;
-        stream.set_time_base(time_base(settings.rate));
-        stream.set_avg_frame_rate(rational(settings.rate));
-        output.write_header().map_err(failed)?;
-        let mut picture = frame::Video::new(format::Pixel::YUV420P, settings.width, settings.height);
-        picture.set_color_range(color::Range::MPEG);
-        Ok(Self {
-            settings: settings.clone(),
-            encoder,
-            output,
-            file,
-            picture,
-            packet: av::Packet::empty(),
-            pushed: 0,
-            written: 0,
-        })
+        let gop = settings.gop;
+        if gop == 0 {
+            return Err(MediaError::codec("opening x264", "a group of pictures must not be empty"));
+        }
+        let file = X264File::create(
+            path,
+            &X264Settings {
+                size: (settings.width, settings.height),
+                time_base: time_base(settings.rate),
+                rate: settings.rate,
+                colour: &ColourTags::BT709,
+                crf: settings.crf,
+                preset: &settings.preset,
+                profile: None,
+                parameters: format!("keyint={gop}:min-keyint={gop}:force-cfr=1"),
+                gop: Some(gop),
+                frame_ticks: 1,
+            },
+        )?;
+        Ok(Self { file })
     }
 
     /// Encodes the next picture.
@@ -83,13 +76,88 @@ impl SegmentEncoder {
     /// # Errors
     /// [`MediaError::Codec`] when the picture has another size than the settings, or encoding or writing fails.
     pub fn push(&mut self, frame: &YuvFrame) -> Result<()> {
-        if (frame.width, frame.height) != (self.settings.width, self.settings.height) {
+        self.file.push(frame, self.file.pushed as i64, false)
+    }
+
+    /// Writes what is left and closes the file.
+    ///
+    /// # Errors
+    /// [`MediaError::Codec`] when encoding or writing fails, or no picture was pushed; the file is removed then.
+    pub fn finish(self) -> Result<EncodedSegment> {
+        self.file.finish()
+    }
+}
+
+/// Settings every use of x264 decides about; what makes its bytes reproducible is fixed in [`X264File`].
+pub(crate) struct X264Settings<'a> {
+    pub size: (u32, u32),
+    /// Seconds a tick of the pictures' times.
+    pub time_base: av::Rational,
+    pub rate: FrameRate,
+    pub colour: &'a ColourTags,
+    pub crf: u8,
+    pub preset: &'a str,
+    /// H.264 profile not to go beyond.
+    pub profile: Option<&'static str>,
+    /// More of x264's own parameters, separated by colons.
+    pub parameters: String,
+    /// Frames from one key frame to the next, where that does not vary.
+    pub gop: Option<u32>,
+    /// Ticks a packet lasts; 0 where that varies.
+    pub frame_ticks: i64,
+}
+
+/// x264 writing into one MP4 file.
+pub(crate) struct X264File {
+    encoder: encoder::Video,
+    output: format::context::Output,
+    file: Unfinished,
+    picture: frame::Video,
+    packet: av::Packet,
+    time_base: av::Rational,
+    frame_ticks: i64,
+    pushed: u64,
+    written: u64,
+}
+
+impl X264File {
+    pub fn create(path: &Path, settings: &X264Settings) -> Result<Self> {
+        crate::init();
+        let encoder = open(settings)?;
+        let file = Unfinished::new(path);
+        let mut output = output::create(path, "mp4")?;
+        let failed = |error| MediaError::codec(format!("starting {}", path.display()), error);
+        let mut stream = output.add_stream_with(&encoder).map_err(failed)?;
+        stream.set_time_base(settings.time_base);
+        stream.set_avg_frame_rate(rational(settings.rate));
+        output.write_header().map_err(failed)?;
+        let mut picture = frame::Video::new(format::Pixel::YUV420P, settings.size.0, settings.size.1);
+        picture.set_color_range(settings.colour.range);
+        Ok(Self {
+            encoder,
+            output,
+            file,
+            picture,
+            packet: av::Packet::empty(),
+            time_base: settings.time_base,
+            frame_ticks: settings.frame_ticks,
+            pushed: 0,
+            written: 0,
+        })
+    }
+
+    /// The parameter sets of the stream, as an MP4 file holds them (`avcC`).
+    pub fn parameter_sets(&self) -> Vec<u8> {
+        self.output.stream(0).map_or_else(Vec::new, |stream| output::extradata(&stream))
+    }
+
+    /// Encodes a picture shown at `pts`; `idr` makes it one at which decoding can start.
+    pub fn push(&mut self, frame: &YuvFrame, pts: i64, idr: bool) -> Result<()> {
+        let (width, height) = (self.picture.width(), self.picture.height());
+        if (frame.width, frame.height) != (width, height) {
             return Err(MediaError::codec(
                 format!("encoding {}", self.file.path().display()),
-                format!(
-                    "a picture of {}x{} came to an encoder for {}x{}",
-                    frame.width, frame.height, self.settings.width, self.settings.height
-                ),
+                format!("a picture of {}x{} came to an encoder for {width}x{height}", frame.width, frame.height),
             ));
         }
         output::make_writable(&mut self.picture)?;
@@ -99,20 +167,17 @@ impl SegmentEncoder {
             let rows = self.picture.data_mut(index).chunks_mut(stride).zip(plane.chunks_exact(width));
             rows.for_each(|(to, from)| to[..width].copy_from_slice(from));
         }
-        self.picture.set_pts(Some(self.pushed));
+        self.picture.set_pts(Some(pts));
+        self.picture.set_kind(if idr { picture::Type::I } else { picture::Type::None });
         self.pushed += 1;
         self.encoder.send_frame(&self.picture).map_err(|error| self.failed(error))?;
         self.drain()
     }
 
-    /// Writes what is left and closes the file.
-    ///
-    /// # Errors
-    /// [`MediaError::Codec`] when encoding or writing fails, or no picture was pushed; the file is removed then.
     pub fn finish(mut self) -> Result<EncodedSegment> {
         self.encoder.send_eof().map_err(|error| self.failed(error))?;
         self.drain()?;
-        if self.written == 0 || self.written != self.pushed as u64 {
+        if self.written == 0 || self.written != self.pushed {
             return Err(MediaError::codec(
                 format!("encoding {}", self.file.path().display()),
                 format!("{} pictures went in and {} came out", self.pushed, self.written),
@@ -128,8 +193,8 @@ impl SegmentEncoder {
         let to = self.output.stream(0).expect("the file has one stream").time_base();
         while self.encoder.receive_packet(&mut self.packet).is_ok() {
             self.packet.set_stream(0);
-            self.packet.set_duration(1);
-            self.packet.rescale_ts(time_base(self.settings.rate), to);
+            self.packet.set_duration(self.frame_ticks);
+            self.packet.rescale_ts(self.time_base, to);
             self.packet.write_interleaved(&mut self.output).map_err(|error| self.failed(error))?;
             self.written += 1;
         }
@@ -150,10 +215,11 @@ fn rational(rate: FrameRate) -> av::Rational {
     av::Rational::new(rate.num as i32, rate.den as i32)
 }
 
-fn open(settings: &VideoSettings) -> Result<encoder::Video> {
-    let doing = || format!("opening x264 for {}x{}", settings.width, settings.height);
-    if !settings.width.is_multiple_of(2) || !settings.height.is_multiple_of(2) || settings.gop == 0 {
-        return Err(MediaError::codec(doing(), "width and height must be even and the group of pictures not empty"));
+fn open(settings: &X264Settings) -> Result<encoder::Video> {
+    let (width, height) = settings.size;
+    let doing = || format!("opening x264 for {width}x{height}");
+    if !width.is_multiple_of(2) || !height.is_multiple_of(2) {
+        return Err(MediaError::codec(doing(), "width and height must be even"));
     }
     let codec = encoder::find_by_name("libx264")
         .ok_or_else(|| MediaError::codec(doing(), "this FFmpeg was built without libx264"))?;
@@ -161,26 +227,25 @@ fn open(settings: &VideoSettings) -> Result<encoder::Video> {
     context.set_threading(codec::threading::Config { count: 1, ..Default::default() });
     context.set_flags(codec::Flags::GLOBAL_HEADER);
     let mut video = context.encoder().video().map_err(|error| MediaError::codec(doing(), error))?;
-    video.set_width(settings.width);
-    video.set_height(settings.height);
+    video.set_width(width);
+    video.set_height(height);
     video.set_format(format::Pixel::YUV420P);
-    video.set_time_base(time_base(settings.rate));
+    video.set_time_base(settings.time_base);
     video.set_frame_rate(Some(rational(settings.rate)));
     video.set_aspect_ratio((1, 1));
-    video.set_gop(settings.gop);
-    video.set_colorspace(color::Space::BT709);
-    video.set_color_range(color::Range::MPEG);
-    video.set_color_primaries(color::Primaries::BT709);
-    video.set_color_transfer_characteristic(color::TransferCharacteristic::BT709);
-    output::set_left_chroma(&mut video);
+    if let Some(gop) = settings.gop {
+        video.set_gop(gop);
+    }
+    settings.colour.apply(&mut video);
     let mut options = av::Dictionary::new();
-    options.set("preset", &settings.preset);
+    options.set("preset", settings.preset);
     options.set("crf", &settings.crf.to_string());
-    let gop = settings.gop;
+    options.set("forced-idr", "1");
+    if let Some(profile) = settings.profile {
+        options.set("profile", profile);
+    }
     // x264's macroblock tree differs between processors unless it is told not to.
-    options.set(
-        "x264-params",
-        &format!("cpu-independent=1:scenecut=0:open-gop=0:keyint={gop}:min-keyint={gop}:threads=1:force-cfr=1"),
-    );
+    let parameters = format!("cpu-independent=1:scenecut=0:open-gop=0:threads=1:{}", settings.parameters);
+    options.set("x264-params", &parameters);
     video.open_as_with(codec, options).map_err(|error| MediaError::codec(doing(), error))
 }

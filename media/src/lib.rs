@@ -8,8 +8,9 @@
 //! 2. [`build_index`] finds the displayed frames and their times; [`FrameDecoder`] gives frame `n` as a [`Picture`].
 //! 3. [`Cropper`] cuts a sub-pixel box out of a picture, as RGB for a model or straight to a [`YuvFrame`];
 //!    [`Finisher`] brings a model's result to output size and gives back the detail it lost.
-//! 4. [`SegmentEncoder`], [`render_audio`] and [`assemble`] make the published file.
-//! 5. [`write_png`] and [`read_image`] for stills; [`testing`] synthesises sources whose every frame and sound can be
+//! 4. [`Painter`] draws spotlights, texts and cards on a [`Canvas`].
+//! 5. [`SegmentEncoder`], [`render_audio`] and [`assemble`] make the published file.
+//! 6. [`write_png`] and [`read_image`] for stills; [`testing`] synthesises sources whose every frame and sound can be
 //!    recognised.
 //!
 //! Every object is used by one thread at a time and may move between threads. Time is exact: rationals and frame
@@ -45,13 +46,16 @@
 //! ```
 
 mod assemble;
+mod assemble_timed;
 mod audio;
 mod colour;
 mod crop;
 mod decode;
+mod draw;
 mod encode;
 mod error;
 mod finish;
+mod h264;
 mod image;
 mod index;
 mod index_bytes;
@@ -62,18 +66,25 @@ mod orientation;
 mod output;
 mod picture;
 mod probe;
+mod reorder;
 mod resample;
 mod rotate;
 mod scan;
+mod shape;
+mod tags;
 pub mod testing;
+mod timed;
+mod tracks;
 mod versions;
 mod yuv;
 
 pub use assemble::{Assembled, assemble};
+pub use assemble_timed::{Assembly, AudioFrom, TimedPart, assemble_timed};
 pub use audio::{AudioSource, AudioStats, render_audio};
 pub use colour::{Matrix, Range};
 pub use crop::Cropper;
 pub use decode::FrameDecoder;
+pub use draw::{Canvas, CanvasFormat, Painter, Sprite, TextShaper};
 pub use encode::{EncodedSegment, SegmentEncoder, VideoSettings};
 pub use error::{MediaError, Result};
 pub use finish::Finisher;
@@ -83,5 +94,8 @@ pub use log::init;
 pub use picture::Picture;
 pub use probe::{AudioInfo, Colour, MAX_SIDE, Probe, facts, probe};
 pub use scan::{ScanReport, scan};
+pub use shape::{ColourTags, StreamShape};
+pub use tags::Chapter;
+pub use timed::{TimedEncoder, TimedSettings};
 pub use versions::library_versions;
 pub use yuv::{YuvFrame, to_rgb, to_yuv};

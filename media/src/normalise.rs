@@ -166,6 +166,34 @@ fn convert_colour(shape: &Shape) -> (Option<String>, (Matrix, Range)) {
     (filter, colour)
 }
 
+/// What a frame's code values mean, by its tags.
+pub(crate) fn meaning(frame: &frame::Video) -> (Matrix, Range) {
+    convert_colour(&Shape::of(frame)).1
+}
+
+/// Why a stream's frames, `first` among them, are not upright, progressive 8-bit 4:2:0 pictures of even size with
+/// square pixels; `None` where they are.
+pub(crate) fn not_plain(first: &frame::Video, target: &Target) -> Option<String> {
+    let (width, height) = (first.width(), first.height());
+    let why = if target.orientation != Orientation::Upright {
+        "the pictures are turned for display".to_owned()
+    } else if target.interlaced {
+        "the pictures are interlaced".to_owned()
+    } else if !matches!(first.format(), Pixel::YUV420P | Pixel::YUVJ420P) {
+        let name = first.format().descriptor().map_or("unknown", |descriptor| descriptor.name());
+        format!("the pictures are {name}, not 8-bit 4:2:0")
+    } else if target.size != (width, height) {
+        "the pixels are not square".to_owned()
+    } else if !width.is_multiple_of(2) || !height.is_multiple_of(2) {
+        format!("{width}x{height} pixels are not an even size")
+    } else if !Steps::plan(&Shape::of(first), target).filters.is_empty() {
+        "the colours are converted for display".to_owned()
+    } else {
+        return None;
+    };
+    Some(why)
+}
+
 /// Where a frame's tag puts its chroma samples (see [`Chroma::offset`]); untagged JPEG has them in the middle, all
 /// other untagged video on the left.
 ///

@@ -54,6 +54,24 @@ pub(crate) fn create(path: &Path, container: &str) -> Result<format::context::Ou
     Ok(output)
 }
 
+/// Writes the header of an MP4 file that can be played while it loads. The clock of edit lists and total lengths is
+/// that of stream 0, the pictures: the muxer's usual milliseconds would round their start.
+pub(crate) fn start(output: &mut format::context::Output, path: &Path) -> Result<()> {
+    let base = output.stream(0).map_or(av::Rational::new(1, 1000), |stream| stream.time_base());
+    // The muxer doubles a coarse clock until it has this many ticks a second.
+    let mut ticks = base.denominator();
+    while ticks < 10_000 {
+        ticks *= 2;
+    }
+    let mut options = av::Dictionary::new();
+    options.set("movflags", "+faststart");
+    options.set("movie_timescale", &ticks.to_string());
+    output
+        .write_header_with(options)
+        .map(drop)
+        .map_err(|error| MediaError::codec(format!("starting {}", path.display()), error))
+}
+
 /// Adds a stream that carries packets of another one unchanged.
 pub(crate) fn add_copy(output: &mut format::context::Output, stream: &format::stream::Stream) -> Result<usize> {
     let mut added = output
@@ -79,10 +97,10 @@ pub(crate) fn extradata(stream: &format::stream::Stream) -> Vec<u8> {
     }
 }
 
-/// Sets where an encoder's chroma samples sit: on the left, as everywhere in this crate.
-pub(crate) fn set_left_chroma(encoder: &mut av::encoder::video::Video) {
+/// Sets where an encoder's chroma samples sit.
+pub(crate) fn set_chroma_location(encoder: &mut av::encoder::video::Video, location: av::util::chroma::Location) {
     // SAFETY: the context is alive and not opened yet; the field is a plain enum.
-    unsafe { (*encoder.as_mut_ptr()).chroma_sample_location = ffi::AVChromaLocation::AVCHROMA_LOC_LEFT };
+    unsafe { (*encoder.as_mut_ptr()).chroma_sample_location = location.into() };
 }
 
 /// Makes sure that nobody else reads a frame's buffers before they are overwritten.

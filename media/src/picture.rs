@@ -4,6 +4,7 @@ use ffmpeg_next::{format::Pixel, frame};
 
 use crate::colour::{Matrix, Range};
 use crate::error::{MediaError, Result};
+use crate::yuv::YuvFrame;
 
 /// An upright picture in 8-bit planar Y'CbCr (4:2:0, 4:2:2 or 4:4:4), as decoded: the planes are the decoder's own
 /// reference-counted buffers. Its displayed size counts square pixels; the planes may be narrower (anamorphic video).
@@ -104,6 +105,30 @@ impl Picture {
             width: self.frame.plane_width(index) as usize,
             height: self.frame.plane_height(index) as usize,
         }
+    }
+
+    /// Copies the planes as they are, keeping `out`'s buffers where they fit; the code values keep
+    /// [`Picture::matrix`] and [`Picture::range`].
+    ///
+    /// # Errors
+    /// [`MediaError::Codec`] when the picture is not 4:2:0 of even size with square pixels (see
+    /// [`crate::StreamShape::not_plain`]).
+    pub fn to_frame(&self, out: &mut YuvFrame) -> Result<()> {
+        let planes = (self.frame.width(), self.frame.height());
+        let even = self.width.is_multiple_of(2) && self.height.is_multiple_of(2);
+        if self.chroma.step != (2, 2) || planes != (self.width, self.height) || !even {
+            return Err(MediaError::codec(
+                "copying a picture",
+                format!("{}x{} planes are not a plain {}x{} picture", planes.0, planes.1, self.width, self.height),
+            ));
+        }
+        (out.width, out.height) = planes;
+        for (index, to) in [&mut out.y, &mut out.u, &mut out.v].into_iter().enumerate() {
+            let plane = self.plane(index);
+            to.clear();
+            (0..plane.height).for_each(|y| to.extend_from_slice(plane.row(y)));
+        }
+        Ok(())
     }
 
     /// Plane samples per displayed pixel, across and down, for luma.

@@ -196,7 +196,7 @@ pub(crate) fn check_size(stream: &format::stream::Stream) -> Result<()> {
 }
 
 /// Decodes up to the first frame.
-fn first_frame(source: &mut format::context::Input, index: usize) -> Result<frame::Video> {
+pub(crate) fn first_frame(source: &mut format::context::Input, index: usize) -> Result<frame::Video> {
     let undecodable = |detail: String| MediaError::refused("undecodable", detail);
     let stream = source.stream(index).expect("the index comes from this file");
     check_size(&stream)?;

@@ -4,8 +4,11 @@ use edits::RgbImage;
 
 use crate::colour::{FromRgb, Matrix, Range, ToRgb};
 
-/// A picture as the encoder takes it: 8-bit Y'CbCr 4:2:0, BT.709 limited, chroma on the left, planes without padding.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A picture as the encoder takes it: 8-bit Y'CbCr 4:2:0, planes without padding.
+///
+/// What this crate converts is BT.709 limited with chroma on the left; a frame copied from a source
+/// ([`crate::Picture::to_frame`]) keeps the source's own meaning, which [`crate::StreamShape`] names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct YuvFrame {
     pub width: u32,
     pub height: u32,
@@ -66,7 +69,7 @@ pub fn to_yuv(image: &RgbImage) -> YuvFrame {
     out
 }
 
-/// The encoder's picture to RGB; chroma is interpolated linearly.
+/// The encoder's picture (BT.709 limited) to RGB; chroma is interpolated linearly.
 pub fn to_rgb(frame: &YuvFrame) -> RgbImage {
     let convert = ToRgb::new(Matrix::Bt709, Range::Limited);
     let (width, height) = (frame.width as usize, frame.height as usize);

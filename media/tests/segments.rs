@@ -74,7 +74,7 @@ fn joined_segments_play_through() {
         })
         .collect();
     let out = folder.path().join("reel.mp4");
-    let joined = assemble(&segments, None, &settings(), true, &out).unwrap();
+    let joined = assemble(&segments, None, &settings(), &[], true, &out).unwrap();
     assert_eq!(joined.frames, 170);
     assert_eq!(joined.bytes, std::fs::metadata(&out).unwrap().len());
 
@@ -129,7 +129,7 @@ fn failures_leave_no_file() {
     let bytes = std::fs::read(&good).unwrap();
     std::fs::write(&damaged, &bytes[..bytes.len() / 2]).unwrap();
     for bad in [&damaged, &other, &folder.path().join("missing.mp4")] {
-        assert!(assemble(&[good.clone(), bad.clone()], None, &settings(), false, &out).is_err(), "{bad:?}");
+        assert!(assemble(&[good.clone(), bad.clone()], None, &settings(), &[], false, &out).is_err(), "{bad:?}");
         assert!(!out.exists());
     }
 }

@@ -120,7 +120,7 @@ fn clicks_of_many_sources_are_where_their_pictures_are() {
     assert_eq!(stats.samples, 60 * u64::from(RATE));
     let (segments, settings) = silent_video(folder, 1800);
     let out = folder.join("reel.mp4");
-    assemble(&segments, Some(&track), &settings, false, &out).unwrap();
+    assemble(&segments, Some(&track), &settings, &[], false, &out).unwrap();
 
     let sound = decoded(&out);
     let heard = find_clicks(&sound);

@@ -278,8 +278,9 @@ impl ExportKind for Framing {
     }
 
     fn join(&self, run: &Run, segments: &[PathBuf], audio: Option<&Path>, out: &Path) -> Result<Joined, RenderError> {
-        let joined =
-            run.meter.time(Stage::Mux, || media::assemble(segments, audio, &self.settings, self.simulated, out))?;
+        let joined = run
+            .meter
+            .time(Stage::Mux, || media::assemble(segments, audio, &self.settings, &[], self.simulated, out))?;
         if joined.frames != self.plan.frames {
             let (got, planned) = (joined.frames, self.plan.frames);
             return Err(RenderError::Broken(format!("the joined file has {got} frames where {planned} were planned")));

@@ -1,0 +1,123 @@
+//! The curve of an ellipse, and how far a point is from it.
+
+/// Radii below this are drawn as this: a line and a point have no normal of their own.
+const LEAST_RADIUS: f64 = 0.01;
+
+/// An axis-parallel ellipse, in samples of the plane it is drawn on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Curve {
+    pub cx: f64,
+    pub cy: f64,
+    pub rx: f64,
+    pub ry: f64,
+}
+
+/// The point of a curve that is nearest to another point.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Foot {
+    /// From the curve to the point, negative inside.
+    pub distance: f64,
+    /// The curve's unit normal here, outwards.
+    pub normal: (f64, f64),
+    /// Radius of curvature here.
+    pub radius: f64,
+    /// Cosine and sine of the curve's parametric angle here.
+    pub angle: (f64, f64),
+}
+
+impl Curve {
+    pub fn new(cx: f64, cy: f64, rx: f64, ry: f64) -> Self {
+        Self { cx, cy, rx: rx.max(LEAST_RADIUS), ry: ry.max(LEAST_RADIUS) }
+    }
+
+    /// The point at a parametric angle given by its cosine and sine.
+    pub fn point(&self, (cos, sin): (f64, f64)) -> (f64, f64) {
+        (self.cx + self.rx * cos, self.cy + self.ry * sin)
+    }
+
+    /// The unit tangent there, towards growing angles.
+    pub fn tangent(&self, (cos, sin): (f64, f64)) -> (f64, f64) {
+        let (x, y) = (-self.rx * sin, self.ry * cos);
+        let length = x.hypot(y);
+        (x / length, y / length)
+    }
+
+    /// The nearest point of the curve, by Newton's method on the equation of D. Eberly, "Distance from a Point to an
+    /// Ellipse, an Ellipsoid, or a Hyperellipsoid" (Geometric Tools, 2013), section 2. It is convex and falls, so that
+    /// any start converges once it is right of `least`. `guess` is where to start and is left at the root, which a
+    /// neighbouring point starts well from; 0 is a fine first guess.
+    pub fn foot(&self, x: f64, y: f64, guess: &mut f64) -> Foot {
+        let (dx, dy) = (x - self.cx, y - self.cy);
+        // In the first quadrant, off the axes: there the root is the only one.
+        let (px, py) = (dx.abs().max(1e-9), dy.abs().max(1e-9));
+        let (a, b) = (self.rx, self.ry);
+        let (ax, by) = (a * px, b * py);
+        let least = (ax - a * a).max(by - b * b);
+        let mut t = guess.max(least);
+        let (mut cos, mut sin) = (1.0, 0.0);
+        for _ in 0..32 {
+            let (u, v) = (1.0 / (t + a * a), 1.0 / (t + b * b));
+            (cos, sin) = (ax * u, by * v);
+            let (cos2, sin2) = (cos * cos, sin * sin);
+            let excess = cos2 + sin2 - 1.0;
+            if excess.abs() < 1e-7 {
+                break;
+            }
+            t = (t + 0.5 * excess / (cos2 * u + sin2 * v)).max(least);
+        }
+        *guess = t;
+        let length = cos.hypot(sin);
+        (cos, sin) = (cos / length, sin / length);
+        let inside = (px / a).powi(2) + (py / b).powi(2) < 1.0;
+        let distance = (px - a * cos).hypot(py - b * sin);
+        let normal = (b * cos, a * sin);
+        let q = normal.0.hypot(normal.1);
+        Foot {
+            distance: if inside { -distance } else { distance },
+            normal: ((normal.0 / q).copysign(dx), (normal.1 / q).copysign(dy)),
+            radius: q * q * q / (a * b),
+            angle: (cos.copysign(dx), sin.copysign(dy)),
+        }
+    }
+
+    /// Whether a point is within `reach` of the segment on which the nearest point of the curve is not unique.
+    pub fn near_skeleton(&self, x: f64, y: f64, reach: f64) -> bool {
+        let (dx, dy) = ((x - self.cx).abs(), (y - self.cy).abs());
+        let (along, across, long, short) =
+            if self.rx >= self.ry { (dx, dy, self.rx, self.ry) } else { (dy, dx, self.ry, self.rx) };
+        across < reach && along < (long * long - short * short) / long + reach
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_nearest_of_many_points() {
+        for (rx, ry) in [(60.0, 110.0), (110.0, 60.0), (50.0, 50.0), (80.0, 0.5), (0.3, 4.0), (300.0, 0.0)] {
+            let curve = Curve::new(10.0, -20.0, rx, ry);
+            let mut guess = 0.0;
+            for step in 0..100 {
+                let (x, y) = (10.0 + f64::from(step % 10 - 5) * 19.7, -20.0 + f64::from(step / 10 - 5) * 22.3);
+                let found = curve.foot(x, y, &mut guess).distance.abs();
+                let nearest = (0..10_000)
+                    .map(|i| curve.point((f64::from(i) / 10_000.0 * std::f64::consts::TAU).sin_cos()))
+                    .map(|(ex, ey)| (ex - x).hypot(ey - y))
+                    .fold(f64::MAX, f64::min);
+                assert!((found - nearest).abs() < 0.1, "{rx}x{ry} at {x},{y}: {found}, expected {nearest}");
+            }
+        }
+    }
+
+    #[test]
+    fn knows_side_normal_and_curvature() {
+        let curve = Curve::new(0.0, 0.0, 4.0, 2.0);
+        let right = curve.foot(7.0, 0.0, &mut 0.0);
+        assert!((right.distance - 3.0).abs() < 1e-6 && (right.normal.0 - 1.0).abs() < 1e-6);
+        assert!((right.radius - 1.0).abs() < 1e-6, "b²/a, not {}", right.radius);
+        let above = curve.foot(0.0, -1.0, &mut 0.0);
+        assert!((above.distance + 1.0).abs() < 1e-6 && (above.normal.1 + 1.0).abs() < 1e-6);
+        assert!((above.radius - 8.0).abs() < 1e-6, "a²/b, not {}", above.radius);
+    }
+}
