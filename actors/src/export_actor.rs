@@ -274,7 +274,11 @@ async fn prepare(shared: &Shared, running: &Running, job: &Job) -> Result<Step, 
     if !advance(shared, job, ExportState::Rendering).await? {
         return Ok(Step::NotOurs);
     }
-    ended_or_waiting(shared, job).await
+    match exports::for_worker(&shared.db, job).await.map_err(told)? {
+        // With no parts there is nothing to wait for.
+        Some(row) if known.is_empty() && missing.is_empty() => watch(shared, running, job, row).await,
+        _ => ended_or_waiting(shared, job).await,
+    }
 }
 
 /// Joins and publishes when every part is committed; fails when one is dead.
@@ -359,7 +363,8 @@ fn report(running: &Running, joined: Joined, video: &[Segment]) -> Report {
         device_seconds: video.iter().map(|row| row.device_seconds).sum(),
     };
     let profile = serde_json::to_value(&running.run.profile).unwrap_or_default();
-    Report::new(joined, &running.run.meter, totals, profile, running.export.simulated)
+    let report = Report::new(joined, &running.run.meter, totals, profile, running.export.simulated);
+    Report { details: running.kind.details(), ..report }
 }
 
 /// The result is published: its parts are of no more use.

@@ -26,6 +26,9 @@ pub struct Report {
     /// True when a device only waited instead of computing.
     pub simulated: bool,
     pub profile: serde_json::Value,
+    /// What the kind tells of itself.
+    #[serde(flatten)]
+    pub details: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Sums over the export's segments, whoever rendered them and in whichever run of the server.
@@ -51,6 +54,7 @@ impl Report {
             peak_rss_bytes: peak_rss_bytes(),
             simulated,
             profile,
+            details: serde_json::Map::new(),
         }
     }
 }

@@ -11,6 +11,7 @@ use entities::tenants;
 use crate::node::Shared;
 use crate::profile::ExportProfile;
 use crate::render::{self, ExportKind, Meter, Run, StopSignal};
+use crate::segment_job::on_thread;
 use crate::sources;
 
 /// See the [module](self).
@@ -39,6 +40,11 @@ impl Running {
             let told: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
             doing(&told.join("; "))
         })?;
+        if kind.hopeless().is_none() {
+            let preparing = Arc::clone(&kind);
+            let prepared = on_thread("prepare".into(), move || preparing.prepare());
+            prepared.await.map_err(|error| doing(&error))?;
+        }
         let tenant = tenants::get(&shared.db, export.tenant_id).await.map_err(|error| doing(&error))?;
         let weight = tenant.ok_or_else(|| doing(&"its tenant is gone"))?.weight;
         let run = Run {

@@ -42,10 +42,7 @@ struct Document {
 impl Detection {
     /// Plans the export; `sources` holds its one video.
     pub fn new(spec: &DetectionSpec, sources: Vec<Source>) -> Result<Self, Vec<FieldError>> {
-        let source = sources
-            .into_iter()
-            .next()
-            .ok_or_else(|| vec![FieldError::new("/video_id", "unknown_video", "there is no such video")])?;
+        let source = super::only(sources)?;
         let frames = spec.frames(&source.facts);
         let groups: Vec<usize> = frames.iter().map(|&frame| source.index.group_of(frame)).collect();
         Ok(Self { source, frames, segments: parts(&groups), confidence: spec.confidence as f32 })

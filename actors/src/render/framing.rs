@@ -281,10 +281,7 @@ impl ExportKind for Framing {
         let joined = run
             .meter
             .time(Stage::Mux, || media::assemble(segments, audio, &self.settings, &[], self.simulated, out))?;
-        if joined.frames != self.plan.frames {
-            let (got, planned) = (joined.frames, self.plan.frames);
-            return Err(RenderError::Broken(format!("the joined file has {got} frames where {planned} were planned")));
-        }
+        super::all_there(joined.frames, self.plan.frames)?;
         Ok(Joined { frames: joined.frames, seconds: joined.seconds })
     }
 }

@@ -4,9 +4,13 @@
 //! rendered. It knows nothing of jobs, rows or storage: the [export actor](crate::export_actor) and the
 //! [dispatcher](crate::dispatcher) do.
 
+mod annotated;
+mod clip;
 mod detection;
 mod framing;
 mod meter;
+mod overlay;
+mod source_frames;
 mod stop;
 
 use std::path::{Path, PathBuf};
@@ -98,6 +102,12 @@ pub enum RenderError {
 
 /// One export to render.
 pub trait ExportKind: Send + Sync {
+    /// Reads what its segments depend on from the sources. Blocks; comes before anything that renders, cuts or joins,
+    /// and may come more than once.
+    fn prepare(&self) -> Result<(), RenderError> {
+        Ok(())
+    }
+
     /// The parts it is cut into; the same whenever asked.
     fn segments(&self) -> Vec<SegmentPlan>;
 
@@ -129,6 +139,11 @@ pub trait ExportKind: Send + Sync {
     /// Renders the sound of the whole into `out`. Blocks; leaves no file when it fails.
     fn render_audio(&self, run: &Run, out: &Path) -> Result<(), RenderError>;
 
+    /// What its report tells beside what every report does, once it is joined.
+    fn details(&self) -> serde_json::Map<String, serde_json::Value> {
+        serde_json::Map::new()
+    }
+
     /// Joins the parts, in order, and the sound into `out`.
     fn join(&self, run: &Run, segments: &[PathBuf], audio: Option<&Path>, out: &Path) -> Result<Joined, RenderError>;
 }
@@ -143,15 +158,24 @@ pub fn plan(
     Ok(match spec {
         ExportSpec::Framing(spec) => Arc::new(framing::Framing::new(spec, sources, profile, segment_seconds)?),
         ExportSpec::Detection(spec) => Arc::new(detection::Detection::new(spec, sources)?),
-        ExportSpec::Overlay(_) | ExportSpec::Annotated(_) | ExportSpec::Clip(_) => {
-            return Err(vec![not_yet_supported(spec)]);
-        }
+        ExportSpec::Overlay(spec) => Arc::new(overlay::Overlay::new(spec, sources, segment_seconds)?),
+        ExportSpec::Annotated(spec) => Arc::new(annotated::Annotated::new(spec, sources, segment_seconds)?),
+        ExportSpec::Clip(spec) => Arc::new(clip::Clip::new(spec, sources, segment_seconds)?),
     })
 }
 
-/// A kind that can be read and planned but not rendered so far.
-pub fn not_yet_supported(spec: &ExportSpec) -> FieldError {
-    FieldError::new("/kind", "not_yet_supported", format!("`{}` cannot be rendered so far", spec.kind()))
+/// The source of a kind that has one.
+fn only(sources: Vec<Source>) -> Result<Source, Vec<FieldError>> {
+    let source = sources.into_iter().next();
+    source.ok_or_else(|| vec![FieldError::new("", "unknown_video", "there is no such source")])
+}
+
+/// Checks that a joined file has the frames that were planned.
+fn all_there(joined: u64, planned: u64) -> Result<(), RenderError> {
+    if joined == planned {
+        return Ok(());
+    }
+    Err(RenderError::Broken(format!("the joined file has {joined} frames where {planned} were planned")))
 }
 
 impl Run {

@@ -26,6 +26,15 @@ pub enum RenderCommand {
     /// Frame and upscale clips into one MP4
     #[command(after_help = FRAMING_EXAMPLES)]
     Framing(RenderArgs),
+    /// Put a spotlight on a player, and texts; what is not drawn on is copied
+    #[command(after_help = OVERLAY_EXAMPLES)]
+    Overlay(RenderArgs),
+    /// Join clips of the input, each with a card that rates it
+    #[command(after_help = ANNOTATED_EXAMPLES)]
+    Annotated(RenderArgs),
+    /// Take a stretch out of the input, by copy or encoded again
+    #[command(after_help = CLIP_EXAMPLES)]
+    Clip(RenderArgs),
     /// Find the people in frames of the input; --output is a JSON file
     #[command(after_help = DETECTION_EXAMPLES)]
     Detection(RenderArgs),
@@ -56,6 +65,9 @@ pub struct RenderArgs {
 const EXAMPLES: &str = "\
 Examples:
   touchline render framing --input match.mp4 --spec reel.json --output reel.mp4
+  touchline render overlay --input reel.mp4 --spec spotlight.json --output lit.mp4
+  touchline render annotated --input match.mp4 --spec notes.json --output review.mp4
+  touchline render clip --input match.mp4 --spec goal.json --output goal.mp4
   touchline render detection --input match.mp4 --spec every-second.json --output people.json
 
 Progress is drawn on stderr, the report is printed on stdout as JSON.
@@ -67,6 +79,33 @@ const FRAMING_EXAMPLES: &str = r#"Examples:
   touchline render framing --input match.mp4 --spec reel.json --output reel.mp4 --devices cpu:0,cpu:1
 
 Only `clips` with `start` and `end` are required: the largest centred 9:16 crop is upscaled to 810x1440."#;
+
+const OVERLAY_EXAMPLES: &str = r#"Examples:
+  echo '{"regions": [{"start": 1, "end": 3, "keyframes": [
+    {"time": 1, "x": 300, "y": 700, "radius_x": 60, "radius_y": 110},
+    {"time": 3, "x": 420, "y": 690, "radius_x": 62, "radius_y": 112}]}]}' > spotlight.json
+  touchline render overlay --input reel.mp4 --spec spotlight.json --output lit.mp4
+  echo '{"texts": [{"text": "Nr. 7", "start": 0, "end": 2, "x": 0.5, "y": 0.1}]}' > text.json
+  touchline render overlay --input reel.mp4 --spec text.json --output named.mp4
+
+Effects: dark_overlay (default), brightness_boost, none. Shapes: ellipse (default), ground. Only the stretches between
+IDR pictures that change are encoded again; the report's `smart_render` tells how many frames that were, or why all."#;
+
+const ANNOTATED_EXAMPLES: &str = r#"Examples:
+  echo '{"clips": [{"start": 12, "end": 17, "name": "Goal", "notes": "Far post", "rating": 5},
+                   {"start": 40, "end": 44, "rating": 2, "tags": ["Pass"]}]}' > notes.json
+  touchline render annotated --input match.mp4 --spec notes.json --output review.mp4
+
+A clip that cannot be used is left out with a warning. Ratings: 5 !!, 4 !, 3 !? (default), 2 ?, 1 ??."#;
+
+const CLIP_EXAMPLES: &str = r#"Examples:
+  echo '{"start": 754.2, "end": 764.2}' > goal.json
+  touchline render clip --input match.mp4 --spec goal.json --output goal.mp4
+  echo '{"start": 754.2, "end": 764.2, "mode": "encode"}' > exact.json
+  touchline render clip --input match.mp4 --spec exact.json --output exact.mp4
+
+`copy` (default) takes the packets as they are, from the key frame before `start`, and hides what is too early with an
+edit list; `encode` holds exactly the frames from `start` to before `end`."#;
 
 const DETECTION_EXAMPLES: &str = r#"Examples:
   echo '{"kind": "detection", "every": 1.0}' > every-second.json
@@ -80,6 +119,9 @@ const POLL: Duration = Duration::from_millis(20);
 pub fn run(command: RenderCommand, settings: Settings) -> Result<(), CliError> {
     let (kind, args) = match command {
         RenderCommand::Framing(args) => ("framing", args),
+        RenderCommand::Overlay(args) => ("overlay", args),
+        RenderCommand::Annotated(args) => ("annotated", args),
+        RenderCommand::Clip(args) => ("clip", args),
         RenderCommand::Detection(args) => ("detection", args),
     };
     media::init();

@@ -1,0 +1,193 @@
+//! Overlay: a spotlight that follows a player, and texts, on a finished reel or a video.
+//!
+//! Only the stretches between IDR pictures that something is drawn in are rendered; all other packets are copied bit
+//! for bit (smart render). Where a source's stream cannot be continued, everything is rendered, and the report says
+//! why. With nothing to draw the file is copied.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use edits::{FieldError, OverlayPlan, OverlaySpec};
+use entities::{ExportId, Subject};
+use media::{
+    Assembly, AudioFrom, Canvas, Painter, SmartLayout, Sprite, TextShaper, TimedPart, TimedSettings, assemble_timed,
+    smart_layout, splice,
+};
+use serde_json::{Map, Value, json};
+
+use super::source_frames::{self, SourceFrames, tick};
+use super::{ExportKind, Joined, RenderError, RenderedSegment, Run, SegmentPlan, Source, Stage};
+
+/// See the [module](self).
+pub struct Overlay {
+    spec: OverlaySpec,
+    source: Source,
+    plan: OverlayPlan,
+    segment_seconds: f64,
+    prepared: OnceLock<Prepared>,
+}
+
+/// How it is rendered, which the source's stream decides.
+struct Prepared {
+    encoder: SourceFrames,
+    settings: TimedSettings,
+    /// The frames of each part.
+    parts: Vec<Range<usize>>,
+    /// Where packets are copied; else why none are.
+    smart: Result<SmartLayout, String>,
+}
+
+impl Overlay {
+    /// Plans the export; `sources` holds its one video or reel.
+    pub fn new(spec: &OverlaySpec, sources: Vec<Source>, segment_seconds: f64) -> Result<Self, Vec<FieldError>> {
+        let source = super::only(sources)?;
+        let plan = OverlayPlan::new(spec, &source.facts);
+        Ok(Self { spec: spec.clone(), source, plan, segment_seconds, prepared: OnceLock::new() })
+    }
+
+    /// Whether nothing is asked for; something that is never visible counts as asked for.
+    fn is_copy(&self) -> bool {
+        self.spec.regions.is_empty() && self.spec.texts.is_empty()
+    }
+
+    fn prepared(&self) -> Result<&Prepared, RenderError> {
+        self.prepared.get().ok_or_else(|| RenderError::Broken("the overlay was not prepared".into()))
+    }
+
+    fn look(&self) -> Result<Prepared, RenderError> {
+        let Source { path, index, .. } = &self.source;
+        let encoder = SourceFrames::open(&self.source, &self.spec.output)?;
+        let edits::Encoding { crf, preset } = &self.spec.output;
+        let matched = smart_layout(path, index).and_then(|layout| Ok((layout.settings(*crf, preset)?, layout)));
+        Ok(match matched {
+            Ok((settings, layout)) => {
+                let most = (self.segment_seconds * self.source.facts.rate.as_f64()).round().max(1.0);
+                let parts = layout.parts(&self.plan.touched(), most as usize);
+                Prepared { encoder, settings, parts, smart: Ok(layout) }
+            }
+            Err(why) => {
+                let parts = source_frames::cut(&self.source, &(0..self.plan.frames()), self.segment_seconds);
+                Prepared { settings: encoder.settings.clone(), encoder, parts, smart: Err(why) }
+            }
+        })
+    }
+}
+
+impl ExportKind for Overlay {
+    fn prepare(&self) -> Result<(), RenderError> {
+        if !self.is_copy() && self.prepared.get().is_none() {
+            // A second one, prepared meanwhile, is the same.
+            let _ = self.prepared.set(self.look()?);
+        }
+        Ok(())
+    }
+
+    fn segments(&self) -> Vec<SegmentPlan> {
+        self.prepared.get().map_or_else(Vec::new, |prepared| source_frames::segments(&prepared.parts))
+    }
+
+    fn frames(&self) -> u64 {
+        self.plan.frames() as u64
+    }
+
+    fn subjects(&self, _: ExportId) -> Vec<Subject> {
+        Vec::new()
+    }
+
+    fn has_audio(&self) -> bool {
+        // It is copied when the parts are joined.
+        false
+    }
+
+    fn extension(&self) -> &'static str {
+        "mp4"
+    }
+
+    fn render_segment(&self, run: &Run, segment: &SegmentPlan, out: &Path) -> Result<RenderedSegment, RenderError> {
+        let Prepared { encoder, settings, parts, .. } = self.prepared()?;
+        let frames = parts[segment.index as usize].clone();
+        let texts = Texts::new(&self.plan, encoder)?;
+        let mut painter = Painter::new();
+        let mut draw = |canvas: &mut Canvas, number: usize| {
+            let drawn = self.plan.drawn(number);
+            if let Some(spotlight) = &drawn.spotlight {
+                painter.spotlight(canvas, spotlight);
+            }
+            drawn.texts.iter().for_each(|&text| painter.sprite(canvas, &texts.0[text]));
+        };
+        encoder.render(run, &self.source, frames, settings, &mut draw, out)
+    }
+
+    fn render_audio(&self, _: &Run, _: &Path) -> Result<(), RenderError> {
+        Err(RenderError::Broken("the sound of an overlay is its source's".into()))
+    }
+
+    fn details(&self) -> Map<String, Value> {
+        let rendered: usize = self.segments().iter().map(|segment| segment.frames as usize).sum();
+        let why = self.prepared.get().and_then(|prepared| prepared.smart.as_ref().err());
+        let smart = json!({
+            "frames_rendered": rendered,
+            "frames_copied": self.plan.frames() - rendered,
+            "rendered_in_full": why,
+        });
+        Map::from_iter([("smart_render".to_owned(), smart)])
+    }
+
+    fn join(&self, run: &Run, segments: &[PathBuf], _: Option<&Path>, out: &Path) -> Result<Joined, RenderError> {
+        let Source { path, index, facts, .. } = &self.source;
+        if self.is_copy() {
+            let copy = run.meter.time(Stage::Mux, || std::fs::copy(path, out));
+            copy.map_err(|source| RenderError::Io { doing: format!("copying {}", path.display()), source })?;
+            let seconds = edits::rational::to_f64(facts.frames.duration());
+            return Ok(Joined { frames: self.frames(), seconds });
+        }
+        let Prepared { encoder, parts, smart, .. } = self.prepared()?;
+        let joined = match smart {
+            Ok(layout) => {
+                let rendered: Vec<_> = parts.iter().cloned().zip(segments.iter().cloned()).collect();
+                let spliced = run.meter.time(Stage::Mux, || splice(path, index, layout, &rendered, out))?;
+                Joined { frames: spliced.frames, seconds: spliced.seconds }
+            }
+            Err(_) => {
+                let times = &facts.frames;
+                let at = |frame: usize| tick(times, frame) - tick(times, 0);
+                let part = |(path, frames): (&PathBuf, &Range<usize>)| TimedPart {
+                    path: path.clone(),
+                    offset: at(frames.start),
+                    end: at(frames.end),
+                };
+                let parts: Vec<_> = segments.iter().zip(parts).map(part).collect();
+                let audio = match facts.has_audio {
+                    true => AudioFrom::CopyOf { source: path, start: index.start() },
+                    false => AudioFrom::None,
+                };
+                let assembly = Assembly {
+                    time_base: encoder.shape.time_base,
+                    rate: encoder.shape.rate,
+                    audio,
+                    chapters: &[],
+                    tags_of: Some(path),
+                    simulated: false,
+                };
+                let joined = run.meter.time(Stage::Mux, || assemble_timed(&parts, &assembly, out))?;
+                Joined { frames: joined.frames, seconds: joined.seconds }
+            }
+        };
+        super::all_there(joined.frames, self.frames())?;
+        Ok(joined)
+    }
+}
+
+/// The overlay's texts, ready to be blended, in the order of the plan.
+struct Texts(Vec<Sprite>);
+
+impl Texts {
+    fn new(plan: &OverlayPlan, encoder: &SourceFrames) -> Result<Self, RenderError> {
+        if plan.texts().is_empty() {
+            return Ok(Self(Vec::new()));
+        }
+        let mut shaper = TextShaper::new()?;
+        Ok(Self(plan.texts().iter().map(|text| shaper.text(text, encoder.canvas())).collect()))
+    }
+}

@@ -1,0 +1,163 @@
+//! Rendering a video's frames at their own times: what overlay, annotated and clip have in common.
+//!
+//! Parts are cut where the source's groups of pictures begin, so that no frame is decoded twice. Each is decoded, drawn
+//! on and encoded by the thread that renders it; several parts go on side by side.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use edits::spec::encoding::Encoding;
+use edits::{AudioPart, AudioPiece, CropRect, FrameTimes, Rat};
+use media::{
+    AudioSource, Canvas, CanvasFormat, Cropper, FrameDecoder, StreamShape, TimedEncoder, TimedSettings, YuvFrame,
+    render_audio,
+};
+
+use super::{RenderError, RenderedSegment, Run, SegmentPlan, Source, Stage};
+
+/// Several parts are decoded side by side: one thread each.
+const DECODE_THREADS: usize = 1;
+const SAMPLE_RATE: u32 = 48_000;
+
+/// What is drawn on a frame, by its number in the source.
+pub(super) type Draw<'a> = dyn FnMut(&mut Canvas, usize) + 'a;
+
+/// A source whose frames are encoded again at their own times. Reads the file when it is made.
+pub(super) struct SourceFrames {
+    pub shape: StreamShape,
+    pub settings: TimedSettings,
+}
+
+impl SourceFrames {
+    pub fn open(source: &Source, encoding: &Encoding) -> Result<Self, RenderError> {
+        let shape = StreamShape::read(&source.path, &source.index)?;
+        let settings = TimedSettings::of(&shape, encoding.crf, &encoding.preset);
+        Ok(Self { shape, settings })
+    }
+
+    /// What pictures are like when they are drawn on.
+    pub fn canvas(&self) -> CanvasFormat {
+        let StreamShape { width, height, matrix, range, .. } = self.shape;
+        CanvasFormat { width, height, matrix, range }
+    }
+
+    /// Decodes `frames`, lets `draw` draw on each and encodes them into `out`, with `settings` that may differ from
+    /// [`SourceFrames::settings`] in how they are encoded.
+    pub fn render(
+        &self,
+        run: &Run,
+        source: &Source,
+        frames: Range<usize>,
+        settings: &TimedSettings,
+        draw: &mut Draw,
+        out: &Path,
+    ) -> Result<RenderedSegment, RenderError> {
+        let mut decoder = FrameDecoder::open(&source.path, Arc::clone(&source.index), DECODE_THREADS)?;
+        let mut encoder = TimedEncoder::create(out, settings)?;
+        let mut pictures = Pictures { shape: &self.shape, cropper: Cropper::new(), frame: YuvFrame::new(2, 2) };
+        let mut tally = run.meter.tally();
+        let pts = source.facts.frames.pts();
+        for number in frames {
+            if run.stop.is_raised() {
+                // Dropping the encoder removes its file.
+                return Err(run.stopped());
+            }
+            let picture = run.meter.time(Stage::Decode, || decoder.frame(number))?;
+            let frame = run.meter.time(Stage::Transform, || {
+                let frame = pictures.take(&picture)?;
+                draw(&mut canvas(self.canvas(), frame), number);
+                Ok::<_, RenderError>(frame)
+            })?;
+            run.meter.time(Stage::Encode, || encoder.push(frame, pts[number], false))?;
+            tally.frame_done();
+        }
+        run.meter.time(Stage::Encode, || encoder.finish())?;
+        run.meter.concealed(decoder.warnings());
+        Ok(RenderedSegment { frames: tally.keep(), ..RenderedSegment::default() })
+    }
+}
+
+/// Decoded pictures as frames to draw on; the buffer is reused.
+struct Pictures<'a> {
+    shape: &'a StreamShape,
+    cropper: Cropper,
+    frame: YuvFrame,
+}
+
+impl Pictures<'_> {
+    fn take(&mut self, picture: &media::Picture) -> Result<&mut YuvFrame, RenderError> {
+        if self.shape.not_plain.is_none() {
+            picture.to_frame(&mut self.frame)?;
+        } else {
+            let (width, height) = (self.shape.width, self.shape.height);
+            let whole = CropRect { x: 0.0, y: 0.0, width: f64::from(width), height: f64::from(height) };
+            self.frame = self.cropper.yuv(picture, &whole, 0.0, width, height);
+        }
+        Ok(&mut self.frame)
+    }
+}
+
+fn canvas(format: CanvasFormat, frame: &mut YuvFrame) -> Canvas<'_> {
+    let (width, chroma) = (frame.width as usize, frame.chroma_size().0);
+    Canvas::new(format, [(&mut frame.y[..], width), (&mut frame.u[..], chroma), (&mut frame.v[..], chroma)])
+}
+
+/// Cuts `frames` into parts of at least `seconds`, each but the first beginning where a group of pictures does.
+pub(super) fn cut(source: &Source, frames: &Range<usize>, seconds: f64) -> Vec<Range<usize>> {
+    let times = &source.facts.frames;
+    let group = |frame: usize| source.index.group_of(frame);
+    let long_enough = |from: usize, to: usize| {
+        edits::rational::to_f64(times.seconds(to)) - edits::rational::to_f64(times.seconds(from)) >= seconds
+    };
+    let mut parts: Vec<Range<usize>> = Vec::new();
+    let mut start = frames.start;
+    for frame in frames.clone().skip(1) {
+        if group(frame) != group(frame - 1) && long_enough(start, frame) {
+            parts.push(start..frame);
+            start = frame;
+        }
+    }
+    if start < frames.end {
+        parts.push(start..frames.end);
+    }
+    parts
+}
+
+/// The plan's segments, as jobs know them.
+pub(super) fn segments(parts: &[Range<usize>]) -> Vec<SegmentPlan> {
+    let mut first_frame = 0;
+    let plan = |(index, part): (u32, &Range<usize>)| {
+        let segment = SegmentPlan { index, first_frame, frames: part.len() as u64 };
+        first_frame += segment.frames;
+        segment
+    };
+    (0..).zip(parts).map(plan).collect()
+}
+
+/// The tick at which `frame` is shown, or, for the number of frames, at which the last one ends.
+pub(super) fn tick(times: &FrameTimes, frame: usize) -> i64 {
+    times.pts().get(frame).copied().unwrap_or(times.end())
+}
+
+/// Renders the sound of stretches of a source, one after the other, into `out`.
+pub(super) fn sound(run: &Run, source: &Source, stretches: &[Range<usize>], out: &Path) -> Result<(), RenderError> {
+    let times = &source.facts.frames;
+    let sample = |seconds: Rat| {
+        let exact = seconds * Rat::from(i128::from(SAMPLE_RATE));
+        u64::try_from(edits::rational::round_half_up(exact)).unwrap_or(0)
+    };
+    let mut at = Rat::from(0);
+    let piece = |frames: &Range<usize>| {
+        let (start, end) = times.span(frames);
+        let from = at;
+        at += end - start;
+        let part = AudioPart { source_start: start, source_end: end, speed: Rat::from(1) };
+        AudioPiece { source: 0, samples: sample(from)..sample(at), parts: vec![part], fade_in: 0, fade_out: 0 }
+    };
+    let pieces: Vec<AudioPiece> = stretches.iter().map(piece).collect();
+    let from = AudioSource { path: Some(source.path.clone()), start: source.index.start() };
+    render_audio(&[from], &pieces, SAMPLE_RATE, out, &|| run.stop.is_raised())
+        .map_err(|error| if run.stop.is_raised() { run.stopped() } else { error.into() })?;
+    Ok(())
+}
