@@ -9,9 +9,13 @@
 //! 2. [`spec`]: requests as JSON, the parser that reports every mistake at once, and the checks against sources.
 //! 3. [`time_map`]: from an output frame to its source time; [`spline`] and [`crop`]: where the crop is;
 //!    [`feed`]: the size at which a picture meets the upscaling model.
-//! 4. [`plan`]: all of that put together for one framing export; [`audio`]: the same for its sound.
-//! 5. [`planner`]: how many devices a job should take, and what that costs.
-//! 6. [`image`] and [`detections`]: the small types that the other rooms hand each other.
+//! 4. [`plan`]: all of that put together for one framing export; [`transition`]: how its clips go over into each
+//!    other; [`segments`]: the parts it is rendered in; [`chapters`]: what it tells about its clips; [`audio`]: the
+//!    same for its sound.
+//! 5. [`drawing`] and [`color`]: what can be drawn on a picture, in numbers; [`overlay_plan`]: spotlights and texts on
+//!    the frames of a video; [`annotated_plan`]: clips and their cards.
+//! 6. [`planner`]: how many devices a job should take, and what that costs.
+//! 7. [`image`] and [`detections`]: the small types that the other rooms hand each other.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -37,6 +41,7 @@
 pub mod annotated_plan;
 pub mod audio;
 mod card;
+pub mod chapters;
 pub mod color;
 pub mod crop;
 pub mod detections;
@@ -51,14 +56,17 @@ pub mod overlay_plan;
 pub mod plan;
 pub mod planner;
 pub mod rational;
+pub mod segments;
 pub mod source;
 pub mod spec;
 pub mod spline;
 mod spotlight;
 pub mod time_map;
+pub mod transition;
 
 pub use annotated_plan::{AnnotatedClip, AnnotatedPlan};
 pub use audio::{AudioPart, AudioPiece};
+pub use chapters::Chapter;
 pub use color::Rgb;
 pub use crop::{CropKeyframe, CropPath, CropRect};
 pub use detections::{DetectedBox, FrameDetections};
@@ -83,3 +91,4 @@ pub use spec::framing::{
 pub use spec::overlay::{Effect, OverlaySource, OverlaySpec, Region, Shape, Space, SpotKeyframe, SpotStyle, TextEdit};
 pub use spec::{ExportSpec, Parsed, SourceRef, SourceRule};
 pub use time_map::{Stretch, TimeMap};
+pub use transition::Look;

@@ -1,6 +1,7 @@
 //! A framing export, frame by frame: everything a render needs to know before it touches a pixel.
+//!
+//! What a frame looks like where clips meet is in [`crate::transition`], where the reel is cut in [`crate::segments`].
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use crate::crop::{CropPath, CropRect};
@@ -11,8 +12,11 @@ use crate::frame_times::FrameTimes;
 use crate::rational::{Rat, round_half_up, seconds_from_f64, speed_from_f64, to_f64};
 use crate::source::SourceFacts;
 use crate::spec::detection::steps;
-use crate::spec::framing::{ClipEdit, DetectRule, FramingSpec, Quality, UpscaleMode, check};
+use crate::spec::framing::{
+    ClipEdit, DetectRule, FramingSpec, Quality, Transition, TransitionKind, UpscaleMode, check,
+};
 use crate::time_map::{Stretch, TimeMap};
+use crate::transition::seam_frames;
 
 /// The reel's shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +36,7 @@ pub struct OutputShape {
 pub struct ClipPlan {
     /// Index into the sources the plan was made from.
     pub source: usize,
-    /// Output frames before it.
+    /// The output frame it begins at; in a dissolve the clip before it goes on beside it.
     pub first_frame: u64,
     /// Output frames it has, at least one.
     pub frames: u64,
@@ -62,6 +66,9 @@ pub struct FramingPlan {
     /// Its length in frames.
     pub frames: u64,
     detect: DetectRule,
+    pub(crate) transition: TransitionKind,
+    /// Output frames of the transition after each clip but the last.
+    pub(crate) seams: Vec<u64>,
 }
 
 /// What one output frame shows. Output frames of the same clip and source frame show the same pixels.
@@ -89,18 +96,18 @@ impl FramingPlan {
         }
         let mut clips: Vec<ClipPlan> = Vec::with_capacity(spec.clips.len());
         for (i, clip) in spec.clips.iter().enumerate() {
-            let first_frame = clips.last().map_or(0, |clip| clip.first_frame + clip.frames);
             match sources.get(i).ok_or_else(|| vec![missing_source(i)]).and_then(|source| {
                 let feed = (spec.upscale.mode == UpscaleMode::Ai).then_some(quality);
                 plan_clip(i, clip, source, spec, feed)
             }) {
-                Ok(clip) => clips.push(ClipPlan { first_frame, ..clip }),
+                Ok(clip) => clips.push(clip),
                 Err(more) => errors.extend(more),
             }
         }
         if !errors.is_empty() {
             return Err(errors);
         }
+        let seams = join(&mut clips, &spec.transition, output.fps);
         Ok(Self {
             output: OutputShape {
                 width: output.width,
@@ -108,28 +115,21 @@ impl FramingPlan {
                 rate: output.fps,
                 gop: output.fps.as_f64().round().max(1.0) as u32,
             },
-            frames: clips.iter().map(|clip| clip.frames).sum(),
+            frames: clips.last().map_or(0, |clip| clip.first_frame + clip.frames),
             clips,
             detect: spec.detect.rule,
+            transition: spec.transition.kind,
+            seams,
         })
     }
 
-    /// What output frame `n` shows. Panics when the reel has no such frame.
-    pub fn shown(&self, n: u64) -> Shown {
-        assert!(n < self.frames, "output frame {n} of a reel of {} frames", self.frames);
-        let i = self.clips.partition_point(|clip| clip.first_frame <= n) - 1;
+    /// What clip `i` shows at output frame `n` of the reel, which is one of its frames.
+    pub(crate) fn shown_by(&self, i: usize, n: u64) -> Shown {
         let clip = &self.clips[i];
         let source_frame = clip.times.at_or_before(clip.map.source_time(n - clip.first_frame));
         let crop = clip.crop.at(to_f64(clip.times.seconds(source_frame) - clip.start));
         let feed = clip.feed.and_then(|feed| feed.size(crop.height));
         Shown { clip: i, source_frame, crop, feed }
-    }
-
-    /// The reel cut into segments of about `seconds`, at fixed output frames: the same whoever asks.
-    pub fn segments(&self, seconds: f64) -> Vec<Range<u64>> {
-        let length = round_half_up(seconds_from_f64(seconds) * self.output.rate.as_rat()).max(1) as u64;
-        let starts = (0..self.frames).step_by(usize::try_from(length).unwrap_or(usize::MAX));
-        starts.map(|start| start..(start + length).min(self.frames)).collect()
     }
 
     /// The output frames in which persons are looked for, rising, each once.
@@ -160,6 +160,19 @@ impl FramingPlan {
     fn nearest_frame(&self, time: Rat) -> u64 {
         u64::try_from(round_half_up(time * self.output.rate.as_rat())).unwrap_or(0)
     }
+}
+
+/// Puts clips one after the other: sets their first frames. Returns the frames of each transition.
+fn join(clips: &mut [ClipPlan], transition: &Transition, rate: FrameRate) -> Vec<u64> {
+    let mut seams = Vec::with_capacity(clips.len().saturating_sub(1));
+    for i in 1..clips.len() {
+        let before = &clips[i - 1];
+        let seam = seam_frames(transition, rate, before.frames, clips[i].frames);
+        let overlap = if transition.kind == TransitionKind::Dissolve { seam } else { 0 };
+        clips[i].first_frame = before.first_frame + before.frames - overlap;
+        seams.push(seam);
+    }
+    seams
 }
 
 fn missing_source(i: usize) -> FieldError {

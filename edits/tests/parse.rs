@@ -271,7 +271,9 @@ fn any_json() -> impl Strategy<Value = Value> {
         3 => prop::sample::select(vec![
             "kind", "clips", "start", "end", "crop", "time", "x", "y", "width", "height", "trim", "segments", "speed",
             "output", "fps", "crf", "preset", "upscale", "fidelity", "detect", "rule", "every", "times", "video_id",
-            "rotation", "name", "transition", "duration", "confidence",
+            "rotation", "name", "transition", "duration", "confidence", "source", "export_id", "regions", "keyframes",
+            "space", "radius_x", "radius_y", "color", "stroke_opacity", "texts", "text", "size", "style", "mode",
+            "notes", "rating", "tags",
         ]).prop_map(str::to_owned),
         1 => ".{0,6}",
     ];
@@ -281,7 +283,7 @@ fn any_json() -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
         (0.0..20.0).prop_map(Value::from),
-        prop::sample::select(vec!["framing", "detection", "opening", "cut", "ai", ""]).prop_map(Value::from),
+        prop::sample::select(vec!["framing", "opening", "cut", "ai", "copy", "#FFD54F", ""]).prop_map(Value::from),
     ];
     leaf.prop_recursive(5, 80, 10, move |inner| {
         prop_oneof![
@@ -322,8 +324,8 @@ proptest! {
     #[test]
     fn no_json_makes_the_parser_panic(value in any_json(), named: bool) {
         let rule = if named { SourceRule::Named } else { SourceRule::Implied };
-        for mut request in [value.clone(), json!({"clips": value})] {
-            for kind in ["framing", "detection"] {
+        for mut request in [value.clone(), json!({"clips": value, "regions": value, "texts": value})] {
+            for kind in ExportSpec::KINDS {
                 if let Some(fields) = request.as_object_mut() {
                     fields.insert("kind".to_owned(), json!(kind));
                 }

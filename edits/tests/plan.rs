@@ -90,7 +90,11 @@ fn clips_join_without_a_gap() {
     assert_eq!(firsts, [(0, 31), (31, 1), (32, 30)]);
     assert_eq!([30, 31, 32].map(|n| (plan.shown(n).clip, plan.shown(n).source_frame)), [(0, 25), (1, 125), (2, 50)]);
     assert_eq!(plan.segments(0.9), [0..27, 27..54, 54..62]);
-    assert_eq!(plan.segments(0.0).len(), 62);
+    // Output frame 39 shows what 38 shows, so the cut that is due there comes a frame later.
+    assert_eq!(plan.segments(1.3), [0..40, 40..62]);
+    // However short the segments: 26, 1 and 25 source frames are never parted.
+    assert_eq!(plan.segments(0.0).len(), 52);
+    assert_eq!(plan.frames_to_infer(), 52);
     let samples: Vec<_> = plan.audio(48_000).into_iter().map(|piece| piece.samples).collect();
     assert_eq!(samples, [0..49_600, 49_600..51_200, 51_200..99_200]);
 }

@@ -1,0 +1,67 @@
+//! The reel cut into segments: the parts that are rendered, stored and retried on their own.
+
+use std::ops::Range;
+
+use crate::plan::FramingPlan;
+use crate::rational::{round_half_up, seconds_from_f64};
+use crate::transition::Look;
+
+/// A picture that is inferred once: a source frame of a clip.
+type Picture = (usize, usize);
+
+impl FramingPlan {
+    /// The reel cut into segments of about `seconds`: the same whoever asks.
+    ///
+    /// The cuts are at whole multiples of that length, each moved forward to the first output frame that shares no
+    /// picture with the one before it: a source frame that is seen on both sides of a cut would be inferred twice.
+    pub fn segments(&self, seconds: f64) -> Vec<Range<u64>> {
+        let length = round_half_up(seconds_from_f64(seconds) * self.output.rate.as_rat()).max(1) as u64;
+        let mut segments = Vec::new();
+        let mut start = 0;
+        while start < self.frames {
+            // The next multiple after `start`, which a moved cut may have passed some of.
+            let end = self.free_cut((start / length + 1).saturating_mul(length));
+            segments.push(start..end);
+            start = end;
+        }
+        segments
+    }
+
+    /// The first frame from `n` on that shares no picture with the frame before it, or the reel's end.
+    fn free_cut(&self, n: u64) -> u64 {
+        if n >= self.frames {
+            return self.frames;
+        }
+        let mut before = pictures(&self.look(n - 1));
+        for cut in n..self.frames {
+            let after = pictures(&self.look(cut));
+            if after.iter().flatten().all(|picture| !before.contains(&Some(*picture))) {
+                return cut;
+            }
+            before = after;
+        }
+        self.frames
+    }
+
+    /// How many pictures a model upscales for the whole reel: source frames of a clip that are seen, each once,
+    /// however many output frames show them. Takes one step per output frame.
+    pub fn frames_to_infer(&self) -> u64 {
+        // A clip's source frames never go back, so one that was seen before was seen last.
+        let mut latest: Vec<Option<usize>> = vec![None; self.clips.len()];
+        let mut inferred = 0;
+        for n in 0..self.frames {
+            let look = self.look(n);
+            for shown in [Some(look.shown), look.over.map(|(shown, _)| shown)].into_iter().flatten() {
+                if shown.feed.is_some() && latest[shown.clip].replace(shown.source_frame) != Some(shown.source_frame) {
+                    inferred += 1;
+                }
+            }
+        }
+        inferred
+    }
+}
+
+fn pictures(look: &Look) -> [Option<Picture>; 2] {
+    let over = look.over.map(|(shown, _)| (shown.clip, shown.source_frame));
+    [Some((look.shown.clip, look.shown.source_frame)), over]
+}
