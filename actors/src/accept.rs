@@ -43,8 +43,15 @@ pub enum AcceptError {
     Broken(String),
 }
 
-/// Checks `request` and writes the export, in state `queued`, with its `coordinate` job.
-pub async fn accept(shared: &Shared, request: NewRequest) -> Result<Export, AcceptError> {
+/// A request that is right.
+pub struct Examined {
+    pub spec: ExportSpec,
+    pub profile: ExportProfile,
+    pub kind: Arc<dyn render::ExportKind>,
+}
+
+/// Checks `request` and plans it. Nothing is stored.
+pub async fn examine(shared: &Shared, request: NewRequest) -> Result<Examined, AcceptError> {
     let rule = if request.input.is_some() { SourceRule::Implied } else { SourceRule::Named };
     let parsed = edits::spec::parse(&request.body, rule);
     let Some(mut spec) = parsed.spec else {
@@ -61,28 +68,35 @@ pub async fn accept(shared: &Shared, request: NewRequest) -> Result<Export, Acce
     if !errors.is_empty() {
         return Err(AcceptError::Invalid(errors));
     }
-    let most = shared.live.borrow().live.limits.queued_exports;
     let profile = fix_profile(shared, &spec).await?;
     let known = sources.into_iter().flatten().collect();
     let kind = render::plan(&spec, known, &profile, shared.settings.segments.seconds).map_err(AcceptError::Invalid)?;
+    Ok(Examined { spec, profile, kind })
+}
+
+/// Checks `request` and writes the export, in state `queued`, with its `coordinate` job.
+pub async fn accept(shared: &Shared, request: NewRequest) -> Result<Export, AcceptError> {
+    let (tenant, by) = (request.tenant, request.by);
+    let Examined { spec, profile, kind } = examine(shared, request).await?;
+    let most = shared.live.borrow().live.limits.queued_exports;
     let videos: BTreeSet<VideoId> = spec.sources().into_iter().flatten().filter_map(video_of).collect();
     let broken = |error: serde_json::Error| AcceptError::Broken(error.to_string());
     let simulated = shared.profiles.class() == DeviceClass::Sim && profile.uses_models();
     let row = NewExport {
         id: ExportId::new(),
-        tenant_id: request.tenant,
+        tenant_id: tenant,
         kind: kind_of(&spec),
         spec: serde_json::to_value(&spec).map_err(broken)?,
         profile: Some(serde_json::to_value(&profile).map_err(broken)?),
         frames_total: kind.frames() as i64,
         simulated,
-        created_by: request.by,
+        created_by: by,
         sources: videos.into_iter().collect(),
     };
     let tx = shared.db.begin().await?;
     // Locked, so that two requests at the same instant cannot both be the last that fits.
-    tenants::lock(&tx, request.tenant).await?;
-    if exports::count_unfinished(&tx, request.tenant).await? >= u64::from(most) {
+    tenants::lock(&tx, tenant).await?;
+    if exports::count_unfinished(&tx, tenant).await? >= u64::from(most) {
         return Err(AcceptError::TooMany { limit: "queued_exports", most });
     }
     let export = exports::insert(&tx, row).await?;

@@ -251,7 +251,7 @@ async fn step(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job) -> Result
 }
 
 /// Enqueues a job for each part that has none yet.
-async fn prepare(shared: &Shared, running: &Running, job: &Job) -> Result<Step, String> {
+async fn prepare(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job) -> Result<Step, String> {
     let told = |error: entities::Error| format!("planning the segments: {error}");
     if let Some(reason) = running.kind.hopeless() {
         return fail(shared, job, &reason).await;

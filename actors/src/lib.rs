@@ -7,7 +7,7 @@
 //! * [`export_actor`]: coordinates one export; [`segment_job`] makes one of its parts.
 //! * [`render`]: one export kind a file, the only place where media meets models.
 //! * [`frame_queue`] and [`device`]: where frames wait, and who serves them; [`profile`] keeps results equal.
-//! * [`single_frame`]: one frame searched at once, beside the exports.
+//! * [`single_frame`]: one frame searched at once, beside the exports; [`estimate`]: what one would take, by [`speeds`].
 //! * [`progress_hub`], [`detection_cache`], [`config_keeper`]: what listeners, readers and operators talk to.
 //! * [`storage`]: where files are kept.
 //!
@@ -29,6 +29,7 @@ pub mod config_keeper;
 pub mod detection_cache;
 pub mod device;
 pub mod dispatcher;
+pub mod estimate;
 pub mod export_actor;
 pub mod frame_queue;
 pub mod ingest;
@@ -41,12 +42,14 @@ pub mod running;
 pub mod segment_job;
 pub mod single_frame;
 pub mod sources;
+pub mod speeds;
 pub mod storage;
 
 pub use accept::{AcceptError, NewRequest};
 pub use config_keeper::{GetConfig, PatchConfig, PatchError, Versioned};
 pub use detection_cache::{CachedDetections, GetDetections};
 pub use dispatcher::{CancelExport, DeleteExport, ImportVideo, StartExport};
+pub use estimate::Estimate;
 pub use ingest::{ImportError, NewSource};
 pub use node::{Node, NodeOptions, Readiness, StartError};
 pub use progress_hub::{GetLatest, Progress, Subscribe, SubscribeError, SubscriptionId, Unsubscribe};

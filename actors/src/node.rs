@@ -23,6 +23,7 @@ use crate::dispatcher::{Dispatcher, Stop};
 use crate::frame_queue::{FrameQueue, TaskKind};
 use crate::profile::{DeviceClass, ModelProfile, Profiles};
 use crate::progress_hub::ProgressHub;
+use crate::speeds::Speeds;
 use crate::storage::{LocalStorage, Storage, StorageError};
 
 /// What a node loads at start.
@@ -65,6 +66,8 @@ pub struct Shared {
     pub live: watch::Receiver<Arc<Versioned>>,
     pub queue: Arc<FrameQueue>,
     pub profiles: Arc<Profiles>,
+    /// How long devices take, for fairness and estimates.
+    pub speeds: Arc<Speeds>,
     /// None where every device only simulates.
     pub models: Option<Arc<ModelStore>>,
     /// Unfinished files; emptied at start.
@@ -130,6 +133,7 @@ impl Node {
         let detections = DetectionCache::new(db.clone()).start();
         let progress = ProgressHub::new(db.clone()).start();
         let owner = if db.is_shared() { uuid::Uuid::now_v7().to_string() } else { "embedded".to_owned() };
+        let speeds = Arc::new(Speeds::new(settings.devices.sim_frame_ms / 1e3));
         let shared = Arc::new(Shared {
             db: db.clone(),
             settings,
@@ -137,6 +141,7 @@ impl Node {
             live: live.clone(),
             queue,
             profiles,
+            speeds,
             models,
             work_dir,
             owner,
@@ -190,6 +195,11 @@ impl Node {
     /// The devices' supervisors, in the order of the list.
     pub fn supervisors(&self) -> &[Addr<DeviceSupervisor>] {
         &self.supervisors
+    }
+
+    /// How many devices there are.
+    pub fn device_count(&self) -> usize {
+        self.devices.len()
     }
 
     /// Stops rendering, gives leases back and closes the queue. Unfinished segments go on at the next start.

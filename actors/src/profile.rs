@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use models::{DeviceKind, ModelStore, NumericProfile};
+use models::{DeviceKind, ModelStore, NumericProfile, Trial};
 use serde::{Deserialize, Serialize};
 
 /// Kinds of device that may stand in for each other within one numeric profile.
@@ -19,18 +19,29 @@ pub enum DeviceClass {
 }
 
 /// One model as a class of devices runs it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ModelProfile {
     pub class: DeviceClass,
     pub model: String,
     /// None on simulated devices: no model runs there.
     pub numeric: Option<NumericProfile>,
+    /// How quick it was when it was chosen: no part of what it is.
+    #[serde(skip)]
+    pub trial: Option<Trial>,
 }
+
+impl PartialEq for ModelProfile {
+    fn eq(&self, other: &Self) -> bool {
+        (self.class, &self.model, &self.numeric) == (other.class, &other.model, &other.numeric)
+    }
+}
+
+impl Eq for ModelProfile {}
 
 impl ModelProfile {
     /// The profile of a simulated device, which runs no model.
     pub fn simulated(model: &str) -> Self {
-        Self { class: DeviceClass::Sim, model: model.to_owned(), numeric: None }
+        Self { class: DeviceClass::Sim, model: model.to_owned(), numeric: None, trial: None }
     }
 }
 
@@ -85,11 +96,11 @@ impl Profiles {
             return Ok(Arc::clone(profile));
         }
         let profile = match (&self.device, &self.store) {
-            (Some(device), Some(store)) => ModelProfile {
-                class: self.class,
-                model: model.to_owned(),
-                numeric: Some(models::choose_profile(store, model, device, &self.keep_dir)?),
-            },
+            (Some(device), Some(store)) => {
+                let numeric = models::choose_profile(store, model, device, &self.keep_dir)?;
+                let trial = models::trial(store, &numeric, &self.keep_dir)?;
+                ModelProfile { class: self.class, model: model.to_owned(), numeric: Some(numeric), trial }
+            }
             _ => ModelProfile::simulated(model),
         };
         let profile = Arc::new(profile);

@@ -53,6 +53,7 @@ impl Running {
             export: export.id,
             profile,
             queue: Arc::clone(&shared.queue),
+            speeds: Arc::clone(&shared.speeds),
             window: shared.window,
             meter: Meter::new(),
             stop,

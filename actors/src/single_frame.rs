@@ -15,7 +15,7 @@ use crate::detection_cache::Invalidate;
 use crate::frame_queue::{DeviceFault, FrameJob, Output, Served, Task, TaskKind};
 use crate::node::{Node, Shared};
 use crate::profile::ModelProfile;
-use crate::render::{SECONDS_PER_PIXEL, Source};
+use crate::render::Source;
 use crate::sources::{self, SourceError};
 
 /// Which frame of a video.
@@ -153,7 +153,7 @@ async fn ask(
     profile: Arc<ModelProfile>,
     image: Arc<RgbImage>,
 ) -> Result<Vec<DetectedBox>, LookError> {
-    let estimate = f64::from(image.width) * f64::from(image.height) * SECONDS_PER_PIXEL;
+    let estimate = shared.speeds.expected(TaskKind::Detect, &profile, (image.width, image.height));
     let task = Task { kind: TaskKind::Detect, profile };
     // The queue orders a tenant's frames by the age of their export; nothing is older than nil.
     let first = ExportId::from(Uuid::nil());

@@ -1,5 +1,6 @@
 //! The reel cut into segments: the parts that are rendered, stored and retried on their own.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::plan::FramingPlan;
@@ -43,21 +44,28 @@ impl FramingPlan {
         self.frames
     }
 
-    /// How many pictures a model upscales for the whole reel: source frames of a clip that are seen, each once,
-    /// however many output frames show them. Takes one step per output frame.
-    pub fn frames_to_infer(&self) -> u64 {
+    /// The pictures that a model upscales for the whole reel, counted by the (width, height) they are fed at: source
+    /// frames of a clip that are seen, each once, however many output frames show them. Takes one step per output
+    /// frame.
+    pub fn feeds(&self) -> Vec<((u32, u32), u64)> {
         // A clip's source frames never go back, so one that was seen before was seen last.
         let mut latest: Vec<Option<usize>> = vec![None; self.clips.len()];
-        let mut inferred = 0;
+        let mut feeds: BTreeMap<(u32, u32), u64> = BTreeMap::new();
         for n in 0..self.frames {
             let look = self.look(n);
             for shown in [Some(look.shown), look.over.map(|(shown, _)| shown)].into_iter().flatten() {
-                if shown.feed.is_some() && latest[shown.clip].replace(shown.source_frame) != Some(shown.source_frame) {
-                    inferred += 1;
+                let Some(feed) = shown.feed else { continue };
+                if latest[shown.clip].replace(shown.source_frame) != Some(shown.source_frame) {
+                    *feeds.entry(feed).or_default() += 1;
                 }
             }
         }
-        inferred
+        feeds.into_iter().collect()
+    }
+
+    /// How many pictures a model upscales for the whole reel.
+    pub fn frames_to_infer(&self) -> u64 {
+        self.feeds().into_iter().map(|(_, count)| count).sum()
     }
 }
 

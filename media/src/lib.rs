@@ -48,6 +48,7 @@
 mod assemble;
 mod assemble_timed;
 mod audio;
+mod blend;
 mod colour;
 mod crop;
 mod decode;
@@ -81,6 +82,7 @@ mod yuv;
 pub use assemble::{Assembled, assemble};
 pub use assemble_timed::{Assembly, AudioFrom, TimedPart, assemble_timed};
 pub use audio::{AudioSource, AudioStats, render_audio};
+pub use blend::{dissolve, fade};
 pub use colour::{Matrix, Range};
 pub use crop::Cropper;
 pub use decode::FrameDecoder;

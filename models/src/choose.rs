@@ -90,6 +90,33 @@ pub fn choose_profile(
     Ok(profile)
 }
 
+/// How quick a profile was when it was chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Trial {
+    /// Size of the pictures that were tried.
+    pub width: u32,
+    pub height: u32,
+    /// Seconds a picture took.
+    pub seconds: f64,
+}
+
+/// What [`choose_profile`] measured for a profile it kept in `keep_dir`; `None` when it has kept none.
+///
+/// # Errors
+/// The kept file cannot be read, or the model is not in the manifest.
+pub fn trial(store: &ModelStore, profile: &NumericProfile, keep_dir: &Path) -> Result<Option<Trial>, ModelError> {
+    let (width, height) = trial_size(store.entry(&profile.model)?.family);
+    let kept = read(&keep_dir.join(FILE))?;
+    let choice = kept.choices.into_iter().find(|choice| choice.profile == *profile);
+    let measured = choice.and_then(|choice| {
+        let same = |one: &&Measurement| {
+            (one.provider, one.precision, one.batch) == (profile.provider, profile.precision, profile.batch)
+        };
+        choice.measured.iter().find(same).map(|one| one.milliseconds_per_picture)
+    });
+    Ok(measured.map(|milliseconds| Trial { width, height, seconds: milliseconds / 1e3 }))
+}
+
 /// The samples that a manifest entry's `canary` records, as computed under `profile` on `device`: for adding a model,
 /// and for re-recording after a converter changed what it writes.
 pub fn canary_answer(

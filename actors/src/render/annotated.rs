@@ -8,12 +8,12 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use edits::{AnnotatedClip, AnnotatedPlan, AnnotatedSpec, FieldError};
+use edits::{AnnotatedClip, AnnotatedPlan, AnnotatedSpec, FieldError, SourceFacts};
 use entities::{ExportId, Subject};
 use media::{Assembly, AudioFrom, Chapter, MediaError, Painter, TextShaper, TimedPart, assemble_timed};
 
 use super::source_frames::{self, SourceFrames, tick};
-use super::{ExportKind, Joined, RenderError, RenderedSegment, Run, SegmentPlan, Source, Stage};
+use super::{ExportKind, Joined, RenderError, RenderedSegment, Run, SegmentPlan, Source, Stage, Work};
 
 /// See the [module](self).
 pub struct Annotated {
@@ -97,6 +97,11 @@ impl ExportKind for Annotated {
         self.plan.as_ref().err().cloned()
     }
 
+    fn work(&self) -> Work {
+        let SourceFacts { width, height, .. } = self.source.facts;
+        Work { pixels: self.frames() * u64::from(width) * u64::from(height), ..Work::default() }
+    }
+
     fn subjects(&self, _: ExportId) -> Vec<Subject> {
         Vec::new()
     }
@@ -118,7 +123,8 @@ impl ExportKind for Annotated {
         match encoder.render(run, &self.source, frames.clone(), &encoder.settings, &mut draw, out) {
             Err(RenderError::Media(error @ (MediaError::Refused { .. } | MediaError::Codec { .. }))) => {
                 tracing::warn!(export = %run.export, %error, clip, "a clip cannot be rendered");
-                fs::write(out, []).map_err(|source| RenderError::Io { doing: "writing an empty part".into(), source })?;
+                fs::write(out, [])
+                    .map_err(|source| RenderError::Io { doing: "writing an empty part".into(), source })?;
                 Ok(RenderedSegment::default())
             }
             rendered => rendered,

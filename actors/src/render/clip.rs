@@ -4,12 +4,12 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use edits::{ClipMode, ClipSpec, FieldError};
+use edits::{ClipMode, ClipSpec, FieldError, SourceFacts};
 use entities::{ExportId, Subject};
 use media::{Assembly, AudioFrom, TimedPart, assemble_timed, copy_clip};
 
 use super::source_frames::{self, SourceFrames, tick};
-use super::{ExportKind, Joined, RenderError, RenderedSegment, Run, SegmentPlan, Source, Stage};
+use super::{ExportKind, Joined, RenderError, RenderedSegment, Run, SegmentPlan, Source, Stage, Work};
 
 /// See the [module](self).
 pub struct Clip {
@@ -54,6 +54,12 @@ impl ExportKind for Clip {
 
     fn frames(&self) -> u64 {
         self.frames.len() as u64
+    }
+
+    fn work(&self) -> Work {
+        let SourceFacts { width, height, .. } = self.source.facts;
+        let encoded: usize = self.parts.iter().map(Range::len).sum();
+        Work { pixels: encoded as u64 * u64::from(width) * u64::from(height), ..Work::default() }
     }
 
     fn subjects(&self, _: ExportId) -> Vec<Subject> {

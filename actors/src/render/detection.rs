@@ -14,7 +14,9 @@ use entities::{ExportId, Subject};
 use media::{Cropper, FrameDecoder};
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, ExportKind, FoundFrame, Joined, RenderError, RenderedSegment, Run, SegmentPlan, Source, Stage};
+use super::{
+    Answer, ExportKind, FoundFrame, Joined, RenderError, RenderedSegment, Run, SegmentPlan, Source, Stage, Work,
+};
 use crate::frame_queue::{Output, TaskKind};
 
 /// See the [module](self).
@@ -84,6 +86,10 @@ impl ExportKind for Detection {
 
     fn frames(&self) -> u64 {
         self.frames.len() as u64
+    }
+
+    fn work(&self) -> Work {
+        Work { looks: self.frames.len() as u64, ..Work::default() }
     }
 
     fn subjects(&self, _: ExportId) -> Vec<Subject> {

@@ -1,4 +1,4 @@
-//! Framing: a crop that follows, super-resolution, cut joins.
+//! Framing: a crop that follows, super-resolution, clips joined by cuts, fades or dissolves.
 //!
 //! A segment is walked by two threads. The `decode` thread picks each output frame's source frame, crops it and
 //! sends it to the devices; the calling thread takes the answers in order, finishes and encodes them. Frames that
@@ -11,9 +11,11 @@ use std::thread;
 
 use edits::{DetectRule, FieldError, FrameDetections, FramingPlan, FramingSpec, RgbImage, Shown};
 use entities::{ExportId, Subject};
-use media::{AudioSource, Cropper, Finisher, FrameDecoder, SegmentEncoder, VideoSettings, YuvFrame};
+use media::{AudioSource, Chapter, Cropper, Finisher, FrameDecoder, Picture, SegmentEncoder, VideoSettings, YuvFrame};
 
-use super::{Answer, ExportKind, FoundFrame, Joined, RenderError, RenderedSegment, Run, SegmentPlan, Source, Stage};
+use super::{
+    Answer, ExportKind, FoundFrame, Joined, RenderError, RenderedSegment, Run, SegmentPlan, Source, Stage, Work,
+};
 use crate::frame_queue::{Output, TaskKind};
 use crate::profile::{DeviceClass, ExportProfile};
 
@@ -30,10 +32,25 @@ pub struct Framing {
 }
 
 /// An output frame on its way from the decode thread to the encoder.
-enum Step {
-    /// Shows the same source frame as the one before.
+struct Step {
+    shown: Part,
+    /// 1: as it is; 0: black.
+    level: f64,
+    /// In a dissolve what comes, and its weight.
+    over: Option<(Part, f64)>,
+}
+
+/// One clip's share of an output frame.
+struct Part {
+    clip: usize,
+    take: Take,
+}
+
+/// Where a clip's picture comes from.
+enum Take {
+    /// The one it had in the output frame before.
     Repeat,
-    /// Needs no model.
+    /// No model is needed.
     Ready(YuvFrame),
     /// A device will answer; `crop` is what was filmed, at its native size.
     Upscaled { answer: Answer, crop: Arc<RgbImage> },
@@ -69,63 +86,22 @@ impl Framing {
 
     /// The decode thread: every source frame once, in order.
     fn walk(&self, run: &Run, segment: &SegmentPlan, steps: &SyncSender<Step>) -> Result<(), RenderError> {
-        let mut cropper = Cropper::new();
-        let mut open: Option<(usize, FrameDecoder)> = None;
-        let mut before: Option<(usize, usize)> = None;
+        let mut walk = Walk { framing: self, run, cropper: Cropper::new(), open: Vec::new() };
         for n in segment.first_frame..segment.first_frame + segment.frames {
             if run.stop.is_raised() {
                 return Err(run.stopped());
             }
-            let shown = self.plan.shown(n);
-            let step = if before == Some((shown.clip, shown.source_frame)) {
-                Step::Repeat
-            } else {
-                before = Some((shown.clip, shown.source_frame));
-                self.step(run, &mut cropper, &mut open, &shown)?
-            };
-            if steps.send(step).is_err() {
+            let look = self.plan.look(n);
+            walk.close_all_but(&[Some(look.shown.clip), look.over.map(|(over, _)| over.clip)]);
+            let shown = walk.part(&look.shown)?;
+            let over = look.over.map(|(over, weight)| Ok::<_, RenderError>((walk.part(&over)?, weight))).transpose()?;
+            if steps.send(Step { shown, level: look.level, over }).is_err() {
                 // The encoding side has failed and says why.
                 return Ok(());
             }
         }
-        run.meter.concealed(open.map_or(0, |(_, decoder)| decoder.warnings()));
+        walk.close_all_but(&[]);
         Ok(())
-    }
-
-    fn step(
-        &self,
-        run: &Run,
-        cropper: &mut Cropper,
-        open: &mut Option<(usize, FrameDecoder)>,
-        shown: &Shown,
-    ) -> Result<Step, RenderError> {
-        if open.as_ref().is_none_or(|(clip, _)| *clip != shown.clip) {
-            run.meter.concealed(open.take().map_or(0, |(_, decoder)| decoder.warnings()));
-            let source = &self.sources[shown.clip];
-            *open = Some((shown.clip, FrameDecoder::open(&source.path, Arc::clone(&source.index), DECODE_THREADS)?));
-        }
-        let (_, decoder) = open.as_mut().expect("opened above");
-        let picture = run.meter.time(Stage::Decode, || decoder.frame(shown.source_frame))?;
-        let rotation = self.plan.clips[shown.clip].rotation;
-        let (width, height) = (self.settings.width, self.settings.height);
-        let Some((feed_width, feed_height)) = shown.feed else {
-            let frame =
-                run.meter.time(Stage::Transform, || cropper.yuv(&picture, &shown.crop, rotation, width, height));
-            return Ok(Step::Ready(frame));
-        };
-        let (crop, feed) = run.meter.time(Stage::Transform, || {
-            let native = native_size(shown);
-            let crop = Arc::new(cropper.rgb(&picture, &shown.crop, rotation, native.0, native.1));
-            let feed = if native == (feed_width, feed_height) {
-                Arc::clone(&crop)
-            } else {
-                Arc::new(cropper.rgb(&picture, &shown.crop, rotation, feed_width, feed_height))
-            };
-            (crop, feed)
-        });
-        let profile = run.profile.upscale.as_ref();
-        let profile = profile.ok_or_else(|| RenderError::Broken("the export was accepted without a model".into()))?;
-        Ok(Step::Upscaled { answer: run.ask(TaskKind::Upscale, profile, feed)?, crop })
     }
 
     /// The encoding side: answers in order, finished, looked at where the rule says, encoded.
@@ -136,37 +112,20 @@ impl Framing {
         steps: Receiver<Step>,
         out: &Path,
     ) -> Result<RenderedSegment, RenderError> {
-        let (width, height) = (self.settings.width, self.settings.height);
         let mut encoder = SegmentEncoder::create(out, &self.settings)?;
-        let mut finisher = Finisher::new();
+        let mut finish = Finish { framing: self, run, finisher: Finisher::new(), latest: Vec::new() };
         let mut done = RenderedSegment::default();
         let mut tally = run.meter.tally();
         let mut encoded = 0;
         let mut looks = Vec::new();
-        let mut last: Option<Arc<YuvFrame>> = None;
         for (n, step) in (segment.first_frame..).zip(steps) {
-            let frame = match step {
-                Step::Repeat => last.take().ok_or_else(|| RenderError::Broken("nothing to repeat".into()))?,
-                Step::Ready(frame) => Arc::new(frame),
-                Step::Upscaled { answer, crop } => {
-                    let served = run.answer(answer)?;
-                    done.frames_inferred += 1;
-                    done.device_seconds += served.device_seconds;
-                    let Output::Image(model) = served.output else {
-                        return Err(RenderError::Broken("an upscaler answered with boxes".into()));
-                    };
-                    Arc::new(run.meter.time(Stage::Transform, || {
-                        media::to_yuv(&finisher.finish(&model, &crop, width, height, self.fidelity))
-                    }))
-                }
-            };
+            let frame = finish.frame(step, &mut done)?;
             if self.detect_at.binary_search(&n).is_ok() {
                 looks.extend(self.look(run, n, &frame)?);
             }
             run.meter.time(Stage::Encode, || encoder.push(&frame))?;
             tally.frame_done();
             encoded += 1;
-            last = Some(frame);
         }
         if encoded < segment.frames {
             // The walk ended early; dropping the encoder removes its file.
@@ -216,6 +175,129 @@ impl Framing {
     }
 }
 
+/// The decode thread's state: the clips that are seen now, two in a dissolve.
+struct Walk<'a> {
+    framing: &'a Framing,
+    run: &'a Run,
+    cropper: Cropper,
+    open: Vec<OpenClip>,
+}
+
+struct OpenClip {
+    clip: usize,
+    decoder: FrameDecoder,
+    /// The source frame it showed last.
+    latest: Option<usize>,
+}
+
+impl Walk<'_> {
+    /// Closes the clips that are seen no more.
+    fn close_all_but(&mut self, seen: &[Option<usize>]) {
+        let Self { run, open, .. } = self;
+        open.retain(|one| {
+            let stays = seen.contains(&Some(one.clip));
+            if !stays {
+                run.meter.concealed(one.decoder.warnings());
+            }
+            stays
+        });
+    }
+
+    fn part(&mut self, shown: &Shown) -> Result<Part, RenderError> {
+        let Shown { clip, source_frame, .. } = *shown;
+        let place = match self.open.iter().position(|one| one.clip == clip) {
+            Some(place) => place,
+            None => {
+                let source = &self.framing.sources[clip];
+                let decoder = FrameDecoder::open(&source.path, Arc::clone(&source.index), DECODE_THREADS)?;
+                self.open.push(OpenClip { clip, decoder, latest: None });
+                self.open.len() - 1
+            }
+        };
+        let open = &mut self.open[place];
+        if open.latest.replace(source_frame) == Some(source_frame) {
+            return Ok(Part { clip, take: Take::Repeat });
+        }
+        let picture = self.run.meter.time(Stage::Decode, || open.decoder.frame(source_frame))?;
+        Ok(Part { clip, take: self.take(&picture, shown)? })
+    }
+
+    fn take(&mut self, picture: &Picture, shown: &Shown) -> Result<Take, RenderError> {
+        let Self { framing, run, cropper, .. } = self;
+        let rotation = framing.plan.clips[shown.clip].rotation;
+        let (width, height) = (framing.settings.width, framing.settings.height);
+        let Some((feed_width, feed_height)) = shown.feed else {
+            let crop = || cropper.yuv(picture, &shown.crop, rotation, width, height);
+            return Ok(Take::Ready(run.meter.time(Stage::Transform, crop)));
+        };
+        let (crop, feed) = run.meter.time(Stage::Transform, || {
+            let native = native_size(shown);
+            let crop = Arc::new(cropper.rgb(picture, &shown.crop, rotation, native.0, native.1));
+            let feed = if native == (feed_width, feed_height) {
+                Arc::clone(&crop)
+            } else {
+                Arc::new(cropper.rgb(picture, &shown.crop, rotation, feed_width, feed_height))
+            };
+            (crop, feed)
+        });
+        let profile = run.profile.upscale.as_ref();
+        let profile = profile.ok_or_else(|| RenderError::Broken("the export was accepted without a model".into()))?;
+        Ok(Take::Upscaled { answer: run.ask(TaskKind::Upscale, profile, feed)?, crop })
+    }
+}
+
+/// The encoding side's state: each seen clip's latest picture, at output size.
+struct Finish<'a> {
+    framing: &'a Framing,
+    run: &'a Run,
+    finisher: Finisher,
+    latest: Vec<(usize, Arc<YuvFrame>)>,
+}
+
+impl Finish<'_> {
+    /// The output frame of a step.
+    fn frame(&mut self, step: Step, done: &mut RenderedSegment) -> Result<Arc<YuvFrame>, RenderError> {
+        let seen = [Some(step.shown.clip), step.over.as_ref().map(|(over, _)| over.clip)];
+        self.latest.retain(|(clip, _)| seen.contains(&Some(*clip)));
+        let shown = self.picture(step.shown, done)?;
+        let over =
+            step.over.map(|(over, weight)| Ok::<_, RenderError>((self.picture(over, done)?, weight))).transpose()?;
+        let blended = self.run.meter.time(Stage::Transform, || match over {
+            Some((over, weight)) => Some(media::dissolve(&shown, &over, weight)),
+            None if step.level < 1.0 => Some(media::fade(&shown, step.level)),
+            None => None,
+        });
+        Ok(blended.map_or(shown, Arc::new))
+    }
+
+    fn picture(&mut self, part: Part, done: &mut RenderedSegment) -> Result<Arc<YuvFrame>, RenderError> {
+        let frame = match part.take {
+            Take::Repeat => {
+                let latest = self.latest.iter().find(|(clip, _)| *clip == part.clip);
+                let (_, frame) = latest.ok_or_else(|| RenderError::Broken("nothing to repeat".into()))?;
+                return Ok(Arc::clone(frame));
+            }
+            Take::Ready(frame) => Arc::new(frame),
+            Take::Upscaled { answer, crop } => {
+                let served = self.run.answer(answer)?;
+                done.frames_inferred += 1;
+                done.device_seconds += served.device_seconds;
+                let Output::Image(model) = served.output else {
+                    return Err(RenderError::Broken("an upscaler answered with boxes".into()));
+                };
+                let Framing { settings, fidelity, .. } = self.framing;
+                let (finisher, meter) = (&mut self.finisher, &self.run.meter);
+                Arc::new(meter.time(Stage::Transform, || {
+                    media::to_yuv(&finisher.finish(&model, &crop, settings.width, settings.height, *fidelity))
+                }))
+            }
+        };
+        self.latest.retain(|(clip, _)| *clip != part.clip);
+        self.latest.push((part.clip, Arc::clone(&frame)));
+        Ok(frame)
+    }
+}
+
 /// The crop's own size in whole pixels.
 fn native_size(shown: &Shown) -> (u32, u32) {
     let whole = |side: f64| side.round().max(1.0) as u32;
@@ -233,6 +315,15 @@ impl ExportKind for Framing {
 
     fn frames(&self) -> u64 {
         self.plan.frames
+    }
+
+    fn work(&self) -> Work {
+        let (width, height) = (self.settings.width, self.settings.height);
+        Work {
+            pixels: self.plan.frames * u64::from(width) * u64::from(height),
+            upscales: self.plan.feeds(),
+            looks: self.detect_at.len() as u64,
+        }
     }
 
     fn subjects(&self, export: ExportId) -> Vec<Subject> {
@@ -277,10 +368,21 @@ impl ExportKind for Framing {
         Ok(())
     }
 
+    fn details(&self) -> serde_json::Map<String, serde_json::Value> {
+        let regions = serde_json::json!(self.plan.spotlight_regions());
+        serde_json::Map::from_iter([("spotlight_regions".to_owned(), regions)])
+    }
+
     fn join(&self, run: &Run, segments: &[PathBuf], audio: Option<&Path>, out: &Path) -> Result<Joined, RenderError> {
-        let joined = run
-            .meter
-            .time(Stage::Mux, || media::assemble(segments, audio, &self.settings, &[], self.simulated, out))?;
+        let rate = self.settings.rate;
+        let chapter = |chapter: edits::Chapter| Chapter {
+            name: chapter.name,
+            start: rate.seconds(chapter.start_frame),
+            end: rate.seconds(chapter.end_frame),
+        };
+        let chapters: Vec<Chapter> = self.plan.chapters().into_iter().map(chapter).collect();
+        let assemble = || media::assemble(segments, audio, &self.settings, &chapters, self.simulated, out);
+        let joined = run.meter.time(Stage::Mux, assemble)?;
         super::all_there(joined.frames, self.plan.frames)?;
         Ok(Joined { frames: joined.frames, seconds: joined.seconds })
     }

@@ -26,6 +26,7 @@ pub use stop::{StopReason, StopSignal};
 
 use crate::frame_queue::{DeviceFault, FrameJob, FrameQueue, PushError, Served, Task, TaskKind};
 use crate::profile::{ExportProfile, ModelProfile};
+use crate::speeds::Speeds;
 
 /// A source of an export, ready to be decoded.
 #[derive(Clone)]
@@ -45,6 +46,7 @@ pub struct Run {
     pub export: ExportId,
     pub profile: ExportProfile,
     pub queue: Arc<FrameQueue>,
+    pub speeds: Arc<Speeds>,
     /// Frames of one segment that may be on their way through the devices.
     pub window: usize,
     pub meter: Meter,
@@ -76,6 +78,17 @@ pub struct FoundFrame {
     pub width: u32,
     pub height: u32,
     pub found: FrameDetections,
+}
+
+/// How much there is to do for an export.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Work {
+    /// Output pixels to be decoded, drawn and encoded.
+    pub pixels: u64,
+    /// Pictures to be upscaled, by the size they are fed at.
+    pub upscales: Vec<((u32, u32), u64)>,
+    /// Pictures to be searched for persons.
+    pub looks: u64,
 }
 
 /// A joined result.
@@ -113,6 +126,9 @@ pub trait ExportKind: Send + Sync {
 
     /// Output frames of the whole.
     fn frames(&self) -> u64;
+
+    /// How much there is to do, as far as that is known before the sources are read.
+    fn work(&self) -> Work;
 
     /// What the user should know before anything is rendered, such as clips that were left out.
     fn warnings(&self) -> Vec<String> {
@@ -181,21 +197,23 @@ fn all_there(joined: u64, planned: u64) -> Result<(), RenderError> {
 impl Run {
     /// Sends a picture to the devices; blocks while the tenant's share of the queue is full.
     fn ask(&self, kind: TaskKind, profile: &Arc<ModelProfile>, image: Arc<RgbImage>) -> Result<Answer, RenderError> {
-        let estimate = f64::from(image.width) * f64::from(image.height) * SECONDS_PER_PIXEL;
+        let size = (image.width, image.height);
+        let estimate = self.speeds.expected(kind, profile, size);
         let task = Task { kind, profile: Arc::clone(profile) };
-        let (job, answer) = FrameJob::new(self.tenant, self.weight, self.export, task, image, estimate);
+        let (job, served) = FrameJob::new(self.tenant, self.weight, self.export, task, image, estimate);
         self.queue.push(job, &|| self.stop.is_raised()).map_err(|error| match error {
             PushError::Closed => RenderError::Stopped(StopReason::NodeStops),
             PushError::Cancelled => self.stopped(),
         })?;
-        Ok(answer)
+        Ok(Answer { served, kind, profile: Arc::clone(profile), size })
     }
 
     /// Waits for a device's answer and books it.
     fn answer(&self, answer: Answer) -> Result<Served, RenderError> {
-        match self.stop.wait_for(answer) {
+        match self.stop.wait_for(answer.served) {
             Some(Ok(Ok(served))) => {
                 self.meter.served(&served);
+                self.speeds.note(answer.kind, &answer.profile, answer.size, served.device_seconds);
                 Ok(served)
             }
             Some(Ok(Err(fault))) => Err(RenderError::Device(fault)),
@@ -215,8 +233,10 @@ impl Run {
     }
 }
 
-/// The answer a device will give.
-type Answer = oneshot::Receiver<Result<Served, DeviceFault>>;
-
-/// A rough cost of a pixel, until devices are measured: only its proportion between exports matters.
-pub(crate) const SECONDS_PER_PIXEL: f64 = 1e-5;
+/// The answer a device will give, and to what.
+struct Answer {
+    served: oneshot::Receiver<Result<Served, DeviceFault>>,
+    kind: TaskKind,
+    profile: Arc<ModelProfile>,
+    size: (u32, u32),
+}

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use edits::{FieldError, OverlayPlan, OverlaySpec};
+use edits::{FieldError, OverlayPlan, OverlaySpec, SourceFacts};
 use entities::{ExportId, Subject};
 use media::{
     Assembly, AudioFrom, Canvas, Painter, SmartLayout, Sprite, TextShaper, TimedPart, TimedSettings, assemble_timed,
@@ -17,7 +17,7 @@ use media::{
 use serde_json::{Map, Value, json};
 
 use super::source_frames::{self, SourceFrames, tick};
-use super::{ExportKind, Joined, RenderError, RenderedSegment, Run, SegmentPlan, Source, Stage};
+use super::{ExportKind, Joined, RenderError, RenderedSegment, Run, SegmentPlan, Source, Stage, Work};
 
 /// See the [module](self).
 pub struct Overlay {
@@ -89,6 +89,15 @@ impl ExportKind for Overlay {
 
     fn frames(&self) -> u64 {
         self.plan.frames() as u64
+    }
+
+    fn work(&self) -> Work {
+        let SourceFacts { width, height, rate, .. } = self.source.facts;
+        // Stretches grow to the IDR pictures around them, which are mostly a second or two apart.
+        let grown = |frames: Range<usize>| frames.len() + 2 * rate.as_f64().ceil() as usize;
+        let drawn: usize = self.plan.touched().into_iter().map(grown).sum();
+        let frames = drawn.min(self.plan.frames()) as u64;
+        Work { pixels: frames * u64::from(width) * u64::from(height), ..Work::default() }
     }
 
     fn subjects(&self, _: ExportId) -> Vec<Subject> {
