@@ -14,9 +14,11 @@ pub struct AudioPiece {
     /// Which samples of the output it fills. Piece follows piece without a gap; where two overlap, as in a dissolve,
     /// they are added.
     pub samples: Range<u64>,
-    /// How many of its first samples rise linearly from silence: sample k is multiplied by k / `fade_in`.
+    /// How many of its first samples rise linearly from silence: sample k is multiplied by
+    /// (k + 1/2) / `fade_in`.
     pub fade_in: u64,
-    /// How many of its last samples fall linearly to silence: the k-th of them is multiplied by 1 - k / `fade_out`.
+    /// How many of its last samples fall linearly to silence: sample k of them is multiplied
+    /// by 1 - (k + 1/2) / `fade_out`.
     pub fade_out: u64,
     /// What fills them, one after the other; none: silence, for the source has no sound.
     pub parts: Vec<AudioPart>,

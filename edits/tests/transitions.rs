@@ -137,7 +137,7 @@ fn any_reel((kind, duration, clips, fps): &(&str, f64, Vec<(u32, u32, f64)>, f64
 /// How loud everything is together at a sample, were every source a constant 1.
 fn loudness(pieces: &[AudioPiece], sample: u64) -> f64 {
     let gain = |piece: &AudioPiece| {
-        let (before, after) = ((sample - piece.samples.start) as f64, (piece.samples.end - sample) as f64);
+        let (before, after) = ((sample - piece.samples.start) as f64 + 0.5, (piece.samples.end - sample) as f64 - 0.5);
         let share = |distance: f64, fade: u64| if fade == 0 { 1.0 } else { (distance / fade as f64).min(1.0) };
         share(before, piece.fade_in) * share(after, piece.fade_out)
     };
