@@ -96,18 +96,37 @@ impl Shape {
         spans.clear();
         let margin = self.reach() + HALF_DIAGONAL;
         let centre_y = y as f64 + 0.5;
+        // An ellipse scaled by 1 + s is at least s times the smaller radius away, which tells most pixels without a
+        // search.
+        let least = margin / self.curve.rx.min(self.curve.ry);
+        let (left, right) = self.curve.chord(centre_y, 1.0 + least).unwrap_or((0.0, 0.0));
+        let clamp = |x: f64| (x.max(0.0) as usize).clamp(columns.start, columns.end);
+        let (start, end) = (clamp(left.floor()), clamp(right.ceil()));
+        let inside = self.curve.chord(centre_y, 1.0 - least);
+        let inside =
+            inside.map_or(end..end, |(left, right)| clamp(left.ceil()).max(start)..clamp(right.floor()).min(end));
+        let inside = if inside.is_empty() { end..end } else { inside };
+        extend(spans, columns.start..start, false);
+        self.search(start..inside.start, centre_y, margin, spans);
+        extend(spans, inside.clone(), true);
+        self.search(inside.end..end, centre_y, margin, spans);
+        extend(spans, end..columns.end, false);
+    }
+
+    /// The same, by searching the curve's nearest point.
+    fn search(&self, columns: Range<usize>, centre_y: f64, margin: f64, spans: &mut Vec<Span>) {
         let mut guess = 0.0;
         let mut x = columns.start;
         while x < columns.end {
             let centre_x = x as f64 + 0.5;
             let foot = self.curve.foot(centre_x, centre_y, &mut guess);
-            let alike = (foot.distance.abs() - margin).ceil();
-            if alike < 1.0 {
+            let alike = foot.distance.abs() - margin;
+            if alike <= 0.0 {
                 spans.push(Span::Edge(x, self.pixel((centre_x, centre_y), &foot)));
                 x += 1;
                 continue;
             }
-            let run = x..columns.end.min(x + alike as usize);
+            let run = x..columns.end.min(x + 1 + alike as usize);
             x = run.end;
             extend(spans, run, foot.distance < 0.0);
         }
@@ -153,7 +172,7 @@ impl Shape {
         let to_end = |end: (f64, f64), sign: f64| {
             let (at, tangent) = (self.curve.point(end), self.curve.tangent(end));
             let (dx, dy) = (centre.0 - at.0, centre.1 - at.1);
-            let near = dx.hypot(dy) < half_width + 2.0 * size;
+            let near = dx * dx + dy * dy < (half_width + 2.0 * size).powi(2);
             near.then(|| half_plane(sign * (dx * tangent.0 + dy * tangent.1) / size, tangent))
         };
         match (to_end(arc.from, 1.0), to_end(arc.to, -1.0)) {
@@ -166,6 +185,9 @@ impl Shape {
 
 /// Adds a run, joined with the one before where they are alike.
 fn extend(spans: &mut Vec<Span>, run: Range<usize>, inside: bool) {
+    if run.is_empty() {
+        return;
+    }
     match spans.last_mut() {
         Some(Span::Inside(last)) if inside => last.end = run.end,
         Some(Span::Outside(last)) if !inside => last.end = run.end,
