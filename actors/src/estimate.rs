@@ -49,8 +49,9 @@ fn estimate(shared: &Shared, examined: &Examined, devices: usize) -> Estimate {
     let expected = |kind, profile: &Option<Arc<ModelProfile>>, size| {
         profile.as_ref().map_or(0.0, |profile| shared.speeds.expected(kind, profile, size))
     };
-    let upscaling =
-        upscales.iter().map(|(size, count)| *count as f64 * expected(TaskKind::Upscale, &examined.profile.upscale, *size));
+    let upscaling = upscales
+        .iter()
+        .map(|(size, count)| *count as f64 * expected(TaskKind::Upscale, &examined.profile.upscale, *size));
     let looking = looks as f64 * expected(TaskKind::Detect, &examined.profile.detect, (0, 0));
     let device_seconds = upscaling.sum::<f64>() + looking;
     let core_seconds = pixels as f64 * CORE_SECONDS_PER_PIXEL;

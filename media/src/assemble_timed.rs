@@ -178,17 +178,14 @@ impl Joiner {
         let (from, to) = (stream.time_base(), self.time_base);
         let numerator = i128::from(from.numerator()) * i128::from(to.denominator());
         let denominator = i128::from(from.denominator()) * i128::from(to.numerator());
-        let (mut packet, mut damaged) = (av::Packet::empty(), 0);
-        let mut times = Vec::new();
-        while input::read(&mut source, video, &mut packet, &mut damaged) {
-            let time = packet.pts().map(|pts| i128::from(pts) * numerator).filter(|time| time % denominator == 0);
-            let time = time.ok_or_else(|| MediaError::codec(doing(), "a packet is not on the clock of the whole"))?;
-            times.push(part.offset + (time / denominator) as i64);
-        }
-        if damaged > 0 || times.is_empty() {
-            return Err(MediaError::codec(doing(), "frames are missing"));
-        }
-        Ok(times)
+        let times = input::display_times(&mut source, video).filter(|times| !times.is_empty());
+        let times = times.ok_or_else(|| MediaError::codec(doing(), "frames are missing"))?;
+        let place = |time: i64| {
+            let scaled = i128::from(time) * numerator;
+            (scaled % denominator == 0).then(|| part.offset + (scaled / denominator) as i64)
+        };
+        let places: Option<Vec<i64>> = times.into_iter().map(place).collect();
+        places.ok_or_else(|| MediaError::codec(doing(), "a packet is not on the clock of the whole"))
     }
 
     fn write(&mut self, packet: &mut av::Packet) -> Result<()> {

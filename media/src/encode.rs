@@ -7,6 +7,7 @@ use ffmpeg_next as av;
 use ffmpeg_next::{codec, encoder, format, frame, picture};
 
 use crate::error::{MediaError, Result};
+use crate::h264;
 use crate::output::{self, Unfinished};
 use crate::shape::ColourTags;
 use crate::yuv::YuvFrame;
@@ -146,11 +147,6 @@ impl X264File {
         })
     }
 
-    /// The parameter sets of the stream, as an MP4 file holds them (`avcC`).
-    pub fn parameter_sets(&self) -> Vec<u8> {
-        self.output.stream(0).map_or_else(Vec::new, |stream| output::extradata(&stream))
-    }
-
     /// Encodes a picture shown at `pts`; `idr` makes it one at which decoding can start.
     pub fn push(&mut self, frame: &YuvFrame, pts: i64, idr: bool) -> Result<()> {
         let (width, height) = (self.picture.width(), self.picture.height());
@@ -213,6 +209,12 @@ pub(crate) fn time_base(rate: FrameRate) -> av::Rational {
 
 fn rational(rate: FrameRate) -> av::Rational {
     av::Rational::new(rate.num as i32, rate.den as i32)
+}
+
+/// The NAL units x264 gives before any picture: parameter sets and its own description.
+pub(crate) fn headers(settings: &X264Settings) -> Result<Vec<Vec<u8>>> {
+    crate::init();
+    Ok(h264::units_of_stream(&output::encoder_headers(&open(settings)?)))
 }
 
 fn open(settings: &X264Settings) -> Result<encoder::Video> {

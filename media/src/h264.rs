@@ -4,7 +4,8 @@
 //! ISO/IEC 14496-15.
 
 /// NAL unit types, table 7-1.
-pub(crate) const SLICE: u8 = 1;
+pub(crate) const SLICE_PARTITIONS_FIRST: u8 = 2;
+pub(crate) const SLICE_PARTITIONS_LAST: u8 = 4;
 pub(crate) const IDR_SLICE: u8 = 5;
 pub(crate) const SPS: u8 = 7;
 pub(crate) const PPS: u8 = 8;
@@ -93,17 +94,23 @@ pub(crate) fn units(packet: &[u8], length_size: usize) -> impl Iterator<Item = &
     })
 }
 
-pub(crate) fn kind(unit: &[u8]) -> u8 {
-    unit.first().map_or(0, |byte| byte & 0x1f)
+/// The NAL units of a byte stream (annex B): what lies between start codes.
+pub(crate) fn units_of_stream(stream: &[u8]) -> Vec<Vec<u8>> {
+    let starts: Vec<usize> =
+        (0..stream.len().saturating_sub(2)).filter(|&at| stream[at..at + 3] == [0, 0, 1]).collect();
+    let ends = starts.iter().skip(1).copied().chain([stream.len()]);
+    let unit = |(start, end): (&usize, usize)| {
+        let mut unit = &stream[start + 3..end];
+        while let [rest @ .., 0] = unit {
+            unit = rest;
+        }
+        unit.to_vec()
+    };
+    starts.iter().zip(ends).map(unit).filter(|unit| !unit.is_empty()).collect()
 }
 
-/// Colour tags of a sequence parameter set, by the numbers of ITU-T H.273.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct VuiColour {
-    pub full_range: bool,
-    pub primaries: u8,
-    pub transfer: u8,
-    pub matrix: u8,
+pub(crate) fn kind(unit: &[u8]) -> u8 {
+    unit.first().map_or(0, |byte| byte & 0x1f)
 }
 
 /// A sequence parameter set (7.3.2.1.1).
@@ -121,7 +128,6 @@ pub(crate) struct Sps {
     /// Luma samples cut off on the left and at the top.
     pub crop_start: (u32, u32),
     pub progressive: bool,
-    pub colour: Option<VuiColour>,
     /// Seconds a frame's tick (two field ticks), and whether every frame lasts one.
     pub tick: Option<(u32, u32, bool)>,
     /// Frames by which decoding may run ahead of output.
@@ -196,7 +202,6 @@ impl Sps {
             ),
             crop_start: (crop[0] * across, crop[2] * down),
             progressive,
-            colour: None,
             tick: None,
             reorder: None,
             buffering: None,
@@ -216,14 +221,10 @@ impl Sps {
             bits.flag()?;
         }
         if bits.flag()? {
-            bits.take(3)?;
-            let mut colour = VuiColour { full_range: bits.flag()?, primaries: 2, transfer: 2, matrix: 2 };
+            bits.take(4)?;
             if bits.flag()? {
-                colour.primaries = bits.take(8)? as u8;
-                colour.transfer = bits.take(8)? as u8;
-                colour.matrix = bits.take(8)? as u8;
+                bits.take(24)?;
             }
-            self.colour = Some(colour);
         }
         if bits.flag()? {
             bits.unsigned()?;

@@ -171,6 +171,17 @@ pub(crate) fn read(
     }
 }
 
+/// The display times of a stream's packets, in decoding order; `None` when one has none or the file is damaged. Reads
+/// to the end.
+pub(crate) fn display_times(input: &mut format::context::Input, stream: usize) -> Option<Vec<i64>> {
+    let (mut packet, mut damaged) = (av::Packet::empty(), 0);
+    let mut times = Vec::new();
+    while read(input, stream, &mut packet, &mut damaged) {
+        times.push(packet.pts()?);
+    }
+    (damaged == 0).then_some(times)
+}
+
 /// Opens the decoder of a stream with a number of frame threads.
 pub(crate) fn decoder(stream: &format::stream::Stream, threads: usize) -> Result<codec::decoder::Decoder> {
     let mut context = codec::Context::from_parameters(stream.parameters())

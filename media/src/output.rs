@@ -90,10 +90,53 @@ pub(crate) fn extradata(stream: &format::stream::Stream) -> Vec<u8> {
     // SAFETY: libav keeps `extradata_size` bytes at `extradata`, or a null pointer.
     unsafe {
         let raw = &*parameters.as_ptr();
-        if raw.extradata.is_null() || raw.extradata_size <= 0 {
-            return Vec::new();
+        copied(raw.extradata, raw.extradata_size)
+    }
+}
+
+/// The out-of-band headers an opened encoder gives.
+pub(crate) fn encoder_headers(encoder: &av::encoder::Video) -> Vec<u8> {
+    // SAFETY: as above; the context is alive.
+    unsafe {
+        let raw = &*encoder.as_ptr();
+        copied(raw.extradata, raw.extradata_size)
+    }
+}
+
+/// SAFETY: `data` must be null or point to `size` bytes.
+unsafe fn copied(data: *const u8, size: i32) -> Vec<u8> {
+    if data.is_null() || size <= 0 {
+        return Vec::new();
+    }
+    // SAFETY: the caller promises it.
+    unsafe { std::slice::from_raw_parts(data, size as usize) }.to_vec()
+}
+
+/// Replaces the out-of-band headers of a stream that is to be written.
+pub(crate) fn set_extradata(stream: &mut format::stream::StreamMut, bytes: &[u8]) -> Result<()> {
+    // SAFETY: the parameters belong to the stream; libav frees what is put there with its own allocator, and wants
+    // zeros behind it.
+    unsafe {
+        let raw = &mut *(*stream.as_mut_ptr()).codecpar;
+        let fresh = ffi::av_mallocz(bytes.len() + ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize).cast::<u8>();
+        if fresh.is_null() {
+            return Err(MediaError::codec("setting parameter sets", av::Error::from(ffi::AVERROR(ffi::ENOMEM))));
         }
-        std::slice::from_raw_parts(raw.extradata, raw.extradata_size as usize).to_vec()
+        std::ptr::copy_nonoverlapping(bytes.as_ptr(), fresh, bytes.len());
+        ffi::av_free(raw.extradata.cast());
+        raw.extradata = fresh;
+        raw.extradata_size = bytes.len() as i32;
+    }
+    Ok(())
+}
+
+/// Whether MP4 can hold a codec, as far as the muxer knows.
+pub(crate) fn fits_mp4(codec: av::codec::Id) -> bool {
+    crate::init();
+    // SAFETY: the name is a C string; the muxer is a constant of the library, or null.
+    unsafe {
+        let muxer = ffi::av_guess_format(c"mp4".as_ptr(), std::ptr::null(), std::ptr::null());
+        ffi::avformat_query_codec(muxer, codec.into(), ffi::FF_COMPLIANCE_NORMAL) == 1
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use edits::FrameRate;
 use ffmpeg_next as av;
 
-use crate::encode::{EncodedSegment, X264File, X264Settings};
+use crate::encode::{self, EncodedSegment, X264File, X264Settings};
 use crate::error::{MediaError, Result};
 use crate::shape::{ColourTags, StreamShape};
 use crate::yuv::YuvFrame;
@@ -44,7 +44,6 @@ pub(crate) struct Matched {
     pub tick: Option<(i32, i32)>,
     /// Whether the stream promises frames of equal length.
     pub fixed_rate: bool,
-    pub stitchable: bool,
 }
 
 impl TimedSettings {
@@ -60,6 +59,35 @@ impl TimedSettings {
             preset: preset.to_owned(),
             matched: None,
         }
+    }
+
+    fn x264(&self) -> Result<X264Settings<'_>> {
+        let time_base = av::Rational::from(self.time_base);
+        if time_base.numerator() <= 0 || time_base.denominator() <= 0 {
+            return Err(MediaError::codec("opening x264", format!("{time_base} is not a time base")));
+        }
+        let matched = self.matched.as_ref();
+        let mut parameters = "keyint=infinite".to_owned();
+        if let Some(matched) = matched {
+            parameters = format!("{parameters}:{}", matched.parameters());
+        }
+        Ok(X264Settings {
+            size: (self.width, self.height),
+            time_base: matched.and_then(|matched| matched.tick).map_or(time_base, av::Rational::from),
+            rate: self.rate,
+            colour: &self.colour,
+            crf: self.crf,
+            preset: &self.preset,
+            profile: matched.map(|matched| matched.profile),
+            parameters,
+            gop: None,
+            frame_ticks: 0,
+        })
+    }
+
+    /// The parameter sets x264 gives with these settings, and what else it puts before the first picture.
+    pub(crate) fn parameter_sets(&self) -> Result<Vec<Vec<u8>>> {
+        encode::headers(&self.x264()?)
     }
 }
 
@@ -80,9 +108,6 @@ impl Matched {
         }
         if self.fixed_rate && self.tick.is_some() {
             parameters += ":force-cfr=1";
-        }
-        if self.stitchable {
-            parameters += ":stitchable=1";
         }
         parameters
     }
@@ -130,37 +155,10 @@ impl TimedEncoder {
     /// # Errors
     /// [`MediaError::Codec`] when x264 refuses the settings, [`MediaError::Io`] when the file cannot be created.
     pub fn create(path: &Path, settings: &TimedSettings) -> Result<Self> {
-        let from = av::Rational::from(settings.time_base);
-        if from.numerator() <= 0 || from.denominator() <= 0 {
-            return Err(MediaError::codec("opening x264", format!("{from} is not a time base")));
-        }
-        let matched = settings.matched.as_ref();
-        let to = matched.and_then(|matched| matched.tick).map_or(from, av::Rational::from);
-        let mut parameters = "keyint=infinite".to_owned();
-        if let Some(matched) = matched {
-            parameters = format!("{parameters}:{}", matched.parameters());
-        }
-        let file = X264File::create(
-            path,
-            &X264Settings {
-                size: (settings.width, settings.height),
-                time_base: to,
-                rate: settings.rate,
-                colour: &settings.colour,
-                crf: settings.crf,
-                preset: &settings.preset,
-                profile: matched.map(|matched| matched.profile),
-                parameters,
-                gop: None,
-                frame_ticks: 0,
-            },
-        )?;
-        Ok(Self { file, clock: Clock { from, to }, first: None, last: 0, last_idr: 0 })
-    }
-
-    /// The H.264 parameter sets, as an MP4 file holds them (`avcC`).
-    pub(crate) fn parameter_sets(&self) -> Vec<u8> {
-        self.file.parameter_sets()
+        let x264 = settings.x264()?;
+        let clock = Clock { from: settings.time_base.into(), to: x264.time_base };
+        let file = X264File::create(path, &x264)?;
+        Ok(Self { file, clock, first: None, last: 0, last_idr: 0 })
     }
 
     /// Encodes the picture shown at `pts` (ticks of the settings' time base, later than the one before). With `idr`,

@@ -20,7 +20,8 @@ pub(crate) struct Tracks {
     waiting: bool,
 }
 
-struct Track {
+/// One of them.
+pub(crate) struct Track {
     /// Stream of the output.
     to: usize,
     from_base: av::Rational,
@@ -91,7 +92,8 @@ impl Tracks {
 }
 
 impl Track {
-    fn add(
+    /// Adds a stream to the output; `start` seconds of the source become time 0.
+    pub fn add(
         source: &format::context::Input,
         index: usize,
         start: Rat,
@@ -106,12 +108,13 @@ impl Track {
     }
 
     /// When a packet is decoded, in seconds of the output.
-    fn seconds(&self, packet: &av::Packet) -> f64 {
+    pub fn seconds(&self, packet: &av::Packet) -> f64 {
         let ticks = packet.dts().or(packet.pts()).map_or(i64::MIN, |dts| dts.saturating_sub(self.start));
         ticks as f64 * f64::from(self.from_base)
     }
 
-    fn write(&mut self, packet: &mut av::Packet, output: &mut format::context::Output, name: &Path) -> Result<()> {
+    /// Writes a packet that was read from the stream.
+    pub fn write(&mut self, packet: &mut av::Packet, output: &mut format::context::Output, name: &Path) -> Result<()> {
         // An edit list hides sound at its start, which the decoder needs, and at its end, which nobody does.
         let hidden = input::is_discarded(packet);
         if hidden && self.heard {
@@ -136,4 +139,12 @@ pub(crate) fn sound_streams(source: &format::context::Input) -> Vec<usize> {
         stream.parameters().medium() == media::Type::Audio && Parameters::of(stream).sample_rate > 0
     };
     source.streams().filter(is_sound).map(|stream| stream.index()).collect()
+}
+
+/// Why the sound of a file cannot be put into MP4 packet by packet.
+pub(crate) fn not_for_mp4(source: &format::context::Input) -> Option<String> {
+    let streams = sound_streams(source).into_iter().filter_map(|index| source.stream(index));
+    let mut codecs = streams.map(|stream| stream.parameters().id());
+    let codec = codecs.find(|&codec| !output::fits_mp4(codec))?;
+    Some(format!("MP4 cannot hold the sound's codec, {}", codec.name()))
 }

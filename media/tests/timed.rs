@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::{ffmpeg, ffprobe, rate, rect, text};
+use common::{ffmpeg, ffprobe, rect, text};
 use edits::Rat;
 use media::testing::{StampedVideo, find_clicks, read_sound, read_stamp, write_clicks};
 use media::{
