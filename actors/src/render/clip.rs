@@ -86,7 +86,7 @@ impl ExportKind for Clip {
     fn join(&self, run: &Run, segments: &[PathBuf], audio: Option<&Path>, out: &Path) -> Result<Joined, RenderError> {
         if self.spec.mode == ClipMode::Copy {
             let Source { path, index, .. } = &self.source;
-            let copied = run.meter.time(Stage::Mux, || copy_clip(path, index, self.spec.start, self.spec.end, out))?;
+            let copied = run.meter.time(Stage::Mux, || copy_clip(path, index, self.frames.clone(), out))?;
             return Ok(Joined { frames: copied.frames, seconds: copied.seconds });
         }
         let times = &self.source.facts.frames;

@@ -93,13 +93,16 @@ fn routes_of_everything(routes: &mut ServiceConfig) {
             api.service(videos::list_videos).service(videos::download_video).service(videos::read_video_detections);
             api.service(single_frame::detect_in_frame);
             api.service(links::share_video).service(videos::get_video).service(videos::delete_video);
-            api.service(exports::create_export).service(exports::list_exports).service(exports::cancel_export);
+            api.service(exports::create_export)
+                .service(exports::estimate_export)
+                .service(exports::list_exports)
+                .service(exports::cancel_export);
             api.service(exports::download_export).service(exports::read_export_detections).service(links::share_export);
             api.service(exports::get_export).service(exports::delete_export);
             api.service(links::download_shared_file).service(links::get_link).service(links::revoke_link);
             api.service(live::create_ticket).service(live::open_socket);
             api.service(admin::config::read_config).service(admin::config::change_config);
-            api.service(admin::devices::list_devices);
+            api.service(admin::devices::list_devices).service(admin::plan::plan_job);
             api.service(admin::tenants::list_tenants).service(admin::tenants::create_tenant);
             api.service(admin::users::list_users).service(admin::users::create_user);
         })

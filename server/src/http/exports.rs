@@ -3,7 +3,7 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, route, web};
 use actors::detection_cache::Invalidate;
-use actors::{AcceptError, CancelExport, DeleteExport, GetLatest, NewRequest, StartExport};
+use actors::{AcceptError, CancelExport, DeleteExport, Estimate, GetLatest, NewRequest, StartExport};
 use chrono::{DateTime, Utc};
 use entities::exports::{self, Cancelled, Export, ExportKind, ExportState, Filter};
 use entities::{ExportId, Subject, UserId};
@@ -125,16 +125,37 @@ pub async fn create_export(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let request = NewRequest { tenant: editor.tenant, by: Some(editor.user), body: spec.into_inner(), input: None };
-    let export = state.node.dispatcher.send(StartExport(request)).await?.map_err(|error| match error {
+    let export = state.node.dispatcher.send(StartExport(request)).await?.map_err(refused)?;
+    Ok(HttpResponse::Accepted()
+        .insert_header((header::LOCATION, format!("/api/v1/exports/{}", export.id)))
+        .json(ExportView::from(export)))
+}
+
+/// Says what an export would take, before anything runs. The body is that of an export, with the same mistakes told.
+#[utoipa::path(
+    tag = "exports",
+    request_body(content = edits::ExportSpec, content_type = "application/json"),
+    responses((status = 200, description = "what it is expected to take", body = Estimate), WriteRefusals)
+)]
+#[post("/exports/estimate")]
+pub async fn estimate_export(
+    editor: Editor,
+    spec: web::Json<serde_json::Value>,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    let request = NewRequest { tenant: editor.tenant, by: Some(editor.user), body: spec.into_inner(), input: None };
+    Ok(HttpResponse::Ok().json(state.node.estimate(request).await.map_err(refused)?))
+}
+
+/// Why an export was not accepted, as a problem.
+fn refused(error: AcceptError) -> Problem {
+    match error {
         AcceptError::Invalid(errors) => {
             Problem::invalid("invalid_spec", "the spec has mistakes; nothing was stored", errors)
         }
         AcceptError::TooMany { .. } => Problem::too_many("too_many_exports", error.to_string(), 5),
         error => Problem::internal("accepting an export", error),
-    })?;
-    Ok(HttpResponse::Accepted()
-        .insert_header((header::LOCATION, format!("/api/v1/exports/{}", export.id)))
-        .json(ExportView::from(export)))
+    }
 }
 
 /// Lists the tenant's exports, newest first.

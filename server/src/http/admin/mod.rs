@@ -2,5 +2,6 @@
 
 pub mod config;
 pub mod devices;
+pub mod plan;
 pub mod tenants;
 pub mod users;
