@@ -7,11 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::{ffmpeg, ffprobe, rate, rect, text};
+use edits::RgbImage;
 use media::testing::{StampedVideo, find_clicks, read_sound, read_stamp, write_clicks};
 use media::{
     Cropper, FrameDecoder, FrameIndex, SegmentEncoder, SmartLayout, StreamShape, TimedEncoder, TimedSettings,
     VideoSettings, YuvFrame, assemble, build_index, smart_layout, splice,
 };
+use openh264::OpenH264API;
+use openh264::decoder::{DecodedYUV, Decoder, DecoderConfig, Flush};
+use openh264::formats::YUVSource;
 
 const SIZE: (u32, u32) = (320, 180);
 const FPS: u32 = 25;
@@ -64,6 +68,53 @@ fn decoded(path: &Path) -> Vec<String> {
     let hashes = ffmpeg(&["-i", text(path), "-map", "0:v", "-fps_mode", "passthrough", "-f", "framehash", "-"]);
     let lines = String::from_utf8(hashes).unwrap();
     lines.lines().filter(|l| !l.starts_with('#')).map(|l| l.rsplit(',').next().unwrap().to_owned()).collect()
+}
+
+/// The luma planes of all frames by Cisco's decoder, with those that an edit list hides.
+fn luma_by_openh264(path: &Path) -> Vec<Vec<u8>> {
+    let stream =
+        ffmpeg(&["-i", text(path), "-map", "0:v", "-c", "copy", "-bsf:v", "h264_mp4toannexb", "-f", "h264", "-"]);
+    let mut decoder =
+        Decoder::with_api_config(OpenH264API::from_source(), DecoderConfig::new().flush_after_decode(Flush::NoFlush))
+            .unwrap();
+    let plane = |picture: &DecodedYUV| {
+        let ((width, height), stride) = (picture.dimensions(), picture.strides().0);
+        picture.y().chunks(stride).take(height).flat_map(|row| row[..width].to_vec()).collect::<Vec<u8>>()
+    };
+    let mut planes = Vec::new();
+    for unit in access_units(&stream) {
+        planes.extend(decoder.decode(unit).unwrap().as_ref().map(plane));
+    }
+    planes.extend(decoder.flush_remaining().unwrap().iter().map(plane));
+    planes
+}
+
+/// Without what an edit list hides at the start.
+fn shown_of(planes: &[Vec<u8>], count: usize) -> &[Vec<u8>] {
+    &planes[planes.len().checked_sub(count).expect("every frame comes out")..]
+}
+
+fn stamp_of(luma: &[u8]) -> u32 {
+    let data = luma.iter().flat_map(|&y| [y; 3]).collect();
+    let image = RgbImage { data, ..RgbImage::new(SIZE.0, SIZE.1) };
+    read_stamp(&image, SIZE, &rect(0.0, 0.0, f64::from(SIZE.0), f64::from(SIZE.1))).unwrap()
+}
+
+/// Cuts a byte stream before each picture's first NAL unit.
+fn access_units(stream: &[u8]) -> Vec<&[u8]> {
+    let codes = (0..stream.len() - 4).filter(|&at| stream[at..at + 3] == [0, 0, 1]);
+    let (mut cuts, mut in_picture) = (vec![0], false);
+    for at in codes {
+        let (kind, first_slice) = (stream[at + 3] & 31, stream[at + 4] & 0x80 != 0);
+        let slice = matches!(kind, 1 | 5);
+        if in_picture && (!slice || first_slice) {
+            cuts.push(at);
+            in_picture = false;
+        }
+        in_picture |= slice;
+    }
+    cuts.push(stream.len());
+    cuts.windows(2).map(|pair| &stream[pair[0]..pair[1]]).collect()
 }
 
 /// Renders the stretches that `drawn` touches, darker by one, and splices them in.
@@ -141,6 +192,13 @@ fn holds(path: &Path, drawn: Range<usize>, touched: Range<usize>) {
         assert_eq!(before == after, !touched.contains(&n), "frame {n}");
     }
     assert_eq!(stamps(path), stamps(&out));
+    // Cisco's decoder does not give B-frames bit for bit as the standard says, so it is compared with itself.
+    let (before, after) = (luma_by_openh264(path), luma_by_openh264(&out));
+    let (before, after) = (shown_of(&before, index.len()), shown_of(&after, index.len()));
+    for (n, (before, after)) in before.iter().zip(after).enumerate() {
+        assert_eq!(before == after, !touched.contains(&n), "frame {n} by openh264");
+        assert_eq!(stamp_of(before), stamp_of(after), "frame {n} by openh264");
+    }
     assert!(start_times(path).iter().zip(start_times(&out)).all(|(a, b)| (a - b).abs() < 1e-4));
 
     let decoding = ffprobe(&["-select_streams", "v", "-show_entries", "packet=dts", text(&out)]);
@@ -258,7 +316,7 @@ fn own_exports_share_their_parameter_sets() {
     let layout = smart_layout(&path, &index).unwrap();
     let out = folder.path().join("out.mp4");
     let parts = render(&path, &index, &layout, &[30..40, 60..70], &out);
-    assert_eq!(parts, [25..50, 50..75]);
+    assert_eq!((parts.len(), parts[0].clone()), (1, 25..75));
     let header = |path| ffprobe(&["-select_streams", "v", "-show_entries", "stream=extradata_size", text(path)]);
     assert_eq!(header(&path), header(&out), "no parameter set was added");
     assert_eq!(decoded(&out).len(), 100);
