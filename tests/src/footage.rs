@@ -82,6 +82,16 @@ pub fn clicks(path: &Path) -> Result<Vec<f64>> {
     Ok(found)
 }
 
+/// When a stream (such as `v:0`) starts, in seconds of the file's presentation time.
+pub fn start(path: &Path, stream: &str) -> Result<f64> {
+    let output = Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", stream, "-of", "csv=p=0", "-show_entries", "stream=start_time"])
+        .arg(path)
+        .output()
+        .context("running ffprobe; install it with scripts/setup")?;
+    Ok(String::from_utf8(output.stdout)?.trim().trim_end_matches(',').parse()?)
+}
+
 /// Presentation times of a video's frames in ascending order, in ticks, and the length of a tick as a fraction of a
 /// second.
 pub fn frame_times(path: &Path) -> Result<(Vec<i64>, (i64, i64))> {

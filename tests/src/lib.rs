@@ -4,7 +4,7 @@
 //! In reading order:
 //!
 //! * [`server`]: the built program as a private server on a free port.
-//! * [`client`]: a small typed client of the API.
+//! * [`cli`]: `touchline render`; [`client`]: a small typed client of the API.
 //! * [`ffmpeg`]: the `ffmpeg` program, which makes sources and pictures.
 //! * [`footage`]: sources whose frames carry their number and whose sound clicks at known times.
 //!
@@ -19,6 +19,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod cli;
 pub mod client;
 pub mod ffmpeg;
 pub mod footage;

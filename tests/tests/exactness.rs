@@ -3,7 +3,6 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
@@ -28,18 +27,7 @@ fn render(input: &Path, clips: &[Clip], output: &Path) -> Result<Value> {
         "kind": "framing", "clips": clips, "upscale": {"mode": "lanczos"}, "detect": {"rule": "none"},
         "output": {"width": 320, "height": 180, "fps": 30, "preset": "veryfast", "crf": 20},
     });
-    let spec_file = output.with_extension("json");
-    std::fs::write(&spec_file, spec.to_string())?;
-    let run = Command::new(touchline_tests::binary()?)
-        .args(["render", "framing", "--devices", "sim:0", "--input"])
-        .arg(input)
-        .arg("--spec")
-        .arg(&spec_file)
-        .arg("--output")
-        .arg(output)
-        .output()?;
-    ensure!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    Ok(serde_json::from_slice(&run.stdout)?)
+    touchline_tests::cli::render("framing", input, &spec, output)
 }
 
 /// Frames of a clip: round-half-up of its length times the rate.
