@@ -35,6 +35,7 @@ impl Running {
             let id: VideoId = id.unwrap_or_default().parse().map_err(|error| doing(&error))?;
             sources.push(source(shared, &export, id).await.map_err(|error| doing(&error))?);
         }
+        let found: Vec<String> = sources.iter().flat_map(|source| source.index.warnings.clone()).collect();
         let kind = render::plan(&spec, sources, &profile, shared.settings.segments.seconds).map_err(|errors| {
             let told: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
             doing(&told.join("; "))
@@ -51,6 +52,9 @@ impl Running {
             meter: Meter::new(),
             stop,
         };
+        for warning in found {
+            run.meter.warn(warning);
+        }
         if moved {
             run.meter.warn("profile_changed: no device of the profile it was accepted with is left".into());
         }
