@@ -123,7 +123,7 @@ async fn sources_of(
     spec: &ExportSpec,
     errors: &mut Vec<FieldError>,
 ) -> Result<Vec<Option<Source>>, AcceptError> {
-    let mut found: Vec<(SourceRef<'_>, Result<Source, (&'static str, String)>)> = Vec::new();
+    let mut found: Vec<(SourceRef<'_>, Found)> = Vec::new();
     let mut all = Vec::new();
     for (number, named) in spec.sources().into_iter().enumerate() {
         // A source that is missing or whose id is no UUID was told by the parser.
@@ -140,19 +140,17 @@ async fn sources_of(
         };
         let source = found[known].1.as_ref();
         if let Err((code, detail)) = source {
-            errors.push(FieldError::new(spec.source_pointer(number), *code, detail.clone()));
+            errors.push(FieldError::new(spec.source_pointer(number), code, detail.clone()));
         }
         all.push(source.ok().cloned());
     }
     Ok(all)
 }
 
-/// A source, or why it cannot be one.
-async fn find(
-    shared: &Shared,
-    tenant: TenantId,
-    named: SourceRef<'_>,
-) -> Result<Result<Source, (&'static str, String)>, AcceptError> {
+/// A source, or the code and the detail of why it cannot be one.
+type Found = Result<Source, (&'static str, String)>;
+
+async fn find(shared: &Shared, tenant: TenantId, named: SourceRef<'_>) -> Result<Found, AcceptError> {
     match sources::open(shared, tenant, named).await {
         Ok(source) => Ok(Ok(source)),
         Err(SourceError::Unusable(code, detail)) => Ok(Err((code, detail))),

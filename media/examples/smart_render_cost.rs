@@ -56,7 +56,7 @@ fn smart(source: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
     // From 7.5 to 9.5 seconds: three groups of pictures.
     let drawn = 225..285;
     let mut rendered = Vec::new();
-    for frames in layout.parts(&[drawn.clone()], 150) {
+    for frames in layout.parts(std::slice::from_ref(&drawn), 150) {
         let part = out.with_extension(format!("{}.mp4", frames.start));
         let mut decoder = FrameDecoder::open(source, index.clone(), 1)?;
         let mut encoder = TimedEncoder::create(&part, &settings)?;
