@@ -20,6 +20,10 @@ const LEAD_INS: [i128; 2] = [1, 8];
 /// milliseconds).
 const BELIEVED_JUMP: f64 = 0.002;
 
+/// A jump up to this many seconds is believed when two frames in a row tell it: Ogg's page positions put single frames
+/// some milliseconds off.
+const DOUBTED_JUMP: f64 = 0.05;
+
 /// Reads the sound of one file.
 pub(crate) struct AudioReader {
     path: PathBuf,
@@ -35,6 +39,8 @@ pub(crate) struct AudioReader {
     draining: bool,
     /// Position, in output samples of the file's own clock, at which the next converted sample belongs.
     next: Option<i64>,
+    /// By how much the frame before was off its place, where that was not believed.
+    doubted: Option<i64>,
     block: Block,
     ended: bool,
 }
@@ -73,6 +79,7 @@ impl AudioReader {
             scratch: frame::Audio::empty(),
             draining: false,
             next: None,
+            doubted: None,
             block: Block::default(),
             ended: false,
         }))
@@ -137,6 +144,7 @@ impl AudioReader {
         self.resampler = None;
         self.draining = false;
         self.next = None;
+        self.doubted = None;
         self.block = Block::default();
         self.ended = false;
     }
@@ -184,9 +192,9 @@ impl AudioReader {
             self.scratch.set_channel_layout(ChannelLayout::default(channels));
         }
         let due = self.position_of_frame();
-        let believed = (BELIEVED_JUMP * f64::from(self.rate)) as u64;
+        let held = self.resampler.as_ref().and_then(|r| r.delay()).map_or(0, |delay| delay.output.max(0));
         let jumped = match (self.next, due) {
-            (Some(next), Some(due)) => next.abs_diff(due) > believed,
+            (Some(next), Some(due)) => self.believes(due - (next + held)),
             (None, _) => true,
             (Some(_), None) => false,
         };
@@ -201,10 +209,26 @@ impl AudioReader {
         }) {
             self.resampler = Some(self.open_resampler(definition)?);
         }
-        let mut out = frame::Audio::empty();
+        // Room for all: what does not fit stays inside and would come late.
+        let samples = self.scratch.samples() as u64 * u64::from(self.rate) / u64::from(self.scratch.rate());
+        let held = if jumped { 0 } else { held.unsigned_abs() };
+        let mut out = packed_frame((samples + held) as usize + 64);
         let resampler = self.resampler.as_mut().expect("the resampler was opened above");
         resampler.run(&self.scratch, &mut out).map_err(|error| self.failed(error))?;
         Ok(self.take(&out))
+    }
+
+    /// Whether a frame that is this many samples off its place really belongs there.
+    fn believes(&mut self, off: i64) -> bool {
+        let samples = |seconds: f64| (seconds * f64::from(self.rate)) as u64;
+        if off.unsigned_abs() <= samples(BELIEVED_JUMP) {
+            self.doubted = None;
+            return false;
+        }
+        let told_before = self.doubted.is_some_and(|before| before.abs_diff(off) <= samples(BELIEVED_JUMP));
+        let believed = told_before || off.unsigned_abs() > samples(DOUBTED_JUMP);
+        self.doubted = (!believed).then_some(off);
+        believed
     }
 
     /// Where the frame in hand belongs, by its time stamp.
@@ -222,7 +246,7 @@ impl AudioReader {
             return Ok(false);
         };
         let held = resampler.delay().map_or(0, |delay| delay.output.max(0)) as usize + 64;
-        let mut out = frame::Audio::new(format::Sample::F32(format::sample::Type::Packed), held, ChannelLayout::STEREO);
+        let mut out = packed_frame(held);
         if resampler.flush(&mut out).is_err() {
             return Ok(false);
         }
@@ -264,6 +288,10 @@ impl AudioReader {
 fn open_decoder(source: &format::context::Input, stream: usize) -> Result<codec::decoder::Audio> {
     let stream = source.stream(stream).expect("the stream comes from this file");
     input::decoder(&stream, 1)?.audio().map_err(|error| MediaError::codec("opening the sound decoder", error))
+}
+
+fn packed_frame(samples: usize) -> frame::Audio {
+    frame::Audio::new(format::Sample::F32(format::sample::Type::Packed), samples, ChannelLayout::STEREO)
 }
 
 fn span(from: i64, to: i64) -> std::ops::Range<usize> {
