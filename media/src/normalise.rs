@@ -161,7 +161,14 @@ fn convert_colour(shape: &Shape) -> (Option<String>, (Matrix, Range)) {
     let filter = match shape.format {
         Pixel::YUV420P | Pixel::YUV422P | Pixel::YUV444P => None,
         Pixel::YUVJ420P | Pixel::YUVJ422P | Pixel::YUVJ444P => None,
-        other => Some(format!("scale=flags=bicubic+accurate_rnd+bitexact,format={}", nearest_planar(other))),
+        other => {
+            // Both ranges by name: swscale takes every grey format for full range.
+            let range = if colour.1 == Range::Full { "pc" } else { "tv" };
+            let planar = nearest_planar(other);
+            Some(format!(
+                "scale=in_range={range}:out_range={range}:flags=bicubic+accurate_rnd+bitexact,format={planar}"
+            ))
+        }
     };
     (filter, colour)
 }
@@ -273,7 +280,8 @@ fn zscale_matrix(space: color::Space) -> Option<&'static str> {
     match space {
         color::Space::BT2020NCL => Some("2020_ncl"),
         color::Space::BT2020CL => Some("2020_cl"),
-        color::Space::SMPTE240M => Some("240m"),
+        // By its number of ITU-T H.273: the filter misspells the name, and reads "240m" as 0.24, that is RGB.
+        color::Space::SMPTE240M => Some("7"),
         color::Space::FCC => Some("fcc"),
         color::Space::YCGCO => Some("ycgco"),
         color::Space::ICTCP => Some("ictcp"),
