@@ -10,6 +10,7 @@ use ffmpeg_next::{codec, format, frame};
 use crate::error::{MediaError, Result};
 use crate::index::{FrameIndex, Stamp, stamp_packet};
 use crate::input;
+use crate::log::{self, Complainer};
 use crate::normalise::{Normaliser, reference_frame};
 use crate::picture::Picture;
 use crate::probe;
@@ -41,6 +42,8 @@ pub struct FrameDecoder {
     last: Option<(usize, Arc<Shown>)>,
     /// A frame that came out beyond the one asked for.
     ahead: Option<(usize, Arc<Shown>)>,
+    /// Whether the decoder complained about the newest packet; the frame it mended is not counted again.
+    complained: bool,
     warnings: u64,
 }
 
@@ -99,6 +102,7 @@ impl FrameDecoder {
             draining: false,
             last: None,
             ahead: None,
+            complained: false,
             warnings: 0,
             index,
         })
@@ -252,7 +256,7 @@ impl FrameDecoder {
             match self.decoder.receive_frame(&mut self.scratch) {
                 Ok(()) => {
                     let raw = std::mem::replace(&mut self.scratch, frame::Video::empty());
-                    if raw.is_corrupt() || raw.has_decode_errors() {
+                    if (raw.is_corrupt() || raw.has_decode_errors()) && !std::mem::take(&mut self.complained) {
                         self.warnings += 1;
                     }
                     if let Some(stamp) = raw.pts() {
@@ -274,9 +278,12 @@ impl FrameDecoder {
     fn feed(&mut self) -> Result<()> {
         let stamp = self.index.stamp;
         if self.demuxer.next(self.index.stream, stamp, &mut self.packet) {
-            if self.decoder.send_packet(&self.packet).is_err() {
-                self.warnings += 1;
-            }
+            let complaints = log::complaints(Complainer::Decoder);
+            let refused = self.decoder.send_packet(&self.packet).is_err();
+            // After a seek, leading pictures that nobody sees lack what they refer to.
+            let complains = log::complaints(Complainer::Decoder) > complaints && self.last.is_some();
+            self.complained = refused || complains;
+            self.warnings += u64::from(self.complained);
             return Ok(());
         }
         self.draining = true;

@@ -16,6 +16,7 @@ use ffmpeg_next::{format, frame};
 use crate::error::{MediaError, Result};
 use crate::input::{self, Parameters};
 use crate::probe;
+use crate::tail;
 
 /// Frames that are decoded to check what the packets say.
 const CHECKED_FRAMES: usize = 24;
@@ -67,11 +68,14 @@ pub(crate) struct Key {
 pub fn build_index(path: &Path) -> Result<FrameIndex> {
     let mut source = input::open(path)?;
     let stream = input::video_stream(&source)?;
-    probe::check_size(&source.stream(stream).expect("the index comes from this file"))?;
+    input::check_size(&source.stream(stream).expect("the index comes from this file"))?;
     let packets = Packets::read(&mut source, stream);
     let stamp = packets.stamp();
     let delay = Parameters::of(&source.stream(stream).expect("the index comes from this file")).video_delay;
-    let mut warnings = packets.warnings(&source, stream);
+    let mut warnings = packets.warnings(path, &source, stream);
+    if input::has_broken_sound(&source) {
+        warnings.push("the sound cannot be decoded and is left out".to_owned());
+    }
     drop(source);
 
     let ordered = packets.stamps(stamp);
@@ -222,17 +226,21 @@ impl Packets {
         stamps
     }
 
-    fn warnings(&self, source: &format::context::Input, stream: usize) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if self.damaged > 0 {
-            warnings.push(format!("{} damaged packets", self.damaged));
-        }
-        let announced = source.stream(stream).map_or(0, |s| s.frames());
+    fn warnings(&self, path: &Path, source: &format::context::Input, stream: usize) -> Vec<String> {
+        let container = source.format().name().to_owned();
         let found = self.facts.len() as i64;
+        // Only MP4 counts every frame; in AVI a frame may be announced and left out on purpose.
+        let announced = if container.contains("mp4") { source.stream(stream).map_or(0, |s| s.frames()) } else { 0 };
         if announced > found {
-            warnings.push(format!("the file is cut short: {found} of {announced} frames are there"));
+            return vec![format!("the file is cut short: {found} of {announced} frames are there")];
         }
-        warnings
+        if tail::is_missing(path, &container) {
+            return vec![format!("the file is cut short: {found} frames are there")];
+        }
+        match self.damaged {
+            0 => Vec::new(),
+            places => vec![format!("the file is damaged in {places} places")],
+        }
     }
 
     fn index(
@@ -255,8 +263,9 @@ impl Packets {
         let keys = self.keys(stamp, &shown, stamps.as_deref());
         let mut keyframes: Vec<usize> = keys.iter().map(|key| key.frame).collect();
         keyframes.dedup();
-        let pts: Vec<i64> = shown.iter().map(|stamp| stamp * unit).collect();
-        let end = last * unit + last_ticks;
+        let shift = self.shift(stamp, unit, &shown, stamps.as_deref());
+        let pts: Vec<i64> = shown.iter().map(|stamp| stamp * unit + shift).collect();
+        let end = last * unit + shift + last_ticks;
         let time_base = (self.time_base.numerator(), self.time_base.denominator());
         let times = FrameTimes::new(time_base, pts, end)
             .map_err(|error| MediaError::codec("reading the frame times", error))?;
@@ -267,8 +276,22 @@ impl Packets {
             stream,
             stamp,
             keys,
-            stamps: stamps.or_else(|| (unit != 1).then_some(shown)),
+            stamps: stamps.or_else(|| (unit != 1 || shift != 0).then_some(shown)),
         })
+    }
+
+    /// Ticks from a frame's place by other stamps to its presentation time, which the first packet of a program stream
+    /// has, and sound goes by it. 0 where it has none.
+    fn shift(&self, stamp: Stamp, unit: i64, shown: &[i64], stamps: Option<&[i64]>) -> i64 {
+        let shift = || {
+            let (pts, named) = (self.facts.first()?.pts?, self.stamp_of(0, stamp)?);
+            let place = match stamps {
+                Some(stamps) => stamps.iter().position(|&stamp| stamp == named)?,
+                None => shown.binary_search(&named).ok()?,
+            };
+            pts.checked_sub(shown[place].checked_mul(unit)?)
+        };
+        if stamp == Stamp::Pts { 0 } else { shift().unwrap_or(0) }
     }
 
     /// Seek points: key packets, with the first frame at or after each in display order. Frames that follow a key

@@ -2,7 +2,8 @@
 //! binding lacks.
 #![expect(
     unsafe_code,
-    reason = "stream-exact seeking, packet discard flags and codec parameters have no safe accessor"
+    reason = "opening in two steps, stream-exact seeking, packet discard flags and codec parameters have no safe \
+              accessor"
 )]
 
 use std::path::Path;
@@ -11,15 +12,19 @@ use ffmpeg_next as av;
 use ffmpeg_next::{codec, ffi, format, media, packet::Mut, packet::Ref};
 
 use crate::error::{MediaError, Result};
+use crate::log::{self, Complainer};
+
+/// Pictures wider or higher than this are refused, in pixels.
+pub const MAX_SIDE: u32 = 8192;
 
 /// Containers that hold one self-contained video. Playlists (HLS, DASH, concat) are left out on purpose: they name
 /// other files and addresses, which a stranger's upload must not make this process open. Still images are no videos.
 const CONTAINERS: &str = "mov,mp4,matroska,webm,mpegts,mpeg,mpegvideo,avi,flv,asf,ogg,mxf,h264,hevc,m4v,mjpeg,\
 dv,nut,gxf,wtv,ivf,obu,rm,yuv4mpegpipe,wav,mp3,aac,flac,gif,vc1";
 
-/// System errors that can pass: no file, no right, no descriptors, no memory, a failing disk.
-const MACHINE_TROUBLES: [i32; 6] =
-    [av::error::ENOENT, av::error::EACCES, av::error::EMFILE, av::error::ENFILE, av::error::ENOMEM, av::error::EIO];
+/// System errors that can pass: no file, no right, no descriptors. No memory is not among them: libav says so of any
+/// length that is absurd.
+const MACHINE_TROUBLES: [i32; 4] = [av::error::ENOENT, av::error::EACCES, av::error::EMFILE, av::error::ENFILE];
 
 /// Opens a file for demuxing, with its streams identified.
 pub(crate) fn open(path: &Path) -> Result<format::context::Input> {
@@ -31,13 +36,59 @@ pub(crate) fn open(path: &Path) -> Result<format::context::Input> {
     let mut options = av::Dictionary::new();
     options.set("format_whitelist", CONTAINERS);
     options.set("protocol_whitelist", "file");
-    format::input_with_dictionary(&url(path)?, options).map_err(|error| match error {
+    let refused = |error: av::Error| match error {
         // The machine's troubles say nothing about the file.
-        av::Error::Other { errno } if MACHINE_TROUBLES.contains(&errno) => {
+        av::Error::Other { errno } if MACHINE_TROUBLES.contains(&errno) || disk_fails(errno, path) => {
             MediaError::io("opening", path, std::io::Error::from_raw_os_error(errno))
         }
         error => MediaError::refused("not_a_video", format!("the file is not a video that can be read: {error}")),
-    })
+    };
+    let mut input = read_header(&url(path)?, options).map_err(refused)?;
+    // Before anything is decoded: a decoder reserves memory for what a header claims.
+    for stream in input.streams().filter(|stream| stream.parameters().medium() == media::Type::Video) {
+        check_size(&stream)?;
+    }
+    find_streams(&mut input).map_err(refused)?;
+    Ok(input)
+}
+
+/// Whether an input/output error is the disk's. Matroska's demuxer says the same of a file that ends too early.
+fn disk_fails(errno: i32, path: &Path) -> bool {
+    let read = || std::io::copy(&mut std::fs::File::open(path)?, &mut std::io::sink());
+    errno == av::error::EIO && read().is_err()
+}
+
+/// Opens a file and reads what its container says.
+fn read_header(url: &str, options: av::Dictionary) -> Result<format::context::Input, av::Error> {
+    let url = std::ffi::CString::new(url).map_err(|_| av::Error::InvalidData)?;
+    let mut context = std::ptr::null_mut();
+    // SAFETY: the URL is NUL-terminated; libav takes the options and leaves those it did not use, which are freed.
+    // On success the context is a new one that nobody else owns.
+    unsafe {
+        let mut options = options.disown();
+        let code = ffi::avformat_open_input(&mut context, url.as_ptr(), std::ptr::null_mut(), &mut options);
+        drop(av::Dictionary::own(options));
+        if code < 0 { Err(av::Error::from(code)) } else { Ok(format::context::Input::wrap(context)) }
+    }
+}
+
+/// Reads on until the streams are known.
+fn find_streams(input: &mut format::context::Input) -> Result<(), av::Error> {
+    // SAFETY: plain call on an open input; no options are passed.
+    let code = unsafe { ffi::avformat_find_stream_info(input.as_mut_ptr(), std::ptr::null_mut()) };
+    if code < 0 { Err(av::Error::from(code)) } else { Ok(()) }
+}
+
+/// Refuses absurd sizes before a decoder reserves memory for them.
+pub(crate) fn check_size(stream: &format::stream::Stream) -> Result<()> {
+    let Parameters { width, height, .. } = Parameters::of(stream);
+    if width.max(height) > MAX_SIDE {
+        return Err(MediaError::refused(
+            "too_large",
+            format!("the picture is {width}x{height} pixels; {MAX_SIDE} a side is the most"),
+        ));
+    }
+    Ok(())
 }
 
 /// The file as a libav URL: with its protocol named, no character of a path has a meaning.
@@ -70,15 +121,22 @@ pub(crate) fn video_stream(input: &format::context::Input) -> Result<usize> {
     })
 }
 
-/// Index of the sound stream that belongs to the picture.
+/// Index of the sound stream that belongs to the picture, of those that can be decoded.
 pub(crate) fn audio_stream(input: &format::context::Input) -> Option<usize> {
-    let usable = |stream: &format::stream::Stream| Parameters::of(stream).sample_rate > 0;
+    let usable = |stream: &format::stream::Stream| {
+        Parameters::of(stream).sample_rate > 0 && decoder(stream, 1).is_ok_and(|decoder| decoder.audio().is_ok())
+    };
     input
         .streams()
         .best(media::Type::Audio)
         .filter(usable)
         .or_else(|| input.streams().find(|s| s.parameters().medium() == media::Type::Audio && usable(s)))
         .map(|stream| stream.index())
+}
+
+/// Whether a file has sound, but none that can be decoded.
+pub(crate) fn has_broken_sound(input: &format::context::Input) -> bool {
+    input.streams().best(media::Type::Audio).is_some() && audio_stream(input).is_none()
 }
 
 /// The codec parameters this crate reads from a stream.
@@ -147,8 +205,8 @@ pub(crate) fn unref(packet: &mut av::Packet) {
     unsafe { ffi::av_packet_unref(packet.as_mut_ptr()) }
 }
 
-/// Reads the next packet of one stream; `Ok(false)` at the end. Read errors that libav can step over are stepped over
-/// and counted in `damaged`.
+/// Reads the next packet of one stream; false at the end. Read errors that libav can step over are stepped over; they
+/// and the demuxer's complaints are counted in `damaged`.
 pub(crate) fn read(
     input: &mut format::context::Input,
     stream: usize,
@@ -158,7 +216,10 @@ pub(crate) fn read(
     let mut errors_in_a_row = 0;
     loop {
         unref(packet);
-        match packet.read(input) {
+        let complaints = log::complaints(Complainer::Demuxer);
+        let read = packet.read(input);
+        *damaged += u64::from(log::complaints(Complainer::Demuxer) > complaints);
+        match read {
             Ok(()) if packet.stream() == stream => return true,
             Ok(()) => errors_in_a_row = 0,
             Err(av::Error::Eof) => return false,
@@ -191,6 +252,8 @@ pub(crate) fn decoder(stream: &format::stream::Stream, threads: usize) -> Result
         count: threads.max(1),
         ..Default::default()
     });
+    // SAFETY: the context is alive and not open yet; the limit is a plain field.
+    unsafe { (*context.as_mut_ptr()).max_pixels = i64::from(MAX_SIDE) * i64::from(MAX_SIDE) };
     let mut decoder = context.decoder();
     decoder.set_packet_time_base(stream.time_base());
     Ok(decoder)

@@ -9,12 +9,9 @@ use serde::Serialize;
 
 use crate::error::{MediaError, Result};
 use crate::index::FrameIndex;
-use crate::input::{self, Parameters};
+use crate::input::{self, MAX_SIDE, Parameters};
 use crate::normalise::Target;
 use crate::orientation::Orientation;
-
-/// Pictures wider or higher than this are refused, in pixels.
-pub const MAX_SIDE: u32 = 8192;
 
 /// Packets that are read in search of a first decodable frame before a stream is called undecodable.
 const PACKETS_TO_FIRST_FRAME: usize = 2_000;
@@ -183,23 +180,11 @@ pub(crate) fn target(
     })
 }
 
-/// Refuses absurd sizes before a decoder reserves memory for them.
-pub(crate) fn check_size(stream: &format::stream::Stream) -> Result<()> {
-    let Parameters { width, height, .. } = Parameters::of(stream);
-    if width.max(height) > MAX_SIDE {
-        return Err(MediaError::refused(
-            "too_large",
-            format!("the picture is {width}x{height} pixels; {MAX_SIDE} a side is the most"),
-        ));
-    }
-    Ok(())
-}
-
 /// Decodes up to the first frame.
 pub(crate) fn first_frame(source: &mut format::context::Input, index: usize) -> Result<frame::Video> {
     let undecodable = |detail: String| MediaError::refused("undecodable", detail);
     let stream = source.stream(index).expect("the index comes from this file");
-    check_size(&stream)?;
+    input::check_size(&stream)?;
     let mut decoder = input::decoder(&stream, 1)?
         .video()
         .map_err(|error| undecodable(format!("the video stream cannot be decoded: {error}")))?;
