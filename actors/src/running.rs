@@ -36,6 +36,7 @@ impl Running {
             let from = from.ok_or_else(|| doing(&"it names no source"))?;
             sources.push(sources::open(shared, export.tenant_id, from).await.map_err(|error| doing(&error))?);
         }
+        let found: Vec<String> = sources.iter().flat_map(|source| source.index.warnings.clone()).collect();
         let kind = render::plan(&spec, sources, &profile, shared.settings.segments.seconds).map_err(|errors| {
             let told: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
             doing(&told.join("; "))
@@ -59,6 +60,9 @@ impl Running {
             stop,
         };
         kind.warnings().into_iter().for_each(|warning| run.meter.warn(warning));
+        for warning in found {
+            run.meter.warn(warning);
+        }
         if moved {
             run.meter.warn("profile_changed: no device of the profile it was accepted with is left".into());
         }
