@@ -1,6 +1,6 @@
 # One build profile (release) everywhere: what `make demo` compiled, `make test` uses again.
 .DEFAULT_GOAL := help
-.PHONY: setup build bake demo serve test lint bench help
+.PHONY: setup build bake demo serve test soak inputs lint bench help
 
 TOUCHLINE := target/release/touchline
 
@@ -27,6 +27,12 @@ test: setup ## Check format and lints, then run every test
 	@$(MAKE) --no-print-directory bake
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cargo test --release --locked --workspace
+
+soak: bake ## Probe and render 2000 randomly damaged files
+	TOUCHLINE_FUZZ_FILES=2000 cargo test --release --locked -p touchline-tests --test fuzz -- --nocapture
+
+inputs: bake ## Check the inputs of docs/inputs.md and write that page anew
+	TOUCHLINE_WRITE_INPUTS=1 cargo test --release --locked -p touchline-tests --test inputs
 
 lint: setup ## Check format, lints and, where cargo-deny is installed, licences and sources
 	cargo fmt --all --check

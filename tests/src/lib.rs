@@ -7,6 +7,8 @@
 //! * [`client`]: a small typed client of the API.
 //! * [`ffmpeg`]: the `ffmpeg` program, which makes sources and pictures.
 //! * [`footage`]: sources whose frames carry their number and whose sound clicks at known times.
+//! * [`fuzz`]: files with random damage, the same each time.
+//! * [`inputs`]: footage as it really comes, file by file, and what Touchline does with it.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -22,6 +24,8 @@
 pub mod client;
 pub mod ffmpeg;
 pub mod footage;
+pub mod fuzz;
+pub mod inputs;
 pub mod server;
 
 use std::path::{Path, PathBuf};

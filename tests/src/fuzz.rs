@@ -1,0 +1,109 @@
+//! Files with random damage, the same each time: file `n` depends on `n` and on its seeds alone.
+
+/// SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `limit`; 0 where that is 0.
+    fn below(&mut self, limit: usize) -> usize {
+        if limit == 0 { 0 } else { (self.next() % limit as u64) as usize }
+    }
+}
+
+/// Bytes at the start in which containers describe themselves.
+const HEADER: usize = 4096;
+
+/// File `number`: one of the seeds, damaged. Returns what was done, which seed it was, and the bytes.
+pub fn damaged(seeds: &[Vec<u8>], number: u64) -> (String, usize, Vec<u8>) {
+    let mut random = Random(number);
+    let seed = random.below(seeds.len());
+    let mut bytes = seeds[seed].clone();
+    let done = match random.below(7) {
+        0 => {
+            let all = bytes.len();
+            flip_bits(&mut bytes, &mut random, all)
+        }
+        1 => flip_bits(&mut bytes, &mut random, HEADER),
+        2 => {
+            // Where MP4 keeps its index by default.
+            let end = bytes.len();
+            let from = end.saturating_sub(HEADER);
+            flip_bits(&mut bytes[from..], &mut random, HEADER) + " of the end"
+        }
+        3 => overwrite(&mut bytes, &mut random),
+        4 => {
+            let length = random.below(bytes.len());
+            bytes.truncate(length);
+            format!("cut at {length}")
+        }
+        5 => {
+            let start = random.below(bytes.len());
+            bytes.drain(..start);
+            format!("cut before {start}")
+        }
+        _ => {
+            let other = &seeds[random.below(seeds.len())];
+            let (end, start) = (random.below(bytes.len()), random.below(other.len()));
+            bytes.truncate(end);
+            bytes.extend(&other[start..]);
+            format!("spliced at {end} with another from {start}")
+        }
+    };
+    (done, seed, bytes)
+}
+
+fn flip_bits(bytes: &mut [u8], random: &mut Random, within: usize) -> String {
+    let count = 1 + random.below(200);
+    for _ in 0..count {
+        let at = random.below(within.min(bytes.len()));
+        let bit = random.below(8);
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte ^= 1 << bit;
+        }
+    }
+    format!("{count} bits flipped within {within} bytes")
+}
+
+fn overwrite(bytes: &mut [u8], random: &mut Random) -> String {
+    let pieces = 1 + random.below(8);
+    for _ in 0..pieces {
+        let at = random.below(bytes.len());
+        let end = (at + 1 + random.below(600)).min(bytes.len());
+        // Zeros and ones break lengths and counters in other ways than noise does.
+        let kind = random.below(3);
+        for byte in &mut bytes[at..end] {
+            *byte = match kind {
+                0 => 0,
+                1 => 0xFF,
+                _ => random.next() as u8,
+            };
+        }
+    }
+    format!("{pieces} pieces overwritten")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_damaged_the_same_way_each_time() {
+        let seeds = [vec![1; 5000], vec![2; 300]];
+        for number in 0..50 {
+            assert_eq!(damaged(&seeds, number), damaged(&seeds, number));
+        }
+        let changed = (0..50).filter(|&number| {
+            let (_, seed, bytes) = damaged(&seeds, number);
+            bytes != seeds[seed]
+        });
+        assert!(changed.count() >= 45);
+    }
+}
