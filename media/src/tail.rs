@@ -111,7 +111,7 @@ fn packet_is_cut(file: &mut File, length: u64) -> Option<bool> {
         let first = size - TS_PACKETS[0];
         (0..4).all(|packet| read_at(file, first + packet * size) == Some([TS_SYNC]))
     })?;
-    Some(length % size != 0)
+    Some(!length.is_multiple_of(size))
 }
 
 fn read_at<const N: usize>(file: &mut File, at: u64) -> Option<[u8; N]> {

@@ -6,6 +6,7 @@
 //! * [`server`]: the built program as a private server on a free port.
 //! * [`cli`]: `touchline render`; [`client`]: a small typed client of the API.
 //! * [`ffmpeg`]: the `ffmpeg` program, which makes sources and pictures.
+//! * [`browser`]: a headless Chromium.
 //! * [`footage`]: sources whose frames carry their number and whose sound clicks at known times.
 //! * [`fuzz`]: files with random damage, the same each time.
 //! * [`inputs`]: footage as it really comes, file by file, and what Touchline does with it.
@@ -21,6 +22,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod browser;
 pub mod cli;
 pub mod client;
 pub mod ffmpeg;

@@ -1,0 +1,99 @@
+//! A headless Chromium, driven by the WebDriver protocol (W3C) through ChromeDriver.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// What keeps the browser to itself: no calls home, no graphics card, a sandbox it does not need among tests.
+const FLAGS: [&str; 9] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+];
+
+/// One browser window. Both programs end with it.
+pub struct Browser {
+    driver: Child,
+    session: String,
+    http: reqwest::Client,
+    _profile: TempDir,
+}
+
+impl Browser {
+    /// Starts ChromeDriver on a free port and a browser with an empty profile.
+    ///
+    /// # Errors
+    /// Names the Debian packages when one is missing.
+    pub async fn start() -> Result<Self> {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("starting chromedriver: apt-get install chromium chromium-driver (scripts/setup does it)")?;
+        let lines = BufReader::new(driver.stdout.take().context("chromedriver has no output")?).lines();
+        let port = lines
+            .map_while(Result::ok)
+            .find_map(|line| {
+                let (_, port) = line.split_once("started successfully on port ")?;
+                port.trim_end_matches('.').parse::<u16>().ok()
+            })
+            .context("chromedriver did not say its port")?;
+        let (http, profile) = (reqwest::Client::new(), tempfile::tempdir()?);
+        let mut arguments = FLAGS.map(str::to_owned).to_vec();
+        arguments.push(format!("--user-data-dir={}", profile.path().display()));
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            "browserName": "chrome", "goog:chromeOptions": {"args": arguments}, "timeouts": {"script": 60_000}}}});
+        let base = format!("http://127.0.0.1:{port}/session");
+        let mut browser = Self { driver, session: base, http, _profile: profile };
+        let opened = browser.post("", &wanted).await.context("opening a browser window")?;
+        let id = opened["sessionId"].as_str().context("chromedriver opened no session")?;
+        browser.session = format!("{}/{id}", browser.session);
+        Ok(browser)
+    }
+
+    /// Loads a page.
+    pub async fn open(&self, url: &str) -> Result<()> {
+        self.post("/url", &json!({ "url": url })).await.map(drop)
+    }
+
+    /// Runs the body of an async function in the page and returns its value; `arguments` are its arguments.
+    pub async fn run(&self, body: &str, arguments: &[Value]) -> Result<Value> {
+        let script = format!(
+            "const done = arguments[arguments.length - 1];
+             (async function(...arguments) {{ {body} }})(...arguments).then(
+                value => done({{ value }}), error => done({{ error: String(error && error.stack || error) }}));"
+        );
+        let answer = self.post("/execute/async", &json!({ "script": script, "args": arguments })).await?;
+        ensure!(answer["error"].is_null(), "in the page: {}", answer["error"]);
+        Ok(answer["value"].clone())
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        let answer = self.http.post(format!("{}{path}", self.session)).json(body).send().await?;
+        let status = answer.status();
+        let body: Value = answer.json().await?;
+        ensure!(status.is_success(), "the browser: {}", body["value"]["message"]);
+        Ok(body["value"].clone())
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // ChromeDriver ends its browsers when it is told to end.
+        let ended = Command::new("kill").arg(self.driver.id().to_string()).status();
+        if !ended.is_ok_and(|status| status.success()) {
+            let _ = self.driver.kill();
+        }
+        let _ = self.driver.wait();
+    }
+}
