@@ -23,16 +23,17 @@ serve: bake ## Run the server on http://127.0.0.1:8080 with its data in data/
 	@$(TOUCHLINE) serve
 
 test: setup ## Check format and lints, then run every test
+	@scripts/setup tests
 	cargo fmt --all --check
 	@$(MAKE) --no-print-directory bake
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cargo test --release --locked --workspace
 
 soak: bake ## Probe and render 2000 randomly damaged files
-	TOUCHLINE_FUZZ_FILES=2000 cargo test --release --locked -p touchline-tests --test fuzz -- --nocapture
+	TOUCHLINE_FUZZ_FILES=2000 cargo test --release --locked --workspace --test fuzz -- --nocapture
 
 inputs: bake ## Check the inputs of docs/inputs.md and write that page anew
-	TOUCHLINE_WRITE_INPUTS=1 cargo test --release --locked -p touchline-tests --test inputs
+	TOUCHLINE_WRITE_INPUTS=1 cargo test --release --locked --workspace --test inputs
 
 lint: setup ## Check format, lints and, where cargo-deny is installed, licences and sources
 	cargo fmt --all --check
