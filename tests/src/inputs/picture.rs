@@ -112,7 +112,7 @@ fn drawbox(x: u32, y: u32, (width, height): (u32, u32), colour: &str, option: &s
 }
 
 fn mark_at(corner: usize) -> (u32, u32) {
-    let x = if corner % 2 == 0 { MARGIN } else { WIDTH - MARGIN - MARK.0 };
+    let x = if corner.is_multiple_of(2) { MARGIN } else { WIDTH - MARGIN - MARK.0 };
     let y = if corner < 2 { MARGIN } else { HEIGHT - MARGIN - MARK.1 };
     (x, y)
 }

@@ -3,6 +3,9 @@
 //! Every line compares things within one run and prints what was asked for beside what was found. Nothing here
 //! fails because a machine is slow.
 
+mod kinds;
+mod pairs;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,7 +26,8 @@ struct Bench {
     figures: Vec<Figure>,
 }
 
-fn main() -> Result<()> {
+#[tokio::main]
+async fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|one| one == name);
     let touchline = touchline_tests::binary()?;
@@ -36,6 +40,21 @@ fn main() -> Result<()> {
     }
     if wants("memory") {
         bench.memory()?;
+    }
+    if wants("smart") {
+        bench.smart_render()?;
+    }
+    if wants("overlay") {
+        bench.full_overlay()?;
+    }
+    if wants("annotated") {
+        bench.annotated()?;
+    }
+    if wants("clip") {
+        bench.clip_copy()?;
+    }
+    if wants("detection") {
+        bench.batch_detection().await?;
     }
     println!("\n{:<58} {:>24}   wanted", "figure", "found");
     for figure in &bench.figures {
