@@ -3,7 +3,7 @@
 //! Every boundary (the ellipse and the two edges of each stroke) is a line of equal distance from the ellipse's curve.
 //! So one nearest-point search a pixel gives them all, and, because that distance changes by at most 1 a pixel, it
 //! also says how many pixels to the right are alike. Only pixels on a boundary are computed one by one; there each
-//! boundary is taken as straight, in quarters of the pixel where it bends.
+//! boundary is taken as straight, in eighths of the pixel where it bends.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use super::curve::{Curve, Foot};
 const HALF_DIAGONAL: f64 = 0.7072;
 /// Boundaries with a smaller radius of curvature are not straight enough within a pixel.
 const STRAIGHT: f64 = 6.0;
-const CELLS: u32 = 4;
+const CELLS: u32 = 8;
 
 /// The points within half a width of a curve, or of an arc of it.
 #[derive(Debug, Clone, Copy)]
@@ -115,11 +115,12 @@ impl Shape {
 
     /// The same, by searching the curve's nearest point.
     fn search(&self, columns: Range<usize>, centre_y: f64, margin: f64, spans: &mut Vec<Span>) {
-        let mut guess = 0.0;
+        let (mut root, mut slope) = (0.0, 0.0);
         let mut x = columns.start;
         while x < columns.end {
             let centre_x = x as f64 + 0.5;
-            let foot = self.curve.foot(centre_x, centre_y, &mut guess);
+            let foot = self.curve.foot(centre_x, centre_y, root + slope);
+            (slope, root) = (foot.root - root, foot.root);
             let alike = foot.distance.abs() - margin;
             if alike <= 0.0 {
                 spans.push(Span::Edge(x, self.pixel((centre_x, centre_y), &foot)));
@@ -127,7 +128,7 @@ impl Shape {
                 continue;
             }
             let run = x..columns.end.min(x + 1 + alike as usize);
-            x = run.end;
+            (x, slope) = (run.end, 0.0);
             extend(spans, run, foot.distance < 0.0);
         }
     }
@@ -139,11 +140,10 @@ impl Shape {
         }
         let size = 1.0 / f64::from(CELLS);
         let mut sum = Shares::default();
-        let mut guess = 0.0;
         for cell in 0..CELLS * CELLS {
             let offset = |index: u32| (f64::from(index) + 0.5) * size - 0.5;
             let (x, y) = (centre.0 + offset(cell % CELLS), centre.1 + offset(cell / CELLS));
-            let part = self.cell((x, y), size, &self.curve.foot(x, y, &mut guess));
+            let part = self.cell((x, y), size, &self.curve.foot(x, y, foot.root));
             sum.ellipse += part.ellipse;
             sum.outline += part.outline;
             sum.stroke += part.stroke;
@@ -157,7 +157,7 @@ impl Shape {
         let below = |level: f64| half_plane((level - foot.distance) / size, foot.normal);
         let band = |band: &Band| {
             let share = below(band.half_width) - below(-band.half_width);
-            let cut = band.arc.map_or(1.0, |arc| self.within(&arc, band.half_width, centre, size, foot));
+            let cut = band.arc.map_or(1.0, |arc| self.within(&arc, centre, size, foot));
             (share * cut) as f32
         };
         Shares {
@@ -168,14 +168,19 @@ impl Shape {
     }
 
     /// The share of a cell whose nearest point of the curve lies on an arc.
-    fn within(&self, arc: &Arc, half_width: f64, centre: (f64, f64), size: f64, foot: &Foot) -> f64 {
-        let to_end = |end: (f64, f64), sign: f64| {
+    fn within(&self, arc: &Arc, centre: (f64, f64), size: f64, foot: &Foot) -> f64 {
+        let nearest = self.curve.point(foot.angle);
+        let cut = |end: (f64, f64), sign: f64| {
             let (at, tangent) = (self.curve.point(end), self.curve.tangent(end));
-            let (dx, dy) = (centre.0 - at.0, centre.1 - at.1);
-            let near = dx * dx + dy * dy < (half_width + 2.0 * size).powi(2);
-            near.then(|| half_plane(sign * (dx * tangent.0 + dy * tangent.1) / size, tangent))
+            let distance = (nearest.0 - at.0).powi(2) + (nearest.1 - at.1).powi(2);
+            // The other side of a thin ellipse is near too, but runs the other way.
+            let same_side = foot.normal.0 * tangent.1 - foot.normal.1 * tangent.0 > 0.7;
+            (distance < (2.0 * size).powi(2) && same_side).then(|| {
+                let along = (centre.0 - at.0) * tangent.0 + (centre.1 - at.1) * tangent.1;
+                half_plane(sign * along / size, tangent)
+            })
         };
-        match (to_end(arc.from, 1.0), to_end(arc.to, -1.0)) {
+        match (cut(arc.from, 1.0), cut(arc.to, -1.0)) {
             (Some(share), None) | (None, Some(share)) => share,
             _ if arc.holds(foot.angle) => 1.0,
             _ => 0.0,

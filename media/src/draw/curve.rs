@@ -25,6 +25,8 @@ pub(super) struct Foot {
     pub radius: f64,
     /// Cosine and sine of the curve's parametric angle here.
     pub angle: (f64, f64),
+    /// The root of the equation that was solved, a guess for points nearby.
+    pub root: f64,
 }
 
 impl Curve {
@@ -50,9 +52,9 @@ impl Curve {
 
     /// The nearest point of the curve, by Newton's method on the equation of D. Eberly, "Distance from a Point to an
     /// Ellipse, an Ellipsoid, or a Hyperellipsoid" (Geometric Tools, 2013), section 2. It is convex and falls, so that
-    /// any start converges once it is right of `least`. `guess` is where to start and is left at the root, which a
-    /// neighbouring point starts well from; 0 is a fine first guess.
-    pub fn foot(&self, x: f64, y: f64, guess: &mut f64) -> Foot {
+    /// any start converges once it is right of `least`. `guess` is where to start: the root of a
+    /// neighbouring point, or 0, which is that of every point on the curve.
+    pub fn foot(&self, x: f64, y: f64, guess: f64) -> Foot {
         let (dx, dy) = (x - self.cx, y - self.cy);
         // In the first quadrant, off the axes: there the root is the only one.
         let (px, py) = (dx.abs().max(1e-9), dy.abs().max(1e-9));
@@ -74,7 +76,6 @@ impl Curve {
             }
             t = (t + 0.5 * excess / (cos2 * u + sin2 * v)).max(least);
         }
-        *guess = t;
         let length = 1.0 / length_of(cos, sin);
         (cos, sin) = (cos * length, sin * length);
         let q = length_of(b * cos, a * sin);
@@ -85,6 +86,7 @@ impl Curve {
             normal: (nx.copysign(dx), ny.copysign(dy)),
             radius: q * q * q / (a * b),
             angle: (cos.copysign(dx), sin.copysign(dy)),
+            root: t,
         }
     }
 
@@ -117,10 +119,9 @@ mod tests {
     fn finds_the_nearest_of_many_points() {
         for (rx, ry) in [(60.0, 110.0), (110.0, 60.0), (50.0, 50.0), (80.0, 0.5), (0.3, 4.0), (300.0, 0.0)] {
             let curve = Curve::new(10.0, -20.0, rx, ry);
-            let mut guess = 0.0;
             for step in 0..100 {
                 let (x, y) = (10.0 + f64::from(step % 10 - 5) * 19.7, -20.0 + f64::from(step / 10 - 5) * 22.3);
-                let found = curve.foot(x, y, &mut guess).distance.abs();
+                let found = curve.foot(x, y, 0.0).distance.abs();
                 let nearest = (0..10_000)
                     .map(|i| curve.point((f64::from(i) / 10_000.0 * std::f64::consts::TAU).sin_cos()))
                     .map(|(ex, ey)| (ex - x).hypot(ey - y))
@@ -133,10 +134,10 @@ mod tests {
     #[test]
     fn knows_side_normal_and_curvature() {
         let curve = Curve::new(0.0, 0.0, 4.0, 2.0);
-        let right = curve.foot(7.0, 0.0, &mut 0.0);
+        let right = curve.foot(7.0, 0.0, 0.0);
         assert!((right.distance - 3.0).abs() < 1e-6 && (right.normal.0 - 1.0).abs() < 1e-6);
         assert!((right.radius - 1.0).abs() < 1e-6, "b²/a, not {}", right.radius);
-        let above = curve.foot(0.0, -1.0, &mut 0.0);
+        let above = curve.foot(0.0, -1.0, 0.0);
         assert!((above.distance + 1.0).abs() < 1e-6 && (above.normal.1 + 1.0).abs() < 1e-6);
         assert!((above.radius - 8.0).abs() < 1e-6, "a²/b, not {}", above.radius);
     }

@@ -14,25 +14,19 @@ pub(super) const EMOJI: Family = Family::Name("Noto Color Emoji");
 
 const FOLDER: &str = "/usr/share/fonts";
 
-/// The loaded fonts, and the height of capitals in font sizes.
-pub(super) fn load() -> Result<(FontSystem, f32)> {
+/// The loaded fonts.
+pub(super) fn load() -> Result<FontSystem> {
     let mut fonts = fontdb::Database::new();
     let letters = find(Path::new(FOLDER), "DejaVuSans.ttf").ok_or_else(|| {
         let detail = format!("DejaVuSans.ttf is not under {FOLDER}; install the Debian package fonts-dejavu-core");
         MediaError::codec("loading the fonts", detail)
     })?;
     add(&mut fonts, &letters)?;
-    let id = fonts.faces().next().map(|face| face.id);
     match find(Path::new(FOLDER), "NotoColorEmoji.ttf") {
         Some(emoji) => add(&mut fonts, &emoji)?,
         None => tracing::warn!("emoji are drawn without colour: the Debian package fonts-noto-color-emoji is missing"),
     }
-    let mut system = FontSystem::new_with_locale_and_db("en-US".to_owned(), fonts);
-    let font = id.and_then(|id| system.get_font(id, fontdb::Weight::NORMAL)).ok_or_else(|| {
-        MediaError::codec("loading the fonts", format!("{} holds no font that can be read", letters.display()))
-    })?;
-    let metrics = font.as_swash().metrics(&[]);
-    Ok((system, metrics.cap_height / f32::from(metrics.units_per_em)))
+    Ok(FontSystem::new_with_locale_and_db("en-US".to_owned(), fonts))
 }
 
 fn add(fonts: &mut fontdb::Database, path: &Path) -> Result<()> {

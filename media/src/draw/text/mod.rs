@@ -24,7 +24,7 @@ pub struct TextShaper {
     fonts: FontSystem,
     rasteriser: SwashCache,
     /// Height of capital letters in font sizes.
-    capitals: f32,
+    capitals: f64,
 }
 
 impl TextShaper {
@@ -34,8 +34,10 @@ impl TextShaper {
     /// [`MediaError::Codec`](crate::MediaError::Codec) naming the Debian package to install when DejaVu Sans is
     /// missing, [`MediaError::Io`](crate::MediaError::Io) when a font file cannot be read.
     pub fn new() -> Result<Self> {
-        let (fonts, capitals) = fonts::load()?;
-        Ok(Self { fonts, rasteriser: SwashCache::new(), capitals })
+        let mut shaper = Self { fonts: fonts::load()?, rasteriser: SwashCache::new(), capitals: 0.0 };
+        // Measured, because DejaVu Sans does not say it.
+        shaper.capitals = shaper.line("H", 1000.0).ink().height() as f64 / 1000.0;
+        Ok(shaper)
     }
 
     /// An overlay text for pictures of a format: its ink centred across on `cx`, the middle of its capitals on `cy`,
@@ -72,7 +74,7 @@ impl TextShaper {
 
     /// The row of the baseline on which capitals are centred at `cy`.
     fn baseline(&self, cy: f64, size: f64) -> i32 {
-        (cy + f64::from(self.capitals) * size / 2.0).round() as i32
+        (cy + self.capitals * size / 2.0).round() as i32
     }
 
     /// The text, or as many of its first graphemes as fit the width with an ellipsis after them.
