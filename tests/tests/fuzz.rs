@@ -139,7 +139,7 @@ impl Desk {
         if !told_well(&probed).context("probe")? {
             return Ok(Outcome { accepted: false, rendered: false });
         }
-        if number % RENDERED != 0 {
+        if !number.is_multiple_of(RENDERED) {
             return Ok(Outcome { accepted: true, rendered: false });
         }
         let facts: Value = serde_json::from_slice(&probed.stdout)?;
