@@ -1,7 +1,9 @@
 //! A headless Chromium, driven by the WebDriver protocol (W3C) through ChromeDriver.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -19,6 +21,9 @@ const FLAGS: [&str; 9] = [
     "--disable-component-update",
     "--disable-sync",
 ];
+
+/// How long a browser gets to close.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One browser window. Both programs end with it.
 pub struct Browser {
@@ -78,6 +83,17 @@ impl Browser {
         Ok(answer["value"].clone())
     }
 
+    /// Closes the window and waits for the answer, without a runtime.
+    fn close_window(&self) -> Result<()> {
+        let rest = self.session.strip_prefix("http://").context("the session's address")?;
+        let (address, path) = rest.split_once('/').context("the session's path")?;
+        let mut connection = TcpStream::connect(address)?;
+        connection.set_read_timeout(Some(PATIENCE))?;
+        write!(connection, "DELETE /{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        connection.read_to_end(&mut Vec::new())?;
+        Ok(())
+    }
+
     async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         let answer = self.http.post(format!("{}{path}", self.session)).json(body).send().await?;
         let status = answer.status();
@@ -89,11 +105,9 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // ChromeDriver ends its browsers when it is told to end.
-        let ended = Command::new("kill").arg(self.driver.id().to_string()).status();
-        if !ended.is_ok_and(|status| status.success()) {
-            let _ = self.driver.kill();
-        }
+        // A window that is closed by the protocol ends its browser; one whose driver is killed does not.
+        let _ = self.close_window();
+        let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
 }

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use edits::{AnnotatedClip, AnnotatedPlan, AnnotatedSpec, FieldError, SourceFacts};
-use entities::{ExportId, Subject};
 use media::{Assembly, AudioFrom, Chapter, MediaError, Painter, TextShaper, TimedPart, assemble_timed};
 
 use super::source_frames::{self, SourceFrames, tick};
@@ -102,18 +101,6 @@ impl ExportKind for Annotated {
         Work { pixels: self.frames() * u64::from(width) * u64::from(height), ..Work::default() }
     }
 
-    fn subjects(&self, _: ExportId) -> Vec<Subject> {
-        Vec::new()
-    }
-
-    fn has_audio(&self) -> bool {
-        false
-    }
-
-    fn extension(&self) -> &'static str {
-        "mp4"
-    }
-
     fn render_segment(&self, run: &Run, segment: &SegmentPlan, out: &Path) -> Result<RenderedSegment, RenderError> {
         let encoder = self.encoder()?;
         let (clip, frames) = &self.parts[segment.index as usize];
@@ -129,10 +116,6 @@ impl ExportKind for Annotated {
             }
             rendered => rendered,
         }
-    }
-
-    fn render_audio(&self, _: &Run, _: &Path) -> Result<(), RenderError> {
-        Err(RenderError::Broken("the sound of a compilation is rendered when its clips are joined".into()))
     }
 
     fn join(&self, run: &Run, segments: &[PathBuf], _: Option<&Path>, out: &Path) -> Result<Joined, RenderError> {

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use edits::{ClipMode, ClipSpec, FieldError, SourceFacts};
-use entities::{ExportId, Subject};
 use media::{Assembly, AudioFrom, TimedPart, assemble_timed, copy_clip};
 
 use super::source_frames::{self, SourceFrames, tick};
@@ -62,16 +61,8 @@ impl ExportKind for Clip {
         Work { pixels: encoded as u64 * u64::from(width) * u64::from(height), ..Work::default() }
     }
 
-    fn subjects(&self, _: ExportId) -> Vec<Subject> {
-        Vec::new()
-    }
-
     fn has_audio(&self) -> bool {
         self.spec.mode == ClipMode::Encode && self.source.facts.has_audio
-    }
-
-    fn extension(&self) -> &'static str {
-        "mp4"
     }
 
     fn render_segment(&self, run: &Run, segment: &SegmentPlan, out: &Path) -> Result<RenderedSegment, RenderError> {

@@ -96,10 +96,6 @@ impl ExportKind for Detection {
         vec![self.source.subject]
     }
 
-    fn has_audio(&self) -> bool {
-        false
-    }
-
     fn extension(&self) -> &'static str {
         "json"
     }
@@ -140,10 +136,6 @@ impl ExportKind for Detection {
         done.frames = tally.keep();
         done.frames_inferred = done.frames;
         Ok(done)
-    }
-
-    fn render_audio(&self, _: &Run, _: &Path) -> Result<(), RenderError> {
-        Err(RenderError::Broken("detection has no sound".into()))
     }
 
     fn join(&self, _: &Run, segments: &[PathBuf], _: Option<&Path>, out: &Path) -> Result<Joined, RenderError> {

@@ -334,10 +334,6 @@ impl ExportKind for Framing {
         self.sources.iter().any(|source| source.facts.has_audio)
     }
 
-    fn extension(&self) -> &'static str {
-        "mp4"
-    }
-
     fn render_segment(&self, run: &Run, segment: &SegmentPlan, out: &Path) -> Result<RenderedSegment, RenderError> {
         let (sender, steps) = sync_channel(run.window);
         let (walked, encoded) = thread::scope(|scope| {

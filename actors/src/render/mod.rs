@@ -141,19 +141,27 @@ pub trait ExportKind: Send + Sync {
     }
 
     /// Whose detections the export makes.
-    fn subjects(&self, export: ExportId) -> Vec<Subject>;
+    fn subjects(&self, _: ExportId) -> Vec<Subject> {
+        Vec::new()
+    }
 
-    /// Whether there is sound to render.
-    fn has_audio(&self) -> bool;
+    /// Whether there is sound to render as a part of its own. Without, what is joined brings its sound along.
+    fn has_audio(&self) -> bool {
+        false
+    }
 
     /// The file extension of the result.
-    fn extension(&self) -> &'static str;
+    fn extension(&self) -> &'static str {
+        "mp4"
+    }
 
     /// Renders one part into `out`. Blocks; leaves no file when it fails.
     fn render_segment(&self, run: &Run, segment: &SegmentPlan, out: &Path) -> Result<RenderedSegment, RenderError>;
 
-    /// Renders the sound of the whole into `out`. Blocks; leaves no file when it fails.
-    fn render_audio(&self, run: &Run, out: &Path) -> Result<(), RenderError>;
+    /// Renders the sound of the whole into `out`, where [`ExportKind::has_audio`]. Blocks; leaves no file when it fails.
+    fn render_audio(&self, _: &Run, _: &Path) -> Result<(), RenderError> {
+        Err(RenderError::Broken("this export has no sound of its own".into()))
+    }
 
     /// What its report tells beside what every report does, once it is joined.
     fn details(&self) -> serde_json::Map<String, serde_json::Value> {

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use edits::{FieldError, OverlayPlan, OverlaySpec, SourceFacts};
-use entities::{ExportId, Subject};
 use media::{
     Assembly, AudioFrom, Canvas, Painter, SmartLayout, Sprite, TextShaper, TimedPart, TimedSettings, assemble_timed,
     smart_layout, splice,
@@ -100,19 +99,6 @@ impl ExportKind for Overlay {
         Work { pixels: frames * u64::from(width) * u64::from(height), ..Work::default() }
     }
 
-    fn subjects(&self, _: ExportId) -> Vec<Subject> {
-        Vec::new()
-    }
-
-    fn has_audio(&self) -> bool {
-        // It is copied when the parts are joined.
-        false
-    }
-
-    fn extension(&self) -> &'static str {
-        "mp4"
-    }
-
     fn render_segment(&self, run: &Run, segment: &SegmentPlan, out: &Path) -> Result<RenderedSegment, RenderError> {
         let Prepared { encoder, settings, parts, .. } = self.prepared()?;
         let frames = parts[segment.index as usize].clone();
@@ -126,10 +112,6 @@ impl ExportKind for Overlay {
             drawn.texts.iter().for_each(|&text| painter.sprite(canvas, &texts.0[text]));
         };
         encoder.render(run, &self.source, frames, settings, &mut draw, out)
-    }
-
-    fn render_audio(&self, _: &Run, _: &Path) -> Result<(), RenderError> {
-        Err(RenderError::Broken("the sound of an overlay is its source's".into()))
     }
 
     fn details(&self) -> Map<String, Value> {

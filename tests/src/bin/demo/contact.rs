@@ -1,4 +1,5 @@
-//! The contact sheet: a few moments of the reel, each as a row of source, Lanczos, model and boxes.
+//! The contact sheet: a few moments of the reel, each as a row of source, Lanczos, model and boxes; and a row of what
+//! else was rendered.
 
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,10 @@ pub struct Contact<'a> {
     pub reel: &'a Path,
     /// The reel's spec: it says where the crop was.
     pub spec: &'a Value,
+    /// The reel with a spotlight, the annotated compilation and the clip.
+    pub spotlight: &'a Path,
+    pub annotated: &'a Path,
+    pub clip: &'a Path,
 }
 
 /// Height of a row, in pixels.
@@ -22,6 +27,8 @@ const HEIGHT: u32 = 720;
 const DETAIL: (u32, u32) = (480, HEIGHT);
 /// The match without its blurred edges, which show nothing.
 const BETWEEN_EDGES: &str = "crop=1440:1080";
+/// Width of a whole picture beside it.
+const WIDE: u32 = 960;
 /// Rows at most.
 const ROWS: usize = 3;
 const LABEL: &str = "x=16:y=16:fontsize=30:fontcolor=white:box=1:boxcolor=black@0.55:boxborderw=10";
@@ -38,7 +45,22 @@ impl Contact<'_> {
         if rows.is_empty() {
             bail!("no frame was looked at, so there is nothing to draw");
         }
+        rows.push(self.others(tiles.path())?);
         stack("vstack", &rows, sheet)
+    }
+
+    /// What else was rendered, as wide as the rows above.
+    fn others(&self, folder: &Path) -> Result<PathBuf> {
+        let tile = |name: &str| folder.join(format!("{name}.png"));
+        let label = |text: &str| format!("drawtext=text='{text}':{LABEL}");
+        let lit = format!("scale=-2:{HEIGHT},{}", label("spotlight"));
+        picture(self.spotlight, 30, &lit, &tile("spotlight"))?;
+        let wide = |text: &str| format!("scale={WIDE}:-2,pad={WIDE}:{HEIGHT}:0:(oh-ih)/2,{}", label(text));
+        picture(self.annotated, 5, &wide("annotated"), &tile("annotated"))?;
+        picture(self.clip, 0, &wide("a copied clip begins here"), &tile("clip"))?;
+        let row = tile("others");
+        stack("hstack", &["annotated", "clip", "spotlight"].map(tile), &row)?;
+        Ok(row)
     }
 
     fn plan(&self) -> Result<FramingPlan> {

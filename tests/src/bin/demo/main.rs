@@ -1,5 +1,6 @@
 //! `make demo`: the whole way once, through the public surface. A match goes in, a vertical reel that follows one
-//! walker comes out, upscaled by the model, with the people found in it. See `demo/out/` afterwards.
+//! walker comes out, upscaled by the model, with the people found in it; then a spotlight on her, an annotated
+//! compilation and a clip. See `demo/out/` afterwards.
 
 mod contact;
 
@@ -28,7 +29,7 @@ async fn main() -> Result<()> {
     let out = folder.join("out");
     std::fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
 
-    let steps = Steps::new(7);
+    let steps = Steps::new(9);
     steps.next("making a 1080p match with sound from OpenCV's sample video");
     let source = folder.join("match.mp4");
     walker::make_match(&source)?;
@@ -54,6 +55,17 @@ async fn main() -> Result<()> {
     let detections = read_detections(&client, &export, &out).await?;
     write_json(&out.join("report.json"), export.report.as_ref().context("the export has no report")?)?;
 
+    steps.next("putting a spotlight on the walker, where she was found; only what changes is encoded again");
+    let lit = client.render(&spotlight(&export.id, &detections), |_| {}).await?;
+    client.download(&lit.id, &out.join("spotlight.mp4")).await?;
+
+    steps.next("making an annotated compilation, and taking a clip out of the match");
+    let annotated = client.render(&notes(&video.id), |_| {}).await?;
+    client.download(&annotated.id, &out.join("annotated.mp4")).await?;
+    let clip = json!({"kind": "clip", "video_id": video.id, "start": walker::START, "end": walker::END});
+    let clip = client.render(&clip, |_| {}).await?;
+    client.download(&clip.id, &out.join("clip.mp4")).await?;
+
     steps.next("rendering the same reel without the model, to compare");
     let plain = client.render(&self::spec(&video.id, "lanczos", json!({"rule": "none"})), |_| {}).await?;
     let plain_reel = folder.join("lanczos.mp4");
@@ -62,10 +74,19 @@ async fn main() -> Result<()> {
     ensure!(ended.success(), "the server ended with {ended}: {}", server.log());
 
     steps.next("drawing the contact sheet");
-    let contact = Contact { source: &source, plain: &plain_reel, reel: &out.join("reel.mp4"), spec: &spec };
+    let made = |name: &str| out.join(name);
+    let contact = Contact {
+        source: &source,
+        plain: &plain_reel,
+        reel: &made("reel.mp4"),
+        spec: &spec,
+        spotlight: &made("spotlight.mp4"),
+        annotated: &made("annotated.mp4"),
+        clip: &made("clip.mp4"),
+    };
     contact.draw(&detections.frames, &out.join("contact.png"))?;
 
-    summary(&export, &detections, began.elapsed().as_secs_f64());
+    summary(&export, &lit, &detections, began.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -82,6 +103,43 @@ fn spec(video: &str, mode: &str, detect: Value) -> Value {
         }],
         "upscale": {"mode": mode},
         "detect": detect,
+    })
+}
+
+/// A spotlight on whoever was found nearest to the middle of the reel, at each of its opening points.
+fn spotlight(reel: &str, detections: &Detections) -> Value {
+    let middle = f64::from(detections.width) / 2.0;
+    let keyframes: Vec<Value> = detections
+        .frames
+        .iter()
+        .filter_map(|frame| {
+            let centre = |found: &edits::DetectedBox| f64::from(found.x + found.width / 2.0);
+            let off = |found: &&edits::DetectedBox| (centre(found) - middle).abs();
+            let found = frame.boxes.iter().min_by(|a, b| off(a).total_cmp(&off(b)))?;
+            let y = f64::from(found.y + found.height / 2.0);
+            let (radius_x, radius_y) = (f64::from(found.width) * 0.75, f64::from(found.height) * 0.6);
+            Some(json!({"time": frame.time, "x": centre(found), "y": y, "radius_x": radius_x, "radius_y": radius_y}))
+        })
+        .collect();
+    json!({
+        "kind": "overlay",
+        "source": {"export_id": reel},
+        "style": {"dim": 0.45},
+        "regions": [{"start": 0.0, "end": 2.1, "space": {"width": detections.width, "height": detections.height},
+            "keyframes": keyframes}],
+        "texts": [{"text": "Nr. 7", "start": 0.0, "end": 2.0, "x": 0.5, "y": 0.08, "size": 64}],
+    })
+}
+
+/// Two moments of the match, rated.
+fn notes(video: &str) -> Value {
+    json!({
+        "kind": "annotated",
+        "video_id": video,
+        "clips": [
+            {"start": 13.0, "end": 15.0, "name": "Überraschender Lauf", "notes": "Alone across the square", "rating": 5},
+            {"start": 4.0, "end": 6.0, "rating": 2, "tags": ["Pass", "Left side"]},
+        ],
     })
 }
 
@@ -102,7 +160,7 @@ fn write_json(file: &Path, value: &Value) -> Result<()> {
     std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))
 }
 
-fn summary(export: &Export, detections: &Detections, seconds: f64) {
+fn summary(export: &Export, lit: &Export, detections: &Detections, seconds: f64) {
     let report = export.report.clone().unwrap_or_default();
     let number = |name: &str| report[name].as_f64().unwrap_or_default();
     let boxes: usize = detections.frames.iter().map(|frame| frame.boxes.len()).sum();
@@ -119,10 +177,18 @@ fn summary(export: &Export, detections: &Detections, seconds: f64) {
         "people were looked for at {} points during that export: {boxes} boxes, then read from the cache alone.",
         detections.frames.len()
     );
+    let smart = &lit.report.as_ref().map_or(&Value::Null, |report| &report["smart_render"]);
+    println!(
+        "For the spotlight {} frames were encoded again and {} copied.",
+        smart["frames_rendered"], smart["frames_copied"]
+    );
     println!("The demo took {seconds:.0} s.");
     println!();
     println!("  demo/out/contact.png      source and crop | Lanczos | AI | people: look at this one first");
     println!("  demo/out/reel.mp4         the reel");
+    println!("  demo/out/spotlight.mp4    the reel with a spotlight on the walker");
+    println!("  demo/out/annotated.mp4    two moments with their cards");
+    println!("  demo/out/clip.mp4         her way across the square, packets as they were");
     println!("  demo/out/report.json      where the time went");
     println!("  demo/out/detections.json  who was seen where");
 }
