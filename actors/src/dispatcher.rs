@@ -19,7 +19,7 @@ use tokio::sync::OnceCell;
 
 use crate::accept::{self, AcceptError, NewRequest};
 use crate::export_actor::{ExportActor, Halt, Look, fail_coordinator};
-use crate::ingest::{self, ImportError, NewSource};
+use crate::ingest::{self, ImportError, Indexing, NewSource};
 use crate::node::Shared;
 use crate::progress_hub::{Progress, Publish};
 use crate::render::{StopReason, StopSignal};
@@ -255,7 +255,7 @@ async fn remove_files(shared: &Shared, tenant: TenantId, export: ExportId) {
 
 async fn index_and_tell(shared: &Shared, video: Video) {
     let id = video.id;
-    if let Err(error) = ingest::index(shared, video).await {
+    if let Err(error) = ingest::index(shared, video, Indexing::Later).await {
         tracing::error!(video = %id, %error, "building a frame index failed; the next start tries again");
     }
 }
@@ -386,11 +386,10 @@ impl Handler<DeleteExport> for Dispatcher {
     }
 }
 
-/// Takes a finished file in as a video. Answers when it was probed and stored; its index is built afterwards, or, with
-/// `indexed`, before.
+/// Takes a finished file in as a video. Answers when it was probed and stored, and indexed unless that comes later.
 pub struct ImportVideo {
     pub source: NewSource,
-    pub indexed: bool,
+    pub indexing: Indexing,
 }
 
 impl Message for ImportVideo {
@@ -404,8 +403,8 @@ impl Handler<ImportVideo> for Dispatcher {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             let video = ingest::import(&shared, import.source).await?;
-            if import.indexed {
-                return ingest::index(&shared, video).await;
+            if import.indexing != Indexing::Later {
+                return ingest::index(&shared, video, import.indexing).await;
             }
             let row = video.clone();
             actix::spawn(async move { index_and_tell(&shared, row).await });

@@ -276,7 +276,7 @@ async fn prepare(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job) -> Res
     }
     match exports::for_worker(&shared.db, job).await.map_err(told)? {
         // With no parts there is nothing to wait for.
-        Some(row) if known.is_empty() && missing.is_empty() => watch(shared, running, job, row).await,
+        Some(row) if segments.is_empty() && !running.kind.has_audio() => watch(shared, running, job, row).await,
         _ => ended_or_waiting(shared, job).await,
     }
 }

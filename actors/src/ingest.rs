@@ -88,11 +88,26 @@ pub async fn import(shared: &Shared, source: NewSource) -> Result<Video, ImportE
     Ok(videos::insert(&shared.db, row).await?)
 }
 
+/// How much of a video is indexed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Indexing {
+    /// All of it, after the import was answered.
+    Later,
+    /// All of it, before the import is answered.
+    Now,
+    /// Only what lies between these seconds, before the import is answered: for a render that needs no more.
+    Around { start: f64, end: f64 },
+}
+
 /// Builds the frame index of a video in state `processing` and makes it `ready`, or `failed` with a problem. Returns
 /// the row as it is then.
-pub async fn index(shared: &Shared, video: Video) -> Result<Video, ImportError> {
+pub async fn index(shared: &Shared, video: Video, indexing: Indexing) -> Result<Video, ImportError> {
     let path = shared.storage.local_path(&video.storage_key);
-    match blocking("indexing", move || media::build_index(&path)).await? {
+    let build = move || match indexing {
+        Indexing::Around { start, end } => media::build_index_around(&path, start, end),
+        Indexing::Later | Indexing::Now => media::build_index(&path),
+    };
+    match blocking("indexing", build).await? {
         Ok(index) => {
             let facts = video.facts.clone().unwrap_or_default();
             let known: StoredFacts =

@@ -50,6 +50,6 @@ pub use config_keeper::{GetConfig, PatchConfig, PatchError, Versioned};
 pub use detection_cache::{CachedDetections, GetDetections};
 pub use dispatcher::{CancelExport, DeleteExport, ImportVideo, StartExport};
 pub use estimate::Estimate;
-pub use ingest::{ImportError, NewSource};
+pub use ingest::{ImportError, Indexing, NewSource};
 pub use node::{Node, NodeOptions, Readiness, StartError};
 pub use progress_hub::{GetLatest, Progress, Subscribe, SubscribeError, SubscriptionId, Unsubscribe};

@@ -40,7 +40,7 @@ async fn club(folder: &Path, frame_ms: u32) -> Club {
     StampedVideo::new(320, 180, FrameRate { num: 30, den: 1 }, 120).write(&path).unwrap();
     let id = VideoId::new();
     let source = NewSource { tenant, id, name: "match".into(), path, link: true };
-    node.dispatcher.send(ImportVideo { source, indexed: true }).await.unwrap().unwrap();
+    node.dispatcher.send(ImportVideo { source, indexing: actors::Indexing::Now }).await.unwrap().unwrap();
     Club { node, tenant, video: id }
 }
 

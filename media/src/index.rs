@@ -159,16 +159,17 @@ pub(crate) fn stamp_packet(packet: &mut av::Packet, stamp: Stamp, number: &mut i
 }
 
 /// What one packet says.
-struct PacketFacts {
-    pts: Option<i64>,
-    dts: Option<i64>,
+#[derive(Clone, PartialEq)]
+pub(crate) struct PacketFacts {
+    pub pts: Option<i64>,
+    pub dts: Option<i64>,
     duration: i64,
     key: bool,
     hidden: bool,
 }
 
-/// All packets of the stream, in decoding order.
-struct Packets {
+/// Packets of the stream, in decoding order: all, or a stretch of them.
+pub(crate) struct Packets {
     facts: Vec<PacketFacts>,
     time_base: av::Rational,
     frame_ticks: i64,
@@ -177,12 +178,21 @@ struct Packets {
 
 impl Packets {
     fn read(source: &mut format::context::Input, stream: usize) -> Self {
+        Self::read_while(source, stream, |_| true)
+    }
+
+    /// Reads on from where the source is, as long as `more` says so of what was read.
+    pub fn read_while(
+        source: &mut format::context::Input,
+        stream: usize,
+        more: impl Fn(&[PacketFacts]) -> bool,
+    ) -> Self {
         let rate = probe::frame_rate(input::guessed_frame_rate(source, stream));
         let time_base = source.stream(stream).expect("the index comes from this file").time_base();
         let frame_ticks = (f64::from(rate.den) / f64::from(rate.num) / f64::from(time_base)).round() as i64;
         let mut packet = av::Packet::empty();
         let (mut facts, mut damaged) = (Vec::new(), 0);
-        while input::read(source, stream, &mut packet, &mut damaged) {
+        while more(&facts) && input::read(source, stream, &mut packet, &mut damaged) {
             damaged += u64::from(packet.is_corrupt());
             facts.push(PacketFacts {
                 pts: packet.pts(),
@@ -195,7 +205,31 @@ impl Packets {
         Self { facts, time_base, frame_ticks: frame_ticks.max(1), damaged }
     }
 
-    fn stamp(&self) -> Stamp {
+    pub fn starts_with_key(&self) -> bool {
+        self.facts.first().is_some_and(|fact| fact.key)
+    }
+
+    /// Ticks of the stream, from seconds.
+    pub fn ticks(&self, seconds: f64) -> i64 {
+        (seconds / f64::from(self.time_base)).floor() as i64
+    }
+
+    /// Only the first packet.
+    pub fn first(mut self) -> Self {
+        self.facts.truncate(1);
+        self
+    }
+
+    /// These packets with `head`'s before them, unless they begin with them.
+    pub fn after(mut self, mut head: Self) -> Self {
+        if !self.facts.starts_with(&head.facts) {
+            head.facts.append(&mut self.facts);
+            self.facts = head.facts;
+        }
+        self
+    }
+
+    pub fn stamp(&self) -> Stamp {
         let count = |has: fn(&PacketFacts) -> bool| self.facts.iter().filter(|fact| has(fact)).count();
         let distinct: BTreeSet<_> = self.facts.iter().filter_map(|fact| fact.dts).collect();
         if count(|fact| fact.pts.is_none()) * MOST_WITHOUT_PTS < self.facts.len() {
@@ -216,7 +250,7 @@ impl Packets {
     }
 
     /// The stamps of shown frames, sorted.
-    fn stamps(&self, stamp: Stamp) -> Vec<i64> {
+    pub fn stamps(&self, stamp: Stamp) -> Vec<i64> {
         let mut stamps: Vec<i64> = (0..self.facts.len())
             .filter(|&number| !self.facts[number].hidden)
             .filter_map(|number| self.stamp_of(number, stamp))
@@ -243,7 +277,7 @@ impl Packets {
         }
     }
 
-    fn index(
+    pub fn index(
         &self,
         stream: usize,
         stamp: Stamp,

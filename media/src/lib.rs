@@ -8,9 +8,12 @@
 //! 2. [`build_index`] finds the displayed frames and their times; [`FrameDecoder`] gives frame `n` as a [`Picture`].
 //! 3. [`Cropper`] cuts a sub-pixel box out of a picture, as RGB for a model or straight to a [`YuvFrame`];
 //!    [`Finisher`] brings a model's result to output size and gives back the detail it lost.
-//! 4. [`Painter`] draws spotlights, texts and cards on a [`Canvas`].
+//! 4. [`Painter`] and [`TextShaper`] draw spotlights, texts and cards on a [`Canvas`]; [`dissolve`] and [`fade`] lead
+//!    from clip to clip.
 //! 5. [`SegmentEncoder`], [`render_audio`] and [`assemble`] make the published file.
-//! 6. [`write_png`] and [`read_image`] for stills; [`testing`] synthesises sources whose every frame and sound can be
+//! 6. Where a source's own times are kept: [`StreamShape`], [`TimedEncoder`] and [`assemble_timed`] encode it again,
+//!    [`smart_layout`] and [`splice`] only where it changes, [`copy_clip`] not at all.
+//! 7. [`write_png`] and [`read_image`] for stills; [`testing`] synthesises sources whose every frame and sound can be
 //!    recognised.
 //!
 //! Every object is used by one thread at a time and may move between threads. Time is exact: rationals and frame
@@ -81,6 +84,7 @@ pub mod testing;
 mod timed;
 mod tracks;
 mod versions;
+mod window;
 mod yuv;
 
 pub use assemble::{Assembled, assemble};
@@ -107,4 +111,5 @@ pub use smart::{SmartLayout, Spliced, smart_layout, splice};
 pub use tags::Chapter;
 pub use timed::{TimedEncoder, TimedSettings};
 pub use versions::library_versions;
+pub use window::build_index_around;
 pub use yuv::{YuvFrame, to_rgb, to_yuv};

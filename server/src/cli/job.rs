@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use actors::{AcceptError, NodeOptions};
+use actors::{AcceptError, Indexing, NodeOptions};
 use config::Settings;
-use edits::{DetectRule, ExportSpec, FieldError, SourceRule, UpscaleMode};
+use edits::{ClipMode, ClipSpec, DetectRule, ExportSpec, FieldError, SourceRule, UpscaleMode};
 use models::ModelStore;
 use serde_json::Value;
 
@@ -19,6 +19,8 @@ pub struct Job {
     pub spec: Value,
     /// Only the models that the spec needs are loaded.
     pub options: NodeOptions,
+    /// How much of the input has to be indexed.
+    pub indexing: Indexing,
 }
 
 impl Job {
@@ -33,7 +35,7 @@ impl Job {
         media::probe(&args.input).map_err(|error| probe::refused(&args.input, error))?;
         // A spec with mistakes is still checked against the input, so that all of them are told, but not rendered.
         let options = if parsed.errors.is_empty() { needed(&shape) } else { NOTHING };
-        Ok(Self { kind, args, spec, options })
+        Ok(Self { kind, args, spec, options, indexing: needed_of_input(&shape) })
     }
 
     /// The deployment's settings, with rows and files in `workspace` and what the arguments ask for.
@@ -77,6 +79,16 @@ fn needed(spec: &ExportSpec) -> NodeOptions {
         },
         ExportSpec::Detection(_) => NodeOptions { upscaler: false, detector: true },
         ExportSpec::Overlay(_) | ExportSpec::Annotated(_) | ExportSpec::Clip(_) => NOTHING,
+    }
+}
+
+/// A clip that is copied needs only its own part of the input, which may last for hours.
+fn needed_of_input(spec: &ExportSpec) -> Indexing {
+    match spec {
+        ExportSpec::Clip(ClipSpec { mode: ClipMode::Copy, start, end, .. }) => {
+            Indexing::Around { start: *start, end: *end }
+        }
+        _ => Indexing::Now,
     }
 }
 

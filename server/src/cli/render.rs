@@ -180,7 +180,8 @@ async fn import(job: &Job, node: &Node, tenant: TenantId) -> Result<Video, CliEr
     let path = std::path::absolute(input).with_context(|| format!("finding {}", input.display()))?;
     let name = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let source = NewSource { tenant, id: VideoId::new(), name, path, link: true };
-    let imported = node.dispatcher.send(ImportVideo { source, indexed: true }).await.context("reading the input")?;
+    let imported =
+        node.dispatcher.send(ImportVideo { source, indexing: job.indexing }).await.context("reading the input")?;
     let video = imported.map_err(|error| import_failed(input, error))?;
     match video.state {
         VideoState::Failed => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::rt;
 use actix_web::web;
-use actors::{ImportError, ImportVideo, NewSource, storage};
+use actors::{ImportError, ImportVideo, Indexing, NewSource, storage};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use entities::uploads::{self, Upload};
@@ -188,7 +188,7 @@ impl UploadWriter {
             path: self.path.clone(),
             link: false,
         };
-        let import = ImportVideo { source, indexed: false };
+        let import = ImportVideo { source, indexing: Indexing::Later };
         let Err(error) = self.state.node.dispatcher.send(import).await? else { return Ok(()) };
         let problem = match refusal(&error) {
             Some(problem) => problem,
