@@ -146,7 +146,7 @@ impl Node {
             work_dir,
             owner,
             window: in_flight + 2,
-            segment_slots: (names.len() + 1).max(2),
+            segment_slots: segment_slots(class, names.len()),
             detections: detections.clone(),
             progress: progress.clone(),
         });
@@ -272,6 +272,17 @@ fn kind_of(name: &DeviceName, settings: &Settings) -> Option<DeviceKind> {
         DeviceName::Cuda(index) => Some(DeviceKind::Cuda { index: *index }),
         DeviceName::Cpu(_) => Some(DeviceKind::Cpu { threads: settings.devices.cpu_threads }),
         DeviceName::Sim(_) => None,
+    }
+}
+
+/// Segments that are rendered side by side. Devices beside the processor want one more than there are of them, so that
+/// none waits while a segment begins, and cores that decode and encode; where devices are cores, more would only get
+/// into each other's way.
+fn segment_slots(class: DeviceClass, devices: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    match class {
+        DeviceClass::Cpu => cores.max(2),
+        DeviceClass::Cuda | DeviceClass::Sim => (devices + 1).max(cores).max(2),
     }
 }
 

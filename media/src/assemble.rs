@@ -9,7 +9,7 @@ use ffmpeg_next::format;
 use crate::decode::FrameDecoder;
 use crate::encode::{VideoSettings, time_base};
 use crate::error::{MediaError, Result};
-use crate::index::build_index;
+use crate::index::own_index;
 use crate::input;
 use crate::output::{self, Unfinished};
 use crate::tags::{self, Chapter};
@@ -183,7 +183,7 @@ fn delay(source: &mut format::context::Input, video: usize, settings: &VideoSett
 /// Reads the joined file back: its frames are counted, and those on either side of every seam decoded.
 pub(crate) fn check(path: &Path, seams: &[u64], frames: u64) -> Result<()> {
     let doing = || format!("checking {}", path.display());
-    let index = Arc::new(build_index(path)?);
+    let index = Arc::new(own_index(path)?);
     if index.len() as u64 != frames || !index.warnings.is_empty() {
         return Err(MediaError::codec(doing(), format!("{} of {frames} frames are there", index.len())));
     }

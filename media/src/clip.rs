@@ -12,7 +12,7 @@ use ffmpeg_next::format;
 
 use crate::edit_list;
 use crate::error::{MediaError, Result};
-use crate::index::{FrameIndex, Stamp, build_index};
+use crate::index::{FrameIndex, Stamp, own_index};
 use crate::input::{self, Parameters};
 use crate::output::{self, Unfinished};
 use crate::reorder::DecodingTimes;
@@ -266,7 +266,7 @@ struct Pictures {
 /// Reads the clip back: its frames and no others are shown, at their times.
 fn check(path: &Path, source: &FrameIndex, frames: &Range<usize>) -> Result<()> {
     let wrong = |why: String| MediaError::codec(format!("checking {}", path.display()), why);
-    let index = build_index(path)?;
+    let index = own_index(path)?;
     if index.len() != frames.len() {
         return Err(wrong(format!("it shows {} frames instead of {}", index.len(), frames.len())));
     }

@@ -103,6 +103,16 @@ pub fn build_index(path: &Path) -> Result<FrameIndex> {
     packets.index(stream, stamp, shown, stamps, warnings)
 }
 
+/// Reads the index of a file of this crate's own making, whose packets can be believed: nothing is decoded.
+pub(crate) fn own_index(path: &Path) -> Result<FrameIndex> {
+    let mut source = input::open(path)?;
+    let stream = input::video_stream(&source)?;
+    let packets = Packets::read(&mut source, stream);
+    let warnings = packets.warnings(path, &source, stream);
+    let shown = packets.stamps(Stamp::Pts);
+    packets.index(stream, Stamp::Pts, shown, None, warnings)
+}
+
 /// Whether decoding gave what the packets promise: the same frames in the same order, but for a few damaged ones.
 fn agrees(decoded: &[i64], promised: &[i64]) -> bool {
     let (Some(first), Some(last)) = (decoded.first(), decoded.last()) else {
@@ -159,7 +169,6 @@ pub(crate) fn stamp_packet(packet: &mut av::Packet, stamp: Stamp, number: &mut i
 }
 
 /// What one packet says.
-#[derive(Clone, PartialEq)]
 pub(crate) struct PacketFacts {
     pub pts: Option<i64>,
     pub dts: Option<i64>,
@@ -214,19 +223,13 @@ impl Packets {
         (seconds / f64::from(self.time_base)).floor() as i64
     }
 
-    /// Only the first packet.
-    pub fn first(mut self) -> Self {
-        self.facts.truncate(1);
-        self
-    }
-
-    /// These packets with `head`'s before them, unless they begin with them.
+    /// `head`'s packets and, of these, those that come after them.
     pub fn after(mut self, mut head: Self) -> Self {
-        if !self.facts.starts_with(&head.facts) {
-            head.facts.append(&mut self.facts);
-            self.facts = head.facts;
-        }
-        self
+        let decoded = |fact: &PacketFacts| fact.dts.or(fact.pts);
+        let passed = head.facts.last().and_then(decoded);
+        self.facts.retain(|fact| decoded(fact) > passed);
+        head.facts.append(&mut self.facts);
+        head
     }
 
     pub fn stamp(&self) -> Stamp {

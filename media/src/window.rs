@@ -12,7 +12,7 @@ const HEAD: usize = 64;
 /// Seconds past the end that are read too, so that the last frame's successor is known.
 const MARGIN: f64 = 1.0;
 
-/// Indexes the first frame of a video, and the frames from the key frame before `start` to a little after `end`, in
+/// Indexes the first frames of a video, and the frames from the key frame before `start` to a little after `end`, in
 /// seconds from the first frame. Between the two nothing is read, so this takes no longer for hours than for minutes.
 ///
 /// Frames keep their times, not their numbers. What does not start with a key frame, does not say when its frames are
@@ -48,7 +48,7 @@ fn window(path: &Path, start: f64, end: f64) -> Result<Option<FrameIndex>> {
     if !around.starts_with_key() || around.stamp() != Stamp::Pts || begun.is_none_or(|begun| begun > tick(start)) {
         return Ok(None);
     }
-    let whole = around.after(head.first());
+    let whole = around.after(head);
     let shown = whole.stamps(Stamp::Pts);
     whole.index(stream, Stamp::Pts, shown, None, Vec::new()).map(Some)
 }

@@ -103,7 +103,8 @@ fn canvas(format: CanvasFormat, frame: &mut YuvFrame) -> Canvas<'_> {
     Canvas::new(format, [(&mut frame.y[..], width), (&mut frame.u[..], chroma), (&mut frame.v[..], chroma)])
 }
 
-/// Cuts `frames` into parts of at least `seconds`, each but the first beginning where a group of pictures does.
+/// Cuts `frames` into parts of at least `seconds`, each but the first beginning where a group of pictures does. What
+/// is left at the end is no part of its own: an encoder costs more to start than a few frames do.
 pub(super) fn cut(source: &Source, frames: &Range<usize>, seconds: f64) -> Vec<Range<usize>> {
     let times = &source.facts.frames;
     let group = |frame: usize| source.index.group_of(frame);
@@ -113,7 +114,8 @@ pub(super) fn cut(source: &Source, frames: &Range<usize>, seconds: f64) -> Vec<R
     let mut parts: Vec<Range<usize>> = Vec::new();
     let mut start = frames.start;
     for frame in frames.clone().skip(1) {
-        if group(frame) != group(frame - 1) && long_enough(start, frame) {
+        let cut_here = group(frame) != group(frame - 1) && long_enough(start, frame);
+        if cut_here && long_enough(frame, frames.end - 1) {
             parts.push(start..frame);
             start = frame;
         }
