@@ -67,6 +67,7 @@ mod index;
 mod index_bytes;
 mod input;
 mod log;
+mod memory;
 mod normalise;
 mod orientation;
 mod output;

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::error::{MediaError, Result};
 use crate::index::FrameIndex;
 use crate::input::{self, MAX_SIDE, Parameters};
+use crate::memory;
 use crate::normalise::Target;
 use crate::orientation::Orientation;
 
@@ -71,7 +72,10 @@ pub fn probe(path: &Path) -> Result<Probe> {
     let mut source = input::open(path)?;
     let index = input::video_stream(&source)?;
     let first = first_frame(&mut source, index)?;
-    describe(&mut source, index, &first)
+    let described = describe(&mut source, index, &first);
+    drop((first, source));
+    memory::give_back();
+    described
 }
 
 /// What the planner must know of a source.

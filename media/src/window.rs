@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::error::Result;
 use crate::index::{FrameIndex, Packets, Stamp, build_index};
 use crate::input;
+use crate::memory;
 
 /// Packets at the beginning that tell when the video's first frame is shown: more than any encoder reorders.
 const HEAD: usize = 64;
@@ -21,7 +22,9 @@ const MARGIN: f64 = 1.0;
 /// # Errors
 /// As [`build_index`].
 pub fn build_index_around(path: &Path, start: f64, end: f64) -> Result<FrameIndex> {
-    match window(path, start, end)? {
+    let around = window(path, start, end);
+    memory::give_back();
+    match around? {
         Some(index) => Ok(index),
         None => build_index(path),
     }
