@@ -125,7 +125,7 @@ fn spotlight(reel: &str, detections: &Detections) -> Value {
         "kind": "overlay",
         "source": {"export_id": reel},
         "style": {"dim": 0.45},
-        "regions": [{"start": 0.0, "end": 2.1, "space": {"width": detections.width, "height": detections.height},
+        "regions": [{"start": 0.0, "end": 2.0, "space": {"width": detections.width, "height": detections.height},
             "keyframes": keyframes}],
         "texts": [{"text": "Nr. 7", "start": 0.0, "end": 2.0, "x": 0.5, "y": 0.08, "size": 64}],
     })
