@@ -20,7 +20,7 @@ impl Bench {
     pub fn smart_render(&mut self) -> Result<()> {
         let source = self.filmed("smart", "1920x1080", 20)?;
         let spec = self.spec("smart", &spotlight(8.2, 10.2))?;
-        let ratio = self.overlay_against_ffmpeg(&source, &spec, 7)?;
+        let ratio = self.overlay_against_ffmpeg(&source, &spec, self.pairs.unwrap_or(7))?;
         let saving = 1.0 / ratio;
         self.note(
             "smart render of 2 s in 20 s: CPU of encoding all",
@@ -38,7 +38,7 @@ impl Bench {
         let mut ring = spotlight(0.0, 12.0);
         ring["effect"] = json!("none");
         let spec = self.spec("full", &ring)?;
-        let ratio = self.overlay_against_ffmpeg(&source, &spec, 5)?;
+        let ratio = self.overlay_against_ffmpeg(&source, &spec, self.pairs.unwrap_or(7))?;
         self.note("overlay on every frame: CPU of bare ffmpeg", format!("{ratio:.3}x"), "<= 1.15x", ratio <= 1.15);
         let bytes = |name: &str| std::fs::metadata(self.at(name)).map(|file| file.len() as f64);
         let rate = bytes("ours.mp4")? / bytes("theirs.mp4")?;
@@ -76,7 +76,7 @@ impl Bench {
         let (ours, theirs) = (self.shown("ours.mp4"), self.shown("theirs.mp4"));
         let script = usual_script(&starts, &self.shown("part"), &theirs);
         let took = compare(
-            3,
+            self.pairs.unwrap_or(3),
             || {
                 run(
                     &format!("\"$1\" render annotated --input \"$2\" --spec \"$3\" --output \"{ours}\" >/dev/null"),

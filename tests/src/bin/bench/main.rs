@@ -24,14 +24,18 @@ struct Bench {
     touchline: PathBuf,
     folder: tempfile::TempDir,
     figures: Vec<Figure>,
+    /// How often two programs are compared (`pairs=N`); each comparison has its own default.
+    pairs: Option<usize>,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let (pairs, wanted): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|one| one.starts_with("pairs="));
+    let pairs = pairs.first().map(|pairs| pairs["pairs=".len()..].parse()).transpose().context("pairs=N")?;
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|one| one == name);
     let touchline = touchline_tests::binary()?;
-    let mut bench = Bench { touchline, folder: tempfile::tempdir()?, figures: Vec::new() };
+    let mut bench = Bench { touchline, folder: tempfile::tempdir()?, figures: Vec::new(), pairs };
     if wants("busy") {
         bench.device_busy()?;
     }
