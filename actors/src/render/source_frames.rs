@@ -66,7 +66,7 @@ impl SourceFrames {
             let picture = run.meter.time(Stage::Decode, || decoder.frame(number))?;
             let frame = run.meter.time(Stage::Transform, || {
                 let frame = pictures.take(&picture)?;
-                draw(&mut canvas(self.canvas(), frame), number);
+                draw(&mut Canvas::over(self.canvas(), frame), number);
                 Ok::<_, RenderError>(frame)
             })?;
             run.meter.time(Stage::Encode, || encoder.push(frame, pts[number], false))?;
@@ -96,11 +96,6 @@ impl Pictures<'_> {
         }
         Ok(&mut self.frame)
     }
-}
-
-fn canvas(format: CanvasFormat, frame: &mut YuvFrame) -> Canvas<'_> {
-    let (width, chroma) = (frame.width as usize, frame.chroma_size().0);
-    Canvas::new(format, [(&mut frame.y[..], width), (&mut frame.u[..], chroma), (&mut frame.v[..], chroma)])
 }
 
 /// Cuts `frames` into parts of at least `seconds`, each but the first beginning where a group of pictures does. What

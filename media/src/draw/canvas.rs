@@ -49,6 +49,16 @@ impl<'a> Canvas<'a> {
         Self { format, planes }
     }
 
+    /// A canvas over a frame of that format.
+    ///
+    /// # Panics
+    /// When the frame is too small for the format.
+    pub fn over(format: CanvasFormat, frame: &'a mut YuvFrame) -> Self {
+        let (width, chroma_width) = (frame.width as usize, frame.chroma_size().0);
+        let planes = [(&mut frame.y[..], width), (&mut frame.u[..], chroma_width), (&mut frame.v[..], chroma_width)];
+        Self::new(format, planes)
+    }
+
     /// Size and colour of the picture.
     pub fn format(&self) -> CanvasFormat {
         self.format
@@ -63,12 +73,7 @@ impl<'a> From<&'a mut YuvFrame> for Canvas<'a> {
     fn from(frame: &'a mut YuvFrame) -> Self {
         let format =
             CanvasFormat { width: frame.width, height: frame.height, matrix: Matrix::Bt709, range: Range::Limited };
-        let chroma_width = frame.chroma_size().0;
-        let width = frame.width as usize;
-        Self::new(
-            format,
-            [(&mut frame.y[..], width), (&mut frame.u[..], chroma_width), (&mut frame.v[..], chroma_width)],
-        )
+        Self::over(format, frame)
     }
 }
 
