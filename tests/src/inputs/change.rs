@@ -30,8 +30,6 @@ pub enum Change {
     EveryPatch(&'static [u8], &'static [u8]),
     /// Lets an MP4's video track claim this size where the codec's name stands.
     ClaimSize(&'static [u8; 4], u16, u16),
-    /// Appends the same footage in another size, as a broadcast changes it.
-    AppendCopyOfSize(&'static str),
 }
 
 impl Change {
@@ -40,10 +38,8 @@ impl Change {
     /// # Errors
     /// When the file has not what is to be changed.
     pub fn apply(&self, path: &Path) -> Result<()> {
-        match self {
-            Self::Copy(before, after) => return copy(path, before, after),
-            Self::AppendCopyOfSize(size) => return append(path, size),
-            _ => {}
+        if let Self::Copy(before, after) = self {
+            return copy(path, before, after);
         }
         let mut bytes = std::fs::read(path)?;
         let place = |share: f64| (bytes.len() as f64 * share) as usize;
@@ -80,7 +76,7 @@ impl Change {
                 bytes[at..at + 2].copy_from_slice(&width.to_be_bytes());
                 bytes[at + 2..at + 4].copy_from_slice(&height.to_be_bytes());
             }
-            Self::Copy(..) | Self::AppendCopyOfSize(_) => unreachable!("done above"),
+            Self::Copy(..) => unreachable!("done above"),
         }
         Ok(std::fs::write(path, bytes)?)
     }
@@ -123,19 +119,6 @@ fn copy(path: &Path, before: &[&str], after: &[&str]) -> Result<()> {
     let arguments = before.iter().map(OsStr::new).chain([OsStr::new("-i"), whole.as_os_str()]);
     ffmpeg(arguments.chain(after.iter().map(OsStr::new)).chain([path.as_os_str()]))?;
     Ok(std::fs::remove_file(whole)?)
-}
-
-fn append(path: &Path, size: &str) -> Result<()> {
-    let part = path.with_file_name(format!("part.{}", extension(path)));
-    let scaled = ["-s", size, "-c:v", "libx264", "-preset", "veryfast", "-threads", "1", "-c:a", "copy"];
-    let shifted = ["-copyts", "-output_ts_offset", "1.6", "-muxdelay", "0"];
-    let arguments = [OsStr::new("-i"), path.as_os_str()].into_iter();
-    let options = scaled.iter().chain(&shifted).map(OsStr::new);
-    ffmpeg(arguments.chain(options).chain([part.as_os_str()]))?;
-    let mut bytes = std::fs::read(path)?;
-    bytes.extend(std::fs::read(&part)?);
-    std::fs::remove_file(part)?;
-    Ok(std::fs::write(path, bytes)?)
 }
 
 fn extension(path: &Path) -> std::borrow::Cow<'_, str> {
