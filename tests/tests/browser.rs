@@ -16,7 +16,8 @@ use touchline_tests::server::Server;
 const X264: &[&str] = &["-c:v", "libx264", "-preset", "veryfast", "-g", "25", "-bf", "2", "-crf", "20", "-c:a", "aac"];
 
 /// Loads a video, shows it at each time, and reads the number its picture carries (see `footage`). The first entry is
-/// what is shown before anything was asked for.
+/// what is shown before anything was asked for. `seeked` says that a seek has ended, not that its frame is on the
+/// screen yet: that is what `requestVideoFrameCallback` tells.
 const READ_STAMPS: &str = r"
     const [url, times] = arguments;
     const video = document.createElement('video');
@@ -38,16 +39,24 @@ const READ_STAMPS: &str = r"
     video.crossOrigin = 'anonymous';
     video.muted = true;
     video.preload = 'auto';
+    document.body.append(video);
+    const shown = () => new Promise(resolve => video.requestVideoFrameCallback(resolve));
+    const seek = async time => {
+        const frame = shown();
+        const seeked = event('seeked');
+        video.currentTime = time;
+        await Promise.all([seeked, frame]);
+    };
+    const first = shown();
     video.src = url;
     await event('loadeddata');
+    await first;
     const stamps = [stamp()];
     for (const time of times) {
-        video.currentTime = time;
-        await event('seeked');
+        await seek(time);
         stamps.push(stamp());
     }
-    video.currentTime = 0;
-    await event('seeked');
+    await seek(0);
     // Played through, nothing stops it.
     video.playbackRate = 8;
     const ended = event('ended');
