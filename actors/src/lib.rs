@@ -9,7 +9,7 @@
 //! * [`frame_queue`] and [`device`]: where frames wait, and who serves them; [`profile`] keeps results equal.
 //! * [`single_frame`]: one frame searched at once, beside the exports; [`estimate`]: what one would take, by [`speeds`].
 //! * [`progress_hub`], [`detection_cache`], [`config_keeper`]: what listeners, readers and operators talk to.
-//! * [`storage`]: where files are kept.
+//! * [`storage`]: where files are kept. [`faults`]: what goes wrong on purpose.
 //!
 //! Actors pass small messages, never frames. Decoding, inference and encoding run on named threads
 //! (`decode-…`, `device-…`, `encode-…`), never on an arbiter. Mailboxes are bounded: what can fill one is awaited or
@@ -31,6 +31,7 @@ pub mod device;
 pub mod dispatcher;
 pub mod estimate;
 pub mod export_actor;
+pub mod faults;
 pub mod frame_queue;
 pub mod ingest;
 pub mod node;

@@ -10,6 +10,7 @@
 //! * [`footage`]: sources whose frames carry their number and whose sound clicks at known times.
 //! * [`fuzz`]: files with random damage, the same each time.
 //! * [`inputs`]: footage as it really comes, file by file, and what Touchline does with it.
+//! * [`scenarios`]: kills, faulty devices, full disks and crowds.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -29,6 +30,7 @@ pub mod ffmpeg;
 pub mod footage;
 pub mod fuzz;
 pub mod inputs;
+pub mod scenarios;
 pub mod server;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,32 @@
+//! What Touchline has to stand, one scenario a file. Tests run each at a small size and assert on what it found;
+//! `make soak` runs them at full size and writes what they found to `docs/reliability.md`.
+
+/// One figure of a scenario.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// What was measured, on what.
+    pub what: String,
+    /// What has to come out, with its unit.
+    pub asked: String,
+    /// What came out.
+    pub found: String,
+    /// Whether that is what was asked for.
+    pub met: bool,
+}
+
+impl Finding {
+    /// A figure and whether it is as it has to be.
+    pub fn new(what: impl Into<String>, asked: impl Into<String>, found: impl Into<String>, met: bool) -> Self {
+        Self { what: what.into(), asked: asked.into(), found: found.into(), met }
+    }
+}
+
+/// For tests: every figure is as it has to be.
+///
+/// # Panics
+/// With the figures that are not.
+pub fn assert_met(findings: &[Finding]) {
+    let missed: Vec<_> = findings.iter().filter(|finding| !finding.met).collect();
+    assert!(!findings.is_empty(), "the scenario found nothing out");
+    assert!(missed.is_empty(), "{missed:#?}");
+}
