@@ -104,6 +104,7 @@ pub use image::{read_image, write_png};
 pub use index::{FrameIndex, build_index};
 pub use input::MAX_SIDE;
 pub use log::init;
+pub use memory::map_large_blocks;
 pub use picture::Picture;
 pub use probe::{AudioInfo, Colour, Probe, facts, probe};
 pub use scan::{ScanReport, scan};

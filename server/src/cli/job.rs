@@ -32,10 +32,14 @@ impl Job {
         let Some(shape) = parsed.spec else {
             return Err(mistakes(&args.spec, &parsed.errors));
         };
+        let indexing = needed_of_input(&shape);
+        if matches!(indexing, Indexing::Around { .. }) {
+            media::map_large_blocks();
+        }
         media::probe(&args.input).map_err(|error| probe::refused(&args.input, error))?;
         // A spec with mistakes is still checked against the input, so that all of them are told, but not rendered.
         let options = if parsed.errors.is_empty() { needed(&shape) } else { NOTHING };
-        Ok(Self { kind, args, spec, options, indexing: needed_of_input(&shape) })
+        Ok(Self { kind, args, spec, options, indexing })
     }
 
     /// The deployment's settings, with rows and files in `workspace` and what the arguments ask for.
