@@ -33,7 +33,7 @@ soak: bake ## Probe and render 2000 randomly damaged files
 	TOUCHLINE_FUZZ_FILES=2000 cargo test --release --locked --workspace --test fuzz -- --nocapture
 
 inputs: bake ## Check the inputs of docs/inputs.md and write that page anew
-	TOUCHLINE_WRITE_INPUTS=1 cargo test --release --locked --workspace --test inputs
+	TOUCHLINE_WRITE_INPUTS=1 TOUCHLINE_EVERY_KIND=1 cargo test --release --locked --workspace --test inputs
 
 lint: setup ## Check format, lints and, where cargo-deny is installed, licences and sources
 	cargo fmt --all --check

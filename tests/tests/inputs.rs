@@ -6,19 +6,21 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
-use touchline_tests::inputs::{check, list, table};
+use touchline_tests::inputs::{Case, Kind, check, list, table};
 
 /// Files that are worked on at the same time.
 const AT_ONCE: usize = 2;
 
 /// Set: the page is written instead of compared (`make inputs`).
 const WRITE: &str = "TOUCHLINE_WRITE_INPUTS";
+/// Set: every file goes through every kind of export (`make inputs`); else each through framing and one other, in turn.
+const EVERY_KIND: &str = "TOUCHLINE_EVERY_KIND";
 /// Only files whose name has this in it, for work on one of them; the page is then left alone.
 const ONLY: &str = "TOUCHLINE_ONLY_INPUT";
 
 #[test]
 fn every_file_comes_out_as_the_table_says() -> Result<()> {
-    let only = std::env::var(ONLY).ok();
+    let (only, every_kind) = (std::env::var(ONLY).ok(), std::env::var_os(EVERY_KIND).is_some());
     let mut groups = list::groups();
     for group in &mut groups {
         group.cases.retain(|case| only.as_ref().is_none_or(|part| case.file.contains(part.as_str())));
@@ -28,9 +30,11 @@ fn every_file_comes_out_as_the_table_says() -> Result<()> {
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
-                while let Some(case) = cases.get(next.fetch_add(1, Relaxed)) {
+                while let Some((number, case)) = taken(&cases, &next) {
+                    let turn = number % Kind::ALL.len();
+                    let kinds = if every_kind { &Kind::ALL[..] } else { &Kind::ALL[turn..=turn] };
                     let outcome = tempfile::tempdir().context("making a folder");
-                    let outcome = outcome.and_then(|folder| check::outcome(case, folder.path()));
+                    let outcome = outcome.and_then(|folder| check::outcome(case, kinds, folder.path()));
                     results.lock().expect("no thread panics").insert(case.file, outcome);
                 }
             });
@@ -56,4 +60,9 @@ fn every_file_comes_out_as_the_table_says() -> Result<()> {
     let differ = page.lines().zip(committed.lines()).find(|(made, kept)| made != kept);
     ensure!(page == committed, "docs/inputs.md is not what came out ({differ:?}): run `make inputs`");
     Ok(())
+}
+
+fn taken<'a>(cases: &[&'a Case], next: &AtomicUsize) -> Option<(usize, &'a Case)> {
+    let number = next.fetch_add(1, Relaxed);
+    cases.get(number).map(|case| (number, *case))
 }

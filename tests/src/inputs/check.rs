@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::case::{Accepted, Case, Expect, Footage, Origin, click_times};
+use super::kinds::{self, Kind};
 use super::picture::{self, Frame};
 use crate::footage;
 
@@ -17,23 +18,31 @@ const IN_TIME: f64 = 0.003;
 /// Levels between even and odd lines of a picture whose fields were parted.
 const MOST_COMBING: f64 = 40.0;
 
-/// Checks a case in a folder of its own and returns its outcome in words.
+/// Checks a case in a folder of its own, as framing and as these kinds, and returns its outcome in words.
 ///
 /// # Errors
 /// When anything is not as expected.
-pub fn outcome(case: &Case, folder: &Path) -> Result<String> {
+pub fn outcome(case: &Case, kinds: &[Kind], folder: &Path) -> Result<String> {
     let input = case.make(folder)?;
     let desk = Desk::new(folder, input)?;
     match &case.expect {
         Expect::Refused(code, says) => desk.refused(*code, says),
         Expect::Accepted(accepted) => match &case.origin {
-            Origin::Footage(footage) => desk.accepted(footage, accepted),
+            Origin::Footage(footage) => {
+                let outcome = desk.accepted(footage, accepted)?;
+                // Where frames are damaged, which of them a decoder shows is its own choice.
+                for kind in kinds.iter().filter(|_| accepted.unreadable == 0) {
+                    kinds::check(&desk, footage, accepted, *kind).with_context(|| format!("{kind:?}"))?;
+                }
+                Ok(outcome)
+            }
             _ => anyhow::bail!("only footage can be compared"),
         },
     }
 }
 
-struct Desk {
+/// Where one file is worked on.
+pub struct Desk {
     input: PathBuf,
     output: PathBuf,
     spec: PathBuf,
@@ -47,6 +56,15 @@ impl Desk {
         Ok(Self { input, output: folder.join("rendered.mp4"), spec: folder.join("spec.json"), scratch })
     }
 
+    pub fn input(&self) -> &Path {
+        &self.input
+    }
+
+    /// Where the last render's file is.
+    pub fn output(&self) -> &Path {
+        &self.output
+    }
+
     fn touchline(&self) -> Result<Command> {
         let mut command = Command::new(crate::binary()?);
         command.env("TMPDIR", &self.scratch).stdin(Stdio::null());
@@ -57,10 +75,11 @@ impl Desk {
         self.touchline()?.arg("probe").arg(&self.input).output().context("running touchline probe")
     }
 
-    fn render(&self, spec: &Value) -> Result<Output> {
+    /// Renders the input as `kind`; nothing may be left in the temporary folder.
+    pub fn render(&self, kind: &str, spec: &Value) -> Result<Output> {
         std::fs::write(&self.spec, spec.to_string())?;
         let mut command = self.touchline()?;
-        command.args(["render", "framing", "--devices", "sim:0", "--input"]).arg(&self.input);
+        command.args(["render", kind, "--devices", "sim:0", "--input"]).arg(&self.input);
         command.arg("--spec").arg(&self.spec).arg("--output").arg(&self.output);
         let done = command.output().context("running touchline render")?;
         let left = std::fs::read_dir(&self.scratch)?.count();
@@ -71,7 +90,7 @@ impl Desk {
     fn refused(&self, code: i32, says: &str) -> Result<String> {
         let spec = framing(1.0, (320, 180), 30);
         let reason = self.reason(&self.probe()?, code, says)?;
-        self.reason(&self.render(&spec)?, code, says)?;
+        self.reason(&self.render("framing", &spec)?, code, says)?;
         ensure!(!self.output.exists(), "a refused input leaves an output");
         Ok(format!("refused, exit code {code}: {reason}"))
     }
@@ -98,7 +117,7 @@ impl Desk {
         let warnings = check_warnings(&probed["warnings"], &accepted.warnings).context("probe")?;
 
         let even = (accepted.size.0 & !1, accepted.size.1 & !1);
-        let report = json_of(&self.render(&framing(seconds, even, accepted.fps))?).context("render")?;
+        let report = json_of(&self.render("framing", &framing(seconds, even, accepted.fps))?).context("render")?;
         check_warnings(&report["warnings"], &accepted.warnings).context("render")?;
         check_stored(&self.output, even)?;
 
@@ -151,7 +170,7 @@ pub fn framing(seconds: f64, (width, height): (u32, u32), fps: u32) -> Value {
     })
 }
 
-fn json_of(output: &Output) -> Result<Value> {
+pub fn json_of(output: &Output) -> Result<Value> {
     let told = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{}: {told}", output.status);
     ensure!(told.is_empty(), "stderr: {told}");
@@ -210,15 +229,15 @@ fn ffprobe(path: &Path, arguments: &[&str]) -> Result<Value> {
 }
 
 /// The frames of a source.
-struct Source {
+pub struct Source {
     /// Seconds after the first frame, and number.
-    frames: Vec<(f64, u32)>,
+    pub frames: Vec<(f64, u32)>,
     /// Seconds of a tick of its clock.
-    tick: f64,
+    pub tick: f64,
 }
 
 /// A source as the ffmpeg programs see it.
-fn source(footage: &Footage, accepted: &Accepted, input: &Path) -> Result<Source> {
+pub fn source(footage: &Footage, accepted: &Accepted, input: &Path) -> Result<Source> {
     let rate = fraction(footage.picture.rate)?;
     let entries = ["-select_streams", "v:0", "-show_entries", "frame=best_effort_timestamp:stream=time_base"];
     let probed = ffprobe(input, &entries)?;
@@ -274,7 +293,7 @@ fn check_looks(frames: &[Frame], footage: &Footage, accepted: &Accepted) -> Resu
 }
 
 /// Clicks against the moments that the picture shows; `first` is the moment of the first frame.
-fn check_clicks(output: &Path, footage: &Footage, first: f64, seconds: f64) -> Result<()> {
+pub fn check_clicks(output: &Path, footage: &Footage, first: f64, seconds: f64) -> Result<()> {
     let moments = click_times(footage.picture.seconds).into_iter().map(|time| time + footage.sound_delay - first);
     let wanted: Vec<f64> = moments.filter(|time| *time > 0.02 && time + 0.02 < seconds).collect();
     let heard = media::testing::find_clicks(&sound(output)?);
@@ -295,7 +314,7 @@ fn sound(path: &Path) -> Result<Vec<f32>> {
 }
 
 /// `30000/1001` as a number.
-fn fraction(text: &str) -> Result<f64> {
+pub fn fraction(text: &str) -> Result<f64> {
     let (numerator, denominator) = text.split_once('/').unwrap_or((text, "1"));
     Ok(numerator.parse::<f64>()? / denominator.parse::<f64>()?)
 }

@@ -1,0 +1,134 @@
+//! A file through the other kinds of export: each shows exactly its source frames, each for as long as the source did,
+//! and the sound stays with them.
+
+use std::ops::Range;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use super::case::{Accepted, Footage};
+use super::check::{Desk, Source, check_clicks, fraction, json_of, source};
+use super::picture;
+use crate::footage;
+
+/// Seconds by which a frame may be shown off its time.
+const ON_TIME: f64 = 0.001;
+
+/// What is made of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Overlay,
+    Annotated,
+    ClipCopy,
+    ClipEncode,
+}
+
+impl Kind {
+    pub const ALL: [Self; 4] = [Self::Overlay, Self::Annotated, Self::ClipCopy, Self::ClipEncode];
+
+    fn command(self) -> &'static str {
+        match self {
+            Self::Overlay => "overlay",
+            Self::Annotated => "annotated",
+            Self::ClipCopy | Self::ClipEncode => "clip",
+        }
+    }
+
+    /// The spec for a source of so many seconds, and the seconds of it that are to be shown one after the other; none:
+    /// all of it.
+    fn spec(self, seconds: f64) -> (Value, Vec<(f64, f64)>) {
+        let at = |share: f64| (share * seconds * 1000.0).round() / 1000.0;
+        let clip = |mode: &str| {
+            let span = (at(0.21), at(0.77));
+            (json!({"start": span.0, "end": span.1, "mode": mode}), vec![span])
+        };
+        match self {
+            Self::Overlay => {
+                let text = json!({"text": "7", "start": at(0.3), "end": at(0.6), "x": 0.5, "y": 0.93, "size": 40});
+                (json!({ "texts": [text] }), Vec::new())
+            }
+            Self::Annotated => {
+                let spans = vec![(at(0.51), at(0.83)), (at(0.13), at(0.47))];
+                let clips: Vec<_> = spans.iter().map(|(start, end)| json!({"start": start, "end": end})).collect();
+                (json!({ "clips": clips }), spans)
+            }
+            Self::ClipCopy => clip("copy"),
+            Self::ClipEncode => clip("encode"),
+        }
+    }
+}
+
+/// Renders a file as `kind` and looks at every frame. False: it cannot be copied into an MP4 file, and is told so.
+///
+/// # Errors
+/// When a frame is wrong or shown at another time, or a click is heard off its moment.
+pub fn check(desk: &Desk, footage: &Footage, accepted: &Accepted, kind: Kind) -> Result<bool> {
+    let whole = source(footage, accepted, desk.input())?;
+    let (spec, spans) = kind.spec(whole.frames[whole.frames.len() - 1].0);
+    let done = desk.render(kind.command(), &spec)?;
+    let told = String::from_utf8_lossy(&done.stderr);
+    if kind == Kind::ClipCopy && told.contains("encode the clip instead") {
+        ensure!(
+            done.status.code() == Some(1) && !desk.output().exists(),
+            "a copy that is refused leaves a file: {told}"
+        );
+        return Ok(false);
+    }
+    let report = json_of(&done)?;
+    let all = 0..whole.frames.len();
+    let ranges = if spans.is_empty() { vec![all] } else { spans.iter().map(|span| between(&whole, *span)).collect() };
+    let wanted: usize = ranges.iter().map(Range::len).sum();
+    ensure!(report["frames"] == wanted, "{} frames are reported, not {wanted}", report["frames"]);
+    check_frames(desk, &whole, &ranges)?;
+    if accepted.heard && footage.sound.is_some() && ranges.len() == 1 {
+        check_sound(desk, footage, accepted, &whole, &ranges[0])?;
+    }
+    Ok(true)
+}
+
+/// The frames with start <= PTS < end.
+fn between(source: &Source, (start, end): (f64, f64)) -> Range<usize> {
+    let at = |time: f64| source.frames.partition_point(|(shown, _)| *shown < time - 1e-9);
+    at(start)..at(end)
+}
+
+fn check_frames(desk: &Desk, whole: &Source, ranges: &[Range<usize>]) -> Result<()> {
+    let frames = picture::frames(desk.output())?;
+    let (ticks, (numerator, denominator)) = footage::frame_times(desk.output())?;
+    let times = ticks.iter().map(|tick| (tick - ticks[0]) as f64 * numerator as f64 / denominator as f64);
+    let shown: Vec<_> = times.zip(&frames).map(|(time, frame)| (time, frame.number())).collect();
+    ensure!(shown.len() == frames.len(), "{} times for {} frames", ticks.len(), frames.len());
+    let mut due = Vec::new();
+    let mut begin = 0.0;
+    for range in ranges {
+        let first = whole.frames[range.start].0;
+        due.extend(whole.frames[range.clone()].iter().map(|(time, number)| (begin + time - first, *number)));
+        begin += whole.frames.get(range.end).map_or(0.0, |(end, _)| end - first);
+    }
+    ensure!(shown.len() == due.len(), "{} frames are shown, not {}", shown.len(), due.len());
+    let wrong = shown
+        .iter()
+        .zip(&due)
+        .find(|((at, seen), (time, number))| *seen != Some(*number) || (at - time).abs() > ON_TIME.max(whole.tick));
+    match wrong {
+        Some(((at, seen), (time, number))) => {
+            anyhow::bail!("frame {seen:?} is shown at {at:.4} s where {number} is due at {time:.4} s")
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_sound(
+    desk: &Desk,
+    footage: &Footage,
+    accepted: &Accepted,
+    whole: &Source,
+    range: &Range<usize>,
+) -> Result<()> {
+    let rate = fraction(footage.picture.rate)?;
+    let (start, number) = whole.frames[range.start];
+    let end = whole.frames.get(range.end).map_or(footage.picture.seconds, |(end, _)| *end);
+    let lead = footage::start(desk.output(), "v:0")? - footage::start(desk.output(), "a:0")?;
+    let first = f64::from(number) / rate - accepted.muxed_late;
+    check_clicks(desk.output(), footage, first - lead, end - start).context("the sound")
+}
