@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::config_keeper::{ConfigKeeper, Versioned};
 use crate::detection_cache::DetectionCache;
 use crate::device::{
-    self, DeviceHealth, DeviceSetup, DeviceState, DeviceSupervisor, EngineFactory, ModelEngine, SimEngine,
+    self, DeviceHealth, DeviceSetup, DeviceState, DeviceSupervisor, EngineFactory, ModelEngine, SimDevice, SimEngine,
 };
 use crate::dispatcher::{Dispatcher, Stop};
 use crate::frame_queue::{FrameQueue, TaskKind};
@@ -341,7 +341,8 @@ fn device_setups(
             }
             _ => {
                 let per_frame = Duration::from_secs_f64(settings.devices.sim_frame_ms / 1e3);
-                Arc::new(move || Ok(Box::new(SimEngine { per_frame })))
+                let device = Arc::new(SimDevice::new(per_frame, settings.devices.sim_of(*name)));
+                Arc::new(move || Ok(Box::new(SimEngine::load(Arc::clone(&device))?)))
             }
         };
         let class = class_of(name);

@@ -1,8 +1,7 @@
-//! What serves a batch inside a device's worker: loaded models, or a wait.
+//! What serves a batch inside a device's worker: an [`Engine`], such as loaded models.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use edits::RgbImage;
 use models::{Detector, DeviceKind, ModelStore, Upscaler};
@@ -78,22 +77,5 @@ impl Engine for ModelEngine {
                 Ok(boxes.into_iter().map(Output::Boxes).collect())
             }
         }
-    }
-}
-
-/// Waits a fixed time per frame. Pictures come back as they were, so that the resampling to the output size gives
-/// the plain Lanczos result; nobody is ever detected.
-pub struct SimEngine {
-    pub per_frame: Duration,
-}
-
-impl Engine for SimEngine {
-    fn run(&mut self, task: &Task, images: &[&RgbImage]) -> Result<Vec<Output>, String> {
-        if task.kind == TaskKind::Detect {
-            return Ok(images.iter().map(|_| Output::Boxes(Vec::new())).collect());
-        }
-        let frames = u32::try_from(images.len()).map_err(|error| error.to_string())?;
-        std::thread::sleep(self.per_frame * frames);
-        Ok(images.iter().map(|image| Output::Image((*image).clone())).collect())
     }
 }

@@ -2,9 +2,11 @@
 
 mod engine;
 mod list;
+mod sim;
 mod supervisor;
 mod worker;
 
-pub use engine::{Engine, EngineFactory, ModelEngine, SimEngine};
+pub use engine::{Engine, EngineFactory, ModelEngine};
 pub use list::auto;
+pub use sim::{SimDevice, SimEngine};
 pub use supervisor::{DeviceHealth, DeviceSetup, DeviceState, DeviceSupervisor, GetDevice};
