@@ -16,6 +16,12 @@ pub trait Engine {
     /// # Errors
     /// The reason, for the log and the report; the batch may be tried elsewhere.
     fn run(&mut self, task: &Task, images: &[&RgbImage]) -> Result<Vec<Output>, String>;
+
+    /// How many times as large the pictures come back; 1 where none do.
+    ///
+    /// # Errors
+    /// When the task's model does not load.
+    fn scale(&mut self, task: &Task) -> Result<u32, String>;
 }
 
 /// Makes a fresh engine, loads its models and checks them against known answers: once per worker generation.
@@ -76,6 +82,13 @@ impl Engine for ModelEngine {
                 let boxes = self.detector(&task.profile)?.detect(images).map_err(|error| error.to_string())?;
                 Ok(boxes.into_iter().map(Output::Boxes).collect())
             }
+        }
+    }
+
+    fn scale(&mut self, task: &Task) -> Result<u32, String> {
+        match task.kind {
+            TaskKind::Upscale => Ok(self.upscaler(&task.profile)?.scale()),
+            TaskKind::Detect => Ok(1),
         }
     }
 }

@@ -101,6 +101,10 @@ impl Engine for SimEngine {
         };
         Ok(images.iter().map(answer).collect())
     }
+
+    fn scale(&mut self, _: &Task) -> Result<u32, String> {
+        Ok(1)
+    }
 }
 
 #[cfg(test)]
