@@ -6,18 +6,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Addr, Arbiter};
+use actix::{Actor, Addr, Arbiter, MailboxError};
 use config::{DeviceList, DeviceName, Settings};
 use entities::Database;
 use fs4::fs_std::FileExt;
 use models::{DeviceKind, ModelStore};
 use serde::Serialize;
 use tokio::sync::watch;
+use utoipa::ToSchema;
 
 use crate::config_keeper::{ConfigKeeper, Versioned};
 use crate::detection_cache::DetectionCache;
 use crate::device::{
-    self, DeviceHealth, DeviceSetup, DeviceState, DeviceSupervisor, EngineFactory, ModelEngine, SimEngine,
+    self, DeviceHealth, DeviceSetup, DeviceState, DeviceSupervisor, EngineFactory, ModelEngine, Operate, Operation,
+    SimDevice, SimEngine,
 };
 use crate::dispatcher::{Dispatcher, Stop};
 use crate::frame_queue::{FrameQueue, TaskKind};
@@ -100,10 +102,14 @@ pub struct Node {
 }
 
 /// Whether a node can serve.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Readiness {
-    /// Every device has loaded its models and answered its canaries.
+    /// At least one device serves, and of each it is known whether it does: its models are loaded and have answered
+    /// their canaries, or it failed to.
     pub ready: bool,
+    /// The devices that are not ready.
+    #[schema(value_type = Vec<String>)]
+    pub degraded: Vec<Arc<str>>,
     pub devices: Vec<DeviceState>,
 }
 
@@ -168,33 +174,49 @@ impl Node {
         })
     }
 
-    /// Whether every device is ready now.
+    /// Whether the devices can serve now.
     pub fn readiness(&self) -> Readiness {
         let devices: Vec<_> = self.devices.iter().map(|device| device.borrow().clone()).collect();
-        let ready = devices.iter().all(|device| device.health == DeviceHealth::Ready);
-        Readiness { ready, devices }
+        let serves = devices.iter().any(|device| device.health.serves());
+        let starting = devices.iter().any(DeviceState::is_starting);
+        let degraded = devices.iter().filter(|device| device.health != DeviceHealth::Ready);
+        Readiness { ready: serves && !starting, degraded: degraded.map(|device| device.id.clone()).collect(), devices }
     }
 
-    /// Waits until every device is ready.
+    /// Waits until every device has tried to start and one of them serves.
     ///
     /// # Errors
-    /// What a device that went out of service last said.
+    /// What the last of the devices said, when all went out of service.
     pub async fn ready(&self) -> Result<(), String> {
+        const GONE: &str = "a device's supervisor is gone";
         for device in self.devices.iter() {
-            let settled = |state: &DeviceState| state.health != DeviceHealth::Loading;
-            let mut device = device.clone();
-            let state = device.wait_for(settled).await.map_err(|_| "the device's supervisor is gone")?;
-            if state.health == DeviceHealth::OutOfService {
-                let reason = state.last_error.clone().unwrap_or_default();
-                return Err(format!("device {} does not start: {reason}", state.id));
-            }
+            device.clone().wait_for(|state| !state.is_starting()).await.map_err(|_| GONE)?;
         }
-        Ok(())
+        let mut reason = "there is no device".to_owned();
+        for device in self.devices.iter() {
+            let decided = |state: &DeviceState| state.health != DeviceHealth::Loading;
+            let mut device = device.clone();
+            let state = device.wait_for(decided).await.map_err(|_| GONE)?;
+            if state.health.serves() {
+                return Ok(());
+            }
+            let error = state.last_error.as_deref().unwrap_or("no reason is known");
+            reason = format!("device {} does not start: {error}", state.id);
+        }
+        Err(reason)
     }
 
-    /// The devices' supervisors, in the order of the list.
-    pub fn supervisors(&self) -> &[Addr<DeviceSupervisor>] {
-        &self.supervisors
+    /// Does something to a device, until the process ends. Answers with its state afterwards; None: there is no such
+    /// device.
+    ///
+    /// # Errors
+    /// When the device's supervisor does not answer.
+    pub async fn operate(&self, device: &str, operation: Operation) -> Result<Option<DeviceState>, MailboxError> {
+        let found = self.devices.iter().position(|state| *state.borrow().id == *device);
+        match found {
+            Some(place) => self.supervisors[place].send(Operate(operation)).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// How many devices there are.
@@ -341,7 +363,8 @@ fn device_setups(
             }
             _ => {
                 let per_frame = Duration::from_secs_f64(settings.devices.sim_frame_ms / 1e3);
-                Arc::new(move || Ok(Box::new(SimEngine { per_frame })))
+                let device = Arc::new(SimDevice::new(per_frame, settings.devices.sim_of(*name)));
+                Arc::new(move || Ok(Box::new(SimEngine::load(Arc::clone(&device))?)))
             }
         };
         let class = class_of(name);
@@ -350,7 +373,6 @@ fn device_setups(
             id: name.to_string().into(),
             class,
             batch: settings.devices.fixed_batch().unwrap_or(default),
-            alone: names.len() == 1,
             stall: Duration::from_secs_f64(settings.devices.stall_seconds),
             factory,
         }

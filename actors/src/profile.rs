@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use models::{DeviceKind, ModelStore, NumericProfile, Trial};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Kinds of device that may stand in for each other within one numeric profile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceClass {
     Cuda,

@@ -30,7 +30,7 @@ impl Speeds {
     /// Device seconds expected for a picture of `width` x `height`.
     pub fn expected(&self, kind: TaskKind, profile: &ModelProfile, (width, height): (u32, u32)) -> f64 {
         if profile.class == DeviceClass::Sim {
-            return if kind == TaskKind::Upscale { self.simulated } else { 0.0 };
+            return self.simulated;
         }
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match known.get(&(profile.class, profile.model.clone())) {
@@ -82,6 +82,6 @@ mod tests {
         assert!((expected((100, 100)) - 0.21).abs() < 1e-9, "later ones a little");
         let sim = ModelProfile::simulated("m");
         assert_eq!(speeds.expected(TaskKind::Upscale, &sim, (9, 9)), 0.7);
-        assert_eq!(speeds.expected(TaskKind::Detect, &sim, (9, 9)), 0.0);
+        assert_eq!(speeds.expected(TaskKind::Detect, &sim, (9, 9)), 0.7);
     }
 }

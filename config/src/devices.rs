@@ -41,6 +41,18 @@ impl FromStr for DeviceName {
     }
 }
 
+impl<'de> Deserialize<'de> for DeviceName {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for DeviceName {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
 /// Which devices this process uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceList {

@@ -5,6 +5,7 @@
 //! * [`Settings`]: every key, fixed at start. `default.toml` documents them one by one.
 //! * [`Live`]: the part that can be changed while the server runs, and how a merge patch changes it.
 //! * [`DeviceList`] and [`DeviceName`]: `auto`, `cuda:0`, `cpu:1`, `sim:3`.
+//! * [`SimSettings`]: how simulated devices are slow and faulty on purpose.
 //! * [`ConfigError`]: what was wrong, in which layer, at which key.
 //!
 //! ```
@@ -20,6 +21,7 @@ mod layers;
 mod live;
 mod secret;
 mod settings;
+mod sim;
 
 pub use devices::{DeviceList, DeviceName};
 pub use error::{ConfigError, Invalid};
@@ -29,3 +31,4 @@ pub use settings::{
     AuthSettings, CorsSettings, DatabaseSettings, DevicesSettings, ModelsSettings, RedisSettings, SegmentsSettings,
     ServerSettings, Settings, StorageSettings,
 };
+pub use sim::{SimFault, SimSettings};

@@ -8,8 +8,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ConfigError, DetectSettings, DeviceList, Invalid, Limits, Live, LogSettings, PlannerSettings, Secret,
-    UpscaleSettings, layers, secret::serialize_url,
+    ConfigError, DetectSettings, DeviceList, DeviceName, Invalid, Limits, Live, LogSettings, PlannerSettings, Secret,
+    SimSettings, UpscaleSettings, layers, secret::serialize_url, sim,
 };
 
 /// Shortest `auth.secret`, in bytes: the output size of HMAC-SHA-256, as RFC 7518 §3.2 asks.
@@ -111,6 +111,8 @@ pub struct DevicesSettings {
     pub batch: usize,
     /// Milliseconds a simulated device waits for each frame.
     pub sim_frame_ms: f64,
+    /// How single simulated devices differ, for trying schedules and faults.
+    pub sim: Vec<SimSettings>,
     /// Seconds without an owed result after which a device counts as stalled.
     pub stall_seconds: f64,
 }
@@ -119,6 +121,11 @@ impl DevicesSettings {
     /// The batch size to use instead of a measured one.
     pub fn fixed_batch(&self) -> Option<usize> {
         Some(self.batch).filter(|batch| *batch > 0)
+    }
+
+    /// How a simulated device differs from the others.
+    pub fn sim_of(&self, device: DeviceName) -> Option<&SimSettings> {
+        self.sim.iter().find(|entry| entry.device == device)
     }
 }
 
@@ -197,6 +204,7 @@ impl Settings {
 
     fn check(&self) -> Vec<Invalid> {
         let mut found = self.live().check();
+        found.extend(sim::check(&self.devices.sim, &self.devices.list));
         let mut want = |right: bool, pointer: &str, message: &str| {
             if !right {
                 found.push(Invalid::new(pointer, message));

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use config::{ConfigError, DeviceList, DeviceName, LogLevel, Settings};
+use config::{ConfigError, DeviceList, DeviceName, LogLevel, Settings, SimFault};
 
 fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -130,6 +130,7 @@ fn all_invalid_values_are_told_at_once() {
         ("TOUCHLINE__DEVICES__BATCH", "1000"),
         ("TOUCHLINE__DEVICES__SIM_FRAME_MS", "-1.0"),
         ("TOUCHLINE__DEVICES__STALL_SECONDS", "nan"),
+        ("TOUCHLINE__DEVICES__SIM", r#"[{device = "sim:0", speed = 0}]"#),
         ("TOUCHLINE__MODELS__DIR", "\"\""),
         ("TOUCHLINE__AUTH__SECRET", "short"),
         ("TOUCHLINE__AUTH__PREVIOUS_SECRET", "short"),
@@ -152,6 +153,8 @@ fn all_invalid_values_are_told_at_once() {
         "/database/url",
         "/devices/batch",
         "/devices/cpu_threads",
+        "/devices/sim/0/device",
+        "/devices/sim/0/speed",
         "/devices/sim_frame_ms",
         "/devices/stall_seconds",
         "/limits/queued_exports",
@@ -162,6 +165,23 @@ fn all_invalid_values_are_told_at_once() {
         "/storage/url",
     ];
     assert_eq!(pointers, expected);
+}
+
+#[test]
+fn a_simulated_device_is_told_how_to_misbehave() {
+    let list = ("TOUCHLINE__DEVICES__LIST", r#"["sim:0", "sim:1"]"#);
+    let one = r#"[{device = "sim:1", speed = 0.5, fault = "hang", after = 20, times = 3}]"#;
+    let settings = with_env(&[list, ("TOUCHLINE__DEVICES__SIM", one)]).unwrap();
+    assert_eq!(settings.devices.sim_of(DeviceName::Sim(0)), None);
+    let told = settings.devices.sim_of(DeviceName::Sim(1)).unwrap();
+    assert_eq!((told.speed, told.fault, told.after, told.times), (0.5, Some(SimFault::Hang), 20, Some(3)));
+
+    let unknown = with_env(&[list, ("TOUCHLINE__DEVICES__SIM", r#"[{device = "sim:1", fault = "explode"}]"#)]);
+    assert!(message(unknown).contains("explode"));
+    let twice = with_env(&[list, ("TOUCHLINE__DEVICES__SIM", r#"[{device = "sim:1"}, {device = "sim:1"}]"#)]);
+    assert!(message(twice).contains("has an entry already"));
+    let elsewhere = with_env(&[list, ("TOUCHLINE__DEVICES__SIM", r#"[{device = "cpu:0"}]"#)]);
+    assert!(message(elsewhere).contains("must be a sim:N of devices.list"));
 }
 
 #[test]

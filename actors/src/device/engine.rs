@@ -1,8 +1,7 @@
-//! What serves a batch inside a device's worker: loaded models, or a wait.
+//! What serves a batch inside a device's worker: an [`Engine`], such as loaded models.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use edits::RgbImage;
 use models::{Detector, DeviceKind, ModelStore, Upscaler};
@@ -17,6 +16,12 @@ pub trait Engine {
     /// # Errors
     /// The reason, for the log and the report; the batch may be tried elsewhere.
     fn run(&mut self, task: &Task, images: &[&RgbImage]) -> Result<Vec<Output>, String>;
+
+    /// How many times as large the pictures come back; 1 where none do.
+    ///
+    /// # Errors
+    /// When the task's model does not load.
+    fn scale(&mut self, task: &Task) -> Result<u32, String>;
 }
 
 /// Makes a fresh engine, loads its models and checks them against known answers: once per worker generation.
@@ -79,21 +84,11 @@ impl Engine for ModelEngine {
             }
         }
     }
-}
 
-/// Waits a fixed time per frame. Pictures come back as they were, so that the resampling to the output size gives
-/// the plain Lanczos result; nobody is ever detected.
-pub struct SimEngine {
-    pub per_frame: Duration,
-}
-
-impl Engine for SimEngine {
-    fn run(&mut self, task: &Task, images: &[&RgbImage]) -> Result<Vec<Output>, String> {
-        if task.kind == TaskKind::Detect {
-            return Ok(images.iter().map(|_| Output::Boxes(Vec::new())).collect());
+    fn scale(&mut self, task: &Task) -> Result<u32, String> {
+        match task.kind {
+            TaskKind::Upscale => Ok(self.upscaler(&task.profile)?.scale()),
+            TaskKind::Detect => Ok(1),
         }
-        let frames = u32::try_from(images.len()).map_err(|error| error.to_string())?;
-        std::thread::sleep(self.per_frame * frames);
-        Ok(images.iter().map(|image| Output::Image((*image).clone())).collect())
     }
 }

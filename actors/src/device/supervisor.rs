@@ -1,22 +1,29 @@
 //! The actor that owns one device: takes the next batch from the [`FrameQueue`] when its worker is nearly free,
-//! hands it out, measures, and replaces a worker that fails or stalls.
+//! hands it out, answers, measures, and replaces a worker that fails or stalls.
 //!
-//! Steps: start a worker generation → it loads its models → ask the queue for a batch whenever fewer than two are in
-//! hand → a served batch clears the fault count; a failed one goes back to the queue; too many faults in a row, a
-//! panic or a stall end the generation, and the next starts after a backoff.
+//! Steps: start a worker → it loads its models → ask the queue for a batch when the worker's present one is nearly
+//! done → a served batch is answered; a failed one goes back to the queue, for another device; too many faults in a
+//! row, a panic or a missing result end the worker, and the next starts after a backoff. What all this makes of the
+//! device is decided by its [`Health`].
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, StreamHandler, WrapFuture};
-use serde::Serialize;
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, SpawnHandle, StreamHandler,
+    WrapFuture,
+};
+use chrono::Utc;
 use tokio::sync::{mpsc, watch};
 
+use super::busy::BusyWindow;
 use super::engine::EngineFactory;
-use super::worker::{self, Batch, IN_HAND, WorkerEvent, WorkerNews};
-use crate::frame_queue::{DeviceFault, FrameQueue, Wanted};
+use super::health::{DeviceHealth, Health, Verdict};
+use super::pace::Pace;
+use super::state::{self, DeviceState};
+use super::worker::{Batch, IN_HAND, Worker, WorkerEvent, WorkerNews};
+use crate::frame_queue::{DeviceFault, FrameQueue, Output, Served, Wanted};
 use crate::profile::DeviceClass;
 
 /// What one device is.
@@ -27,213 +34,284 @@ pub struct DeviceSetup {
     pub class: DeviceClass,
     /// Most frames in one batch.
     pub batch: usize,
-    /// Whether the node has no other device of this class.
-    pub alone: bool,
     /// A batch that is not answered within this time has stalled.
     pub stall: Duration,
     pub factory: EngineFactory,
-}
-
-/// A device's health.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeviceHealth {
-    /// Models are being loaded, or a new worker waits for its backoff to pass.
-    Loading,
-    Ready,
-    /// The last worker could not be replaced; tried again with backoff.
-    OutOfService,
-}
-
-/// What a supervisor shows of itself.
-#[derive(Debug, Clone, Serialize)]
-pub struct DeviceState {
-    pub id: Arc<str>,
-    pub class: DeviceClass,
-    pub health: DeviceHealth,
-    pub batch: usize,
-    pub batches: u64,
-    pub frames: u64,
-    pub busy_seconds: f64,
-    pub faults: u64,
-    pub stalls: u64,
-    /// Worker generations started so far.
-    pub generation: u64,
-    pub last_error: Option<String>,
 }
 
 /// See the [module](self).
 pub struct DeviceSupervisor {
     setup: DeviceSetup,
     queue: Arc<FrameQueue>,
+    health: Health,
     state: DeviceState,
     /// Others watch the device through this.
     shown: watch::Sender<DeviceState>,
     events: mpsc::Sender<WorkerEvent>,
     inbox: Option<mpsc::Receiver<WorkerEvent>>,
-    worker: Option<SyncSender<Batch>>,
-    /// Batches handed to this generation, the running one first.
+    worker: Option<Worker>,
+    /// Workers it turned away from, while their threads may still be there.
+    left: Vec<Weak<()>>,
+    /// Batches handed to this worker, the running one first.
     in_hand: VecDeque<Batch>,
-    running_since: Option<Instant>,
-    asking: bool,
-    faults_in_a_row: u32,
-    /// Generations in a row that ended before they served a batch.
-    failed_generations: u32,
+    /// Since when the worker owes something: its models, or the answers of the batch it runs.
+    owing_since: Option<Instant>,
+    /// The question to the queue that is not answered yet.
+    asking: Option<SpawnHandle>,
+    /// When to ask next.
+    ask_later: Option<SpawnHandle>,
+    /// When to start the next worker.
+    restart: Option<SpawnHandle>,
+    pace: Pace,
+    busy: BusyWindow,
 }
 
-/// Faults in a row after which a generation is replaced.
-const FAULTS_TO_REPLACE: u32 = 3;
-/// Generations in a row that never served a batch before the device counts as out of service.
-const FAILED_GENERATIONS_TO_LEAVE: u32 = 3;
-const FIRST_BACKOFF: Duration = Duration::from_millis(500);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
-const STALL_CHECK: Duration = Duration::from_millis(500);
+/// How often it looks for missing results.
+const TICK: Duration = Duration::from_millis(250);
+/// Loading models may take so many times as long as answering a batch.
+const LOAD_STALLS: u32 = 5;
+/// Threads that do not return, until no further worker is started: each holds its memory, and the device's.
+const MOST_HUNG: usize = 3;
 
 impl DeviceSupervisor {
     /// A supervisor to be started, and the channel on which it shows its state.
     pub fn new(setup: DeviceSetup, queue: Arc<FrameQueue>) -> (Self, watch::Receiver<DeviceState>) {
-        let state = DeviceState {
-            id: setup.id.clone(),
-            class: setup.class,
-            health: DeviceHealth::Loading,
-            batch: setup.batch,
-            batches: 0,
-            frames: 0,
-            busy_seconds: 0.0,
-            faults: 0,
-            stalls: 0,
-            generation: 1,
-            last_error: None,
-        };
+        let state = DeviceState::new(setup.id.clone(), setup.class, setup.batch);
         let (shown, watched) = watch::channel(state.clone());
         // A worker speaks at most three times a batch and waits when nobody listens.
         let (events, inbox) = mpsc::channel(8);
         let supervisor = Self {
             setup,
             queue,
+            health: Health::new(),
             state,
             shown,
             events,
             inbox: Some(inbox),
             worker: None,
+            left: Vec::new(),
             in_hand: VecDeque::new(),
-            running_since: None,
-            asking: false,
-            faults_in_a_row: 0,
-            failed_generations: 0,
+            owing_since: None,
+            asking: None,
+            ask_later: None,
+            restart: None,
+            pace: Pace::default(),
+            busy: BusyWindow::new(Instant::now()),
         };
         (supervisor, watched)
     }
 
-    fn show(&self) {
+    /// Shows what has changed to those who watch, and to the queue.
+    fn show(&mut self) {
+        let health = self.health.now();
+        if health != self.state.health {
+            let (from, to) = (self.state.health.name(), health.name());
+            tracing::info!(device = %self.setup.id, from, to, "a device's health changed");
+            self.state.health = health;
+            self.state.since = Utc::now();
+        }
+        self.queue.set_ready(&self.setup.id, self.setup.class, health == DeviceHealth::Ready);
+        self.state.in_hand = self.in_hand.iter().map(Vec::len).sum();
+        self.state.measure();
         self.shown.send_replace(self.state.clone());
     }
 
-    fn start_generation(&mut self) {
-        self.state.health = DeviceHealth::Loading;
-        let (id, epoch) = (self.setup.id.clone(), self.state.generation);
-        match worker::spawn(id, epoch, self.setup.factory.clone(), self.events.clone()) {
-            Ok(worker) => self.worker = Some(worker),
-            Err(error) => self.state.last_error = Some(format!("starting the device's thread: {error}")),
+    fn start_worker(&mut self, ctx: &mut Context<Self>) {
+        self.restart = None;
+        self.state.next_try = None;
+        if self.hung_threads() >= MOST_HUNG {
+            // Tried again when one of them returns, or an operator says so.
+            self.health.leave();
+            return self.show();
         }
-        self.show();
+        self.health.loading();
+        if self.state.generation > 1 {
+            self.state.note_restart();
+        }
+        let (id, epoch) = (self.setup.id.clone(), self.state.generation);
+        match Worker::spawn(id, epoch, self.setup.factory.clone(), self.events.clone()) {
+            Ok(worker) => {
+                self.worker = Some(worker);
+                self.owing_since = Some(Instant::now());
+                self.show();
+            }
+            Err(error) => {
+                let fault = self.fault(format!("starting the device's thread: {error}"));
+                self.lose_worker(&fault, ctx);
+            }
+        }
     }
 
-    /// Asks the queue for a batch if the worker has room for one.
+    fn hung_threads(&mut self) -> usize {
+        self.left.retain(|life| life.strong_count() > 0);
+        self.left.len()
+    }
+
+    /// Asks the queue for a batch if the worker has room for one, or as soon as it will be nearly free.
     fn ask(&mut self, ctx: &mut Context<Self>) {
-        let ready = self.state.health == DeviceHealth::Ready;
-        if self.asking || !ready || self.in_hand.len() >= IN_HAND {
+        if let Some(later) = self.ask_later.take() {
+            ctx.cancel_future(later);
+        }
+        let health = self.health.now();
+        let room = if health == DeviceHealth::Ready { IN_HAND } else { 1 };
+        if self.asking.is_some() || !health.serves() || self.in_hand.len() >= room {
             return;
         }
-        self.asking = true;
+        let owing = self.in_hand.front().zip(self.owing_since);
+        let wait = owing.and_then(|(running, since)| self.pace.until_nearly_done(running, since.elapsed()));
+        if let Some(wait) = wait {
+            self.ask_later = Some(ctx.run_later(wait, |this, ctx| {
+                this.ask_later = None;
+                this.ask(ctx);
+            }));
+            return;
+        }
         let queue = Arc::clone(&self.queue);
-        let wanted = Wanted {
-            device: self.setup.id.clone(),
-            class: self.setup.class,
-            max: self.setup.batch,
-            alone: self.setup.alone,
-        };
+        let wanted = Wanted { device: self.setup.id.clone(), class: self.setup.class, max: self.setup.batch };
         let next = async move { queue.next(&wanted).await };
-        ctx.spawn(next.into_actor(self).map(|batch, this, ctx| {
-            this.asking = false;
+        self.asking = Some(ctx.spawn(next.into_actor(self).map(|batch, this, ctx| {
+            this.asking = None;
             this.hand_out(batch);
             this.ask(ctx);
-        }));
+        })));
+    }
+
+    /// Takes no further batch. A question that is dropped loses nothing.
+    fn stop_asking(&mut self, ctx: &mut Context<Self>) {
+        for handle in [self.asking.take(), self.ask_later.take()].into_iter().flatten() {
+            ctx.cancel_future(handle);
+        }
     }
 
     fn hand_out(&mut self, batch: Batch) {
-        let taken = self.worker.as_ref().filter(|_| self.state.health == DeviceHealth::Ready);
-        let Some(worker) = taken else {
+        let Some(worker) = self.worker.as_ref().filter(|_| self.health.now().serves()) else {
             return self.queue.put_back(batch);
         };
-        // The channel has room for IN_HAND batches and no more are ever in hand; it can only be closed.
-        match worker.try_send(batch.clone()) {
+        match worker.hand(batch.clone()) {
             Ok(()) => {
                 if self.in_hand.is_empty() {
-                    self.running_since = Some(Instant::now());
+                    self.owing_since = Some(Instant::now());
                 }
                 self.in_hand.push_back(batch);
             }
-            Err(_) => self.queue.put_back(batch),
+            Err(batch) => self.queue.put_back(batch),
         }
     }
 
     fn fault(&mut self, reason: String) -> DeviceFault {
         tracing::warn!(device = %self.setup.id, %reason, "device fault");
-        metrics::counter!("touchline_device_faults_total", "device" => self.setup.id.to_string()).increment(1);
-        self.state.faults += 1;
-        self.faults_in_a_row += 1;
-        self.state.last_error = Some(reason.clone());
+        self.state.note_fault(&reason);
         DeviceFault { device: self.setup.id.clone(), reason }
     }
 
-    /// Turns away from the present worker: what it had begun counts as a failed try, the rest does not.
-    fn replace_worker(&mut self, fault: &DeviceFault, ctx: &mut Context<Self>) {
-        // From now on nothing the old generation says is listened to.
+    fn served(&mut self, answers: Vec<Output>, began: Instant, ended: Instant) {
+        let Some(batch) = self.in_hand.pop_front() else { return };
+        self.owing_since = (!self.in_hand.is_empty()).then(Instant::now);
+        let seconds = (ended - began).as_secs_f64();
+        let device_seconds = seconds / batch.len() as f64;
+        for (job, output) in batch.iter().zip(answers) {
+            job.answer(Ok(Served { output, device: self.setup.id.clone(), device_seconds, began, ended }));
+        }
+        self.pace.note(&batch, seconds);
+        self.state.note_served(batch.len(), seconds);
+        self.health.served();
+    }
+
+    fn failed(&mut self, reason: String, ctx: &mut Context<Self>) {
+        let fault = self.fault(reason);
+        if self.health.failed() == Verdict::ReplaceWorker {
+            return self.lose_worker(&fault, ctx);
+        }
+        // Shown before the batch goes back, so that a device that is ready gets it.
+        let failed = self.in_hand.pop_front();
+        self.owing_since = (!self.in_hand.is_empty()).then(Instant::now);
+        self.show();
+        if let Some(batch) = failed {
+            self.queue.give_back(batch, &fault);
+        }
+    }
+
+    /// Turns away from the worker: from now on nothing it says is listened to.
+    fn leave_worker(&mut self, ctx: &mut Context<Self>) {
         self.state.generation += 1;
-        self.worker = None;
-        self.running_since = None;
-        if let Some(begun) = self.in_hand.pop_front() {
+        self.left.extend(self.worker.take().map(Worker::leave));
+        self.owing_since = None;
+        self.stop_asking(ctx);
+    }
+
+    /// The worker failed for good. What it had begun counts as a failed try, the rest does not; the next starts after
+    /// a backoff.
+    fn lose_worker(&mut self, fault: &DeviceFault, ctx: &mut Context<Self>) {
+        self.leave_worker(ctx);
+        let begun = self.in_hand.pop_front();
+        let prepared = std::mem::take(&mut self.in_hand);
+        if let Some(backoff) = self.health.worker_lost() {
+            self.state.next_try = Some(Utc::now() + backoff);
+            self.restart = Some(ctx.run_later(backoff, Self::start_worker));
+        }
+        self.show();
+        if let Some(begun) = begun {
             self.queue.give_back(begun, fault);
         }
-        for batch in self.in_hand.drain(..) {
+        prepared.into_iter().for_each(|batch| self.queue.put_back(batch));
+    }
+
+    /// Looks for what is missing.
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        let limit = self.setup.stall * if self.in_hand.is_empty() { LOAD_STALLS } else { 1 };
+        let owing = self.owing_since.map(|since| since.elapsed()).unwrap_or_default();
+        if owing > limit {
+            self.state.note_stall();
+            let what = if self.in_hand.is_empty() { "its models are not loaded" } else { "no answer" };
+            let fault = self.fault(format!("{what} within {:.0} s", limit.as_secs_f64()));
+            self.lose_worker(&fault, ctx);
+        } else if owing > limit / 2 && !self.in_hand.is_empty() {
+            self.health.overdue();
+        }
+        self.state.hung_threads = self.hung_threads();
+        let stuck = self.health.now() == DeviceHealth::OutOfService && self.restart.is_none();
+        if stuck && self.state.hung_threads < MOST_HUNG {
+            self.start_worker(ctx);
+        }
+        let running = if self.in_hand.is_empty() { 0.0 } else { owing.as_secs_f64() };
+        self.state.busy_ratio = self.busy.ratio(Instant::now(), self.state.busy_seconds + running);
+        self.show();
+    }
+
+    fn drain(&mut self, ctx: &mut Context<Self>) {
+        self.stop_asking(ctx);
+        self.health.drain();
+        if self.health.now() == DeviceHealth::Disabled {
+            self.take_out(ctx);
+        }
+        self.finish_draining(ctx);
+    }
+
+    fn finish_draining(&mut self, ctx: &mut Context<Self>) {
+        if self.health.now() == DeviceHealth::Draining && self.in_hand.is_empty() {
+            self.health.drained();
+            self.take_out(ctx);
+        }
+    }
+
+    /// An operator does not want it any more: its models go, what it has in hand goes to others.
+    fn take_out(&mut self, ctx: &mut Context<Self>) {
+        if let Some(restart) = self.restart.take() {
+            ctx.cancel_future(restart);
+        }
+        self.state.next_try = None;
+        self.leave_worker(ctx);
+        for batch in std::mem::take(&mut self.in_hand) {
             self.queue.put_back(batch);
         }
-        self.failed_generations += 1;
-        self.faults_in_a_row = 0;
-        self.state.health = if self.failed_generations >= FAILED_GENERATIONS_TO_LEAVE {
-            DeviceHealth::OutOfService
-        } else {
-            DeviceHealth::Loading
-        };
-        self.show();
-        let doublings = self.failed_generations.saturating_sub(1).min(7);
-        let backoff = (FIRST_BACKOFF * 2u32.pow(doublings)).min(LONGEST_BACKOFF);
-        ctx.run_later(backoff, |this, _| this.start_generation());
     }
 
-    fn check_stall(&mut self, ctx: &mut Context<Self>) {
-        let stalled = self.running_since.is_some_and(|since| since.elapsed() > self.setup.stall);
-        if stalled {
-            self.state.stalls += 1;
-            metrics::counter!("touchline_device_stalls_total", "device" => self.setup.id.to_string()).increment(1);
-            let fault = self.fault(format!("no answer within {:.0} s", self.setup.stall.as_secs_f64()));
-            self.replace_worker(&fault, ctx);
+    fn enable(&mut self, ctx: &mut Context<Self>) {
+        if self.health.enable() {
+            self.take_out(ctx);
+            self.start_worker(ctx);
         }
-    }
-
-    fn served(&mut self, frames: usize, seconds: f64) {
-        self.in_hand.pop_front();
-        self.running_since = (!self.in_hand.is_empty()).then(Instant::now);
-        self.faults_in_a_row = 0;
-        self.failed_generations = 0;
-        self.state.batches += 1;
-        self.state.frames += frames as u64;
-        self.state.busy_seconds += seconds;
-        let device = self.setup.id.to_string();
-        metrics::counter!("touchline_device_frames_total", "device" => device.clone()).increment(frames as u64);
-        metrics::gauge!("touchline_device_busy_seconds", "device" => device).increment(seconds);
-        self.show();
+        self.ask(ctx);
     }
 }
 
@@ -241,11 +319,12 @@ impl Actor for DeviceSupervisor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        state::describe(&self.setup.id);
         if let Some(mut inbox) = self.inbox.take() {
             ctx.add_stream(futures_util::stream::poll_fn(move |cx| inbox.poll_recv(cx)));
         }
-        ctx.run_interval(STALL_CHECK, Self::check_stall);
-        self.start_generation();
+        ctx.run_interval(TICK, Self::tick);
+        self.start_worker(ctx);
     }
 }
 
@@ -256,41 +335,55 @@ impl StreamHandler<WorkerEvent> for DeviceSupervisor {
         }
         match event.what {
             WorkerNews::Ready => {
-                self.state.health = DeviceHealth::Ready;
-                self.show();
+                self.owing_since = None;
+                self.health.loaded();
             }
-            WorkerNews::Began => self.running_since = Some(Instant::now()),
-            WorkerNews::Served { frames, seconds } => self.served(frames, seconds),
-            WorkerNews::Failed { reason } => {
-                let fault = self.fault(reason);
-                self.running_since = None;
-                if self.faults_in_a_row >= FAULTS_TO_REPLACE {
-                    self.replace_worker(&fault, ctx);
-                } else if let Some(batch) = self.in_hand.pop_front() {
-                    self.queue.give_back(batch, &fault);
-                }
-                self.show();
-            }
+            WorkerNews::Began { at } => self.owing_since = Some(at),
+            WorkerNews::Served { answers, began, ended } => self.served(answers, began, ended),
+            WorkerNews::Failed { reason } => self.failed(reason, ctx),
             WorkerNews::Ended { reason } => {
                 let fault = self.fault(reason);
-                self.replace_worker(&fault, ctx);
+                self.lose_worker(&fault, ctx);
             }
         }
+        self.finish_draining(ctx);
+        self.show();
         self.ask(ctx);
     }
 }
 
-/// Asks a supervisor what it shows of itself.
-pub struct GetDevice;
+/// What an operator can do to a device. It lasts until the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Takes no further batch; what it has in hand finishes.
+    Drain,
+    /// Out at once: what it has in hand goes to other devices.
+    Disable,
+    /// Back in, without waiting for a backoff.
+    Enable,
+}
 
-impl Message for GetDevice {
+/// Does something to a device. Answers with its state afterwards.
+pub struct Operate(pub Operation);
+
+impl Message for Operate {
     type Result = DeviceState;
 }
 
-impl Handler<GetDevice> for DeviceSupervisor {
-    type Result = MessageResult<GetDevice>;
+impl Handler<Operate> for DeviceSupervisor {
+    type Result = MessageResult<Operate>;
 
-    fn handle(&mut self, _: GetDevice, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Operate(operation): Operate, ctx: &mut Self::Context) -> Self::Result {
+        tracing::info!(device = %self.setup.id, ?operation, "an operator acts on a device");
+        match operation {
+            Operation::Drain => self.drain(ctx),
+            Operation::Disable => {
+                self.health.disable();
+                self.take_out(ctx);
+            }
+            Operation::Enable => self.enable(ctx),
+        }
+        self.show();
         MessageResult(self.state.clone())
     }
 }

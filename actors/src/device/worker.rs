@@ -1,19 +1,21 @@
-//! A worker generation: one OS thread that owns a device's loaded models and serves the batches it is handed.
+//! A worker: one OS thread that owns a device's loaded models and serves the batches it is handed.
 //!
-//! A generation that hangs cannot be killed; its supervisor turns away from it (the epoch in each event tells
-//! which generation speaks) and starts another.
+//! A worker that hangs cannot be killed. Its supervisor turns away from it, starts the next generation, and ignores
+//! what the old one still says: the answers go through the supervisor, and each event names the generation that speaks.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Instant;
 
+use edits::RgbImage;
 use tokio::sync::mpsc::Sender;
 
+use super::answers;
 use super::engine::{Engine, EngineFactory};
-use crate::frame_queue::{FrameJob, Output, Served};
+use crate::frame_queue::{FrameJob, Output};
 
 /// Frames of one task and one size.
 pub type Batch = Vec<Arc<FrameJob>>;
@@ -28,10 +30,10 @@ pub struct WorkerEvent {
 pub enum WorkerNews {
     /// Models are loaded and have answered their canaries.
     Ready,
-    /// The first of the batches it was handed has begun: there is room for the next.
-    Began,
-    /// The first batch is answered.
-    Served { frames: usize, seconds: f64 },
+    /// The first of the batches it was handed has begun.
+    Began { at: Instant },
+    /// The first batch is served: an answer a frame, in order.
+    Served { answers: Vec<Output>, began: Instant, ended: Instant },
     /// The first batch failed; the worker goes on.
     Failed { reason: String },
     /// The worker is gone: its models did not load, or it panicked.
@@ -41,68 +43,77 @@ pub enum WorkerNews {
 /// Batches a worker may hold: one runs, one is prepared.
 pub const IN_HAND: usize = 2;
 
-/// Starts a generation. Dropping the returned sender ends it after the batch in hand.
-pub fn spawn(
-    device: Arc<str>,
-    epoch: u64,
-    factory: EngineFactory,
-    events: Sender<WorkerEvent>,
-) -> std::io::Result<SyncSender<Batch>> {
-    let (batches, inbox) = sync_channel(IN_HAND);
-    thread::Builder::new().name(format!("device-{device}")).spawn(move || {
-        let tell = |what| {
-            // The supervisor may have gone: then the node is stopping, and so does this thread.
-            let _ = events.blocking_send(WorkerEvent { epoch, what });
-        };
-        let ended = catch_unwind(AssertUnwindSafe(|| serve(&device, &factory, &inbox, &tell)));
-        let reason = match ended {
-            Ok(Ok(())) => return,
-            Ok(Err(reason)) => reason,
-            Err(panic) => format!("the worker panicked: {}", panic_text(&*panic)),
-        };
-        tell(WorkerNews::Ended { reason });
-    })?;
-    Ok(batches)
+/// A running worker. Dropped, it ends after the batch it is in.
+pub struct Worker {
+    batches: SyncSender<Batch>,
+    life: Weak<()>,
 }
 
-fn serve(
-    device: &Arc<str>,
-    factory: &EngineFactory,
-    inbox: &Receiver<Batch>,
-    tell: &dyn Fn(WorkerNews),
-) -> Result<(), String> {
+impl Worker {
+    /// Starts the worker of generation `epoch`.
+    ///
+    /// # Errors
+    /// When the system has no thread for it.
+    pub fn spawn(
+        device: Arc<str>,
+        epoch: u64,
+        factory: EngineFactory,
+        events: Sender<WorkerEvent>,
+    ) -> std::io::Result<Self> {
+        let (batches, inbox) = sync_channel(IN_HAND);
+        let alive = Arc::new(());
+        let life = Arc::downgrade(&alive);
+        thread::Builder::new().name(format!("device-{device}")).spawn(move || {
+            let _alive = alive;
+            let tell = |what| {
+                // The supervisor may have gone: then the node is stopping, and so does this thread.
+                let _ = events.blocking_send(WorkerEvent { epoch, what });
+            };
+            let ended = catch_unwind(AssertUnwindSafe(|| serve(&factory, &inbox, &tell)));
+            let reason = match ended {
+                Ok(Ok(())) => return,
+                Ok(Err(reason)) => reason,
+                Err(panic) => format!("the worker panicked: {}", panic_text(&*panic)),
+            };
+            tell(WorkerNews::Ended { reason });
+        })?;
+        Ok(Self { batches, life })
+    }
+
+    /// Hands a batch over, or gives it back when the worker is gone. At most [`IN_HAND`] may be unanswered.
+    pub fn hand(&self, batch: Batch) -> Result<(), Batch> {
+        self.batches.try_send(batch).map_err(|error| match error {
+            std::sync::mpsc::TrySendError::Full(batch) | std::sync::mpsc::TrySendError::Disconnected(batch) => batch,
+        })
+    }
+
+    /// Turns away from the worker. What is left tells whether its thread is still there.
+    pub fn leave(self) -> Weak<()> {
+        self.life
+    }
+}
+
+fn serve(factory: &EngineFactory, inbox: &Receiver<Batch>, tell: &dyn Fn(WorkerNews)) -> Result<(), String> {
     let mut engine = factory()?;
     tell(WorkerNews::Ready);
     while let Ok(batch) = inbox.recv() {
-        tell(WorkerNews::Began);
         let began = Instant::now();
-        let result = run(engine.as_mut(), &batch);
-        let ended = Instant::now();
-        let seconds = (ended - began).as_secs_f64();
-        match result {
-            Ok(outputs) => {
-                let frames = batch.len();
-                let device_seconds = seconds / frames as f64;
-                for (job, output) in batch.iter().zip(outputs) {
-                    job.answer(Ok(Served { output, device: device.clone(), device_seconds, began, ended }));
-                }
-                tell(WorkerNews::Served { frames, seconds });
-            }
-            Err(reason) => tell(WorkerNews::Failed { reason }),
-        }
+        tell(WorkerNews::Began { at: began });
+        tell(match run(engine.as_mut(), &batch) {
+            Ok(answers) => WorkerNews::Served { answers, began, ended: Instant::now() },
+            Err(reason) => WorkerNews::Failed { reason },
+        });
     }
     Ok(())
 }
 
 /// Serves one batch; a panic inside the engine is a failure of the batch's device and passes through.
 fn run(engine: &mut dyn Engine, batch: &Batch) -> Result<Vec<Output>, String> {
-    let first = batch.first().ok_or("an empty batch")?;
-    let images: Vec<_> = batch.iter().map(|job| job.image.as_ref()).collect();
-    let outputs = engine.run(&first.task, &images)?;
-    if outputs.len() != batch.len() {
-        return Err(format!("{} answers for {} frames", outputs.len(), batch.len()));
-    }
-    Ok(outputs)
+    let task = &batch.first().ok_or("an empty batch")?.task;
+    let images: Vec<&RgbImage> = batch.iter().map(|job| job.image.as_ref()).collect();
+    let answers = engine.run(task, &images)?;
+    answers::check(task, engine.scale(task)?, &images, &answers)?;
+    Ok(answers)
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

@@ -6,6 +6,7 @@
 
 mod drr;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -69,14 +70,18 @@ pub struct FrameJob {
     /// What the frame is expected to cost, in device seconds: the unit of fairness.
     pub estimate: f64,
     reply: Mutex<Option<oneshot::Sender<Result<Served, DeviceFault>>>>,
-    faults: Mutex<Vec<(DeviceFault, Instant)>>,
+    /// The devices that failed on it, one entry a try.
+    failed_on: Mutex<Vec<Arc<str>>>,
 }
 
-/// A frame is tried this often, on whichever devices are free, before its segment is told.
+/// A frame is tried this often before its segment is told.
 const TRIES: usize = 3;
+/// All of these may have met a broken device: while a device is left that is ready and has not tried the frame, it
+/// may, up to so many tries. More would let one poisonous frame break every device.
+const MOST_TRIES: usize = 6;
 
-/// How long a frame is left to the devices that have not failed on it.
-const OTHERS_FIRST: Duration = Duration::from_secs(1);
+/// How often a waiting device looks again, whatever it was told.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 impl FrameJob {
     /// A job and the receiver of its answer. Dropping the receiver cancels the job.
@@ -89,9 +94,9 @@ impl FrameJob {
         estimate: f64,
     ) -> (Arc<Self>, oneshot::Receiver<Result<Served, DeviceFault>>) {
         let (reply, answer) = oneshot::channel();
-        let faults = Mutex::new(Vec::new());
+        let failed_on = Mutex::new(Vec::new());
         let reply = Mutex::new(Some(reply));
-        (Arc::new(Self { tenant, weight, export, task, image, estimate, reply, faults }), answer)
+        (Arc::new(Self { tenant, weight, export, task, image, estimate, reply, failed_on }), answer)
     }
 
     /// Answers the requester. A second answer (a late one, of a fenced-off worker) is ignored.
@@ -108,23 +113,37 @@ impl FrameJob {
     }
 
     /// Notes a failed try. True: try elsewhere; false: the requester has been told.
-    fn may_retry(&self, fault: DeviceFault) -> bool {
+    fn may_retry(&self, fault: &DeviceFault, ready: &ReadyDevices) -> bool {
         let tries = {
-            let mut faults = lock(&self.faults);
-            faults.push((fault.clone(), Instant::now()));
-            faults.len()
+            let mut failed_on = lock(&self.failed_on);
+            failed_on.push(fault.device.clone());
+            failed_on.len()
         };
-        if tries >= TRIES {
-            self.answer(Err(fault));
+        let again = tries < TRIES || (tries < MOST_TRIES && self.another_is_ready(ready));
+        if !again {
+            self.answer(Err(fault.clone()));
         }
-        tries < TRIES
+        again
     }
 
-    /// Whether `device` failed on this frame lately: others may try it first, but not for ever, since they may have
-    /// failed on it too or be out of service.
-    fn left_to_others(&self, device: &str) -> bool {
-        let lately = |(fault, at): &(DeviceFault, Instant)| &*fault.device == device && at.elapsed() < OTHERS_FIRST;
-        lock(&self.faults).iter().any(lately)
+    /// Whether the frame is for others to try: a device failed on it before, and another one is ready that did not.
+    /// Devices that are not ready themselves get no frame that was unlucky already.
+    fn left_to_others(&self, device: &str, ready: &ReadyDevices) -> bool {
+        let unlucky = {
+            let failed_on = lock(&self.failed_on);
+            let here = failed_on.iter().any(|failed| **failed == *device);
+            here || (!failed_on.is_empty() && !ready.contains_key(device))
+        };
+        unlucky && self.another_is_ready(ready)
+    }
+
+    /// Whether a device is ready for the frame that has not failed on it.
+    fn another_is_ready(&self, ready: &ReadyDevices) -> bool {
+        let failed_on = lock(&self.failed_on);
+        let fits = |(device, class): (&Arc<str>, &DeviceClass)| {
+            *class == self.task.profile.class && !failed_on.contains(device)
+        };
+        ready.iter().any(fits)
     }
 
     fn alike(&self, other: &Self) -> bool {
@@ -140,13 +159,15 @@ pub struct Wanted {
     pub class: DeviceClass,
     /// Most frames in one batch.
     pub max: usize,
-    /// No other device could take a frame this one failed on.
-    pub alone: bool,
 }
+
+/// The devices that are ready, with their classes.
+type ReadyDevices = BTreeMap<Arc<str>, DeviceClass>;
 
 struct State {
     waiting: DeficitRoundRobin<TenantId, Arc<FrameJob>>,
     capacity_per_tenant: usize,
+    ready: ReadyDevices,
     closed: bool,
 }
 
@@ -176,6 +197,7 @@ impl FrameQueue {
             state: Mutex::new(State {
                 waiting: DeficitRoundRobin::new(quantum),
                 capacity_per_tenant: capacity_per_tenant.max(1),
+                ready: ReadyDevices::new(),
                 closed: false,
             }),
             room: Condvar::new(),
@@ -216,16 +238,18 @@ impl FrameQueue {
             if !batch.is_empty() {
                 return batch;
             }
-            // Nobody is notified when a frame that was left to others may be tried here again.
-            let _ = tokio::time::timeout(OTHERS_FIRST / 2, notified).await;
+            // The safety net under the wake-ups.
+            let _ = tokio::time::timeout(LOOK_AGAIN, notified).await;
         }
     }
 
     fn try_next(&self, wanted: &Wanted) -> Vec<Arc<FrameJob>> {
-        let eligible = |job: &Arc<FrameJob>| {
-            wanted.class == job.task.profile.class && (wanted.alone || !job.left_to_others(&wanted.device))
-        };
-        let batch = lock(&self.state).waiting.pop(wanted.max, eligible, |a, b| a.alike(b), |job| job.is_dead());
+        let mut state = lock(&self.state);
+        let State { waiting, ready, .. } = &mut *state;
+        let eligible =
+            |job: &Arc<FrameJob>| wanted.class == job.task.profile.class && !job.left_to_others(&wanted.device, ready);
+        let batch = waiting.pop(wanted.max, eligible, |a, b| a.alike(b), |job| job.is_dead());
+        drop(state);
         if !batch.is_empty() {
             self.room.notify_all();
         }
@@ -234,12 +258,27 @@ impl FrameQueue {
 
     /// Takes back frames a device could not serve: each waits for another try, or its requester is told.
     pub fn give_back(&self, jobs: Vec<Arc<FrameJob>>, fault: &DeviceFault) {
+        let ready = lock(&self.state).ready.clone();
         for job in jobs {
-            if !job.is_dead() && job.may_retry(fault.clone()) {
+            if !job.is_dead() && job.may_retry(fault, &ready) {
                 self.put_front(job);
             }
         }
         self.work.notify_waiters();
+    }
+
+    /// Hears whether a device can be relied on: frames that failed elsewhere wait for such a one.
+    pub fn set_ready(&self, device: &Arc<str>, class: DeviceClass, is_ready: bool) {
+        let known = &mut lock(&self.state).ready;
+        let was_ready = known.contains_key(device);
+        if is_ready {
+            known.insert(Arc::clone(device), class);
+        } else {
+            known.remove(device);
+        }
+        if was_ready != is_ready {
+            self.work.notify_waiters();
+        }
     }
 
     /// Takes back frames a device never began: no try is counted.
@@ -292,8 +331,12 @@ mod tests {
         FrameJob::new(tenant, 1.0, ExportId::new(), task, Arc::new(RgbImage::new(2, 2)), 0.1)
     }
 
-    fn wanted(device: &str, alone: bool) -> Wanted {
-        Wanted { device: device.into(), class: DeviceClass::Sim, max: 1, alone }
+    fn wanted(device: &str) -> Wanted {
+        Wanted { device: device.into(), class: DeviceClass::Sim, max: 1 }
+    }
+
+    fn ready(queue: &FrameQueue, devices: &[&str]) {
+        devices.iter().for_each(|device| queue.set_ready(&(*device).into(), DeviceClass::Sim, true));
     }
 
     fn fault(device: &str) -> DeviceFault {
@@ -305,7 +348,7 @@ mod tests {
         let queue = Arc::new(FrameQueue::new(4, 0.1));
         let waiter = {
             let queue = Arc::clone(&queue);
-            tokio::spawn(async move { queue.next(&wanted("cpu:0", true)).await.len() })
+            tokio::spawn(async move { queue.next(&wanted("cpu:0")).await.len() })
         };
         tokio::task::yield_now().await;
         let (work, _answer) = job(TenantId::new());
@@ -327,32 +370,66 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_frame_goes_to_another_device_and_is_reported_after_three_tries() {
+    fn a_failed_frame_goes_to_another_device_that_is_ready() {
         let queue = FrameQueue::new(4, 0.1);
+        ready(&queue, &["sim:0", "sim:1"]);
+        let (work, _answer) = job(TenantId::new());
+        queue.push(work, &|| false).unwrap();
+        let first = queue.try_next(&wanted("sim:0"));
+        queue.give_back(first, &fault("sim:0"));
+        assert!(queue.try_next(&wanted("sim:0")).is_empty(), "it failed on it");
+        assert!(queue.try_next(&wanted("sim:2")).is_empty(), "it is not ready itself");
+        queue.set_ready(&"sim:1".into(), DeviceClass::Sim, false);
+        assert_eq!(queue.try_next(&wanted("sim:0")).len(), 1, "nobody else is ready");
+    }
+
+    #[test]
+    fn a_frame_that_fails_on_every_device_is_reported() {
+        let queue = FrameQueue::new(4, 0.1);
+        ready(&queue, &["sim:0", "sim:1"]);
         let (work, mut answer) = job(TenantId::new());
         queue.push(work, &|| false).unwrap();
-        let first = queue.try_next(&wanted("cpu:0", false));
-        queue.give_back(first, &fault("cpu:0"));
-        assert!(queue.try_next(&wanted("cpu:0", false)).is_empty(), "cpu:0 failed on it");
-        for _ in 0..2 {
-            let again = queue.try_next(&wanted("cpu:1", true));
-            assert_eq!(again.len(), 1);
-            queue.give_back(again, &fault("cpu:1"));
+        for device in ["sim:0", "sim:1", "sim:0"] {
+            assert!(answer.try_recv().is_err());
+            let batch = queue.try_next(&wanted(device));
+            assert_eq!(batch.len(), 1);
+            queue.give_back(batch, &fault(device));
         }
         assert!(answer.try_recv().unwrap().is_err());
         assert!(queue.is_empty());
     }
 
-    #[tokio::test]
-    async fn a_frame_on_which_every_device_failed_once_is_still_tried_and_answered() {
+    #[test]
+    fn three_broken_devices_do_not_use_up_a_frames_tries_but_a_poisonous_one_ends() {
         let queue = FrameQueue::new(4, 0.1);
+        let devices: Vec<String> = (0..8).map(|n| format!("sim:{n}")).collect();
+        ready(&queue, &devices.iter().map(String::as_str).collect::<Vec<_>>());
         let (work, mut answer) = job(TenantId::new());
         queue.push(work, &|| false).unwrap();
-        for device in ["sim:0", "sim:1", "sim:0"] {
-            let batch = queue.next(&wanted(device, false)).await;
+        for device in &devices[..MOST_TRIES] {
+            assert!(answer.try_recv().is_err());
+            let batch = queue.try_next(&wanted(device));
+            assert_eq!(batch.len(), 1, "{device} has not tried it");
             queue.give_back(batch, &fault(device));
         }
         assert!(answer.try_recv().unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_frame_left_to_others_is_offered_again_when_none_is_ready_any_more() {
+        let queue = Arc::new(FrameQueue::new(4, 0.1));
+        ready(&queue, &["sim:0", "sim:1"]);
+        let (work, _answer) = job(TenantId::new());
+        queue.push(work, &|| false).unwrap();
+        queue.give_back(queue.try_next(&wanted("sim:0")), &fault("sim:0"));
+        let waiter = {
+            let queue = Arc::clone(&queue);
+            tokio::spawn(async move { queue.next(&wanted("sim:0")).await.len() })
+        };
+        tokio::task::yield_now().await;
+        assert!(!waiter.is_finished());
+        queue.set_ready(&"sim:1".into(), DeviceClass::Sim, false);
+        assert_eq!(waiter.await.unwrap(), 1);
     }
 
     #[test]
@@ -360,9 +437,9 @@ mod tests {
         let queue = FrameQueue::new(4, 0.1);
         let (work, _answer) = job(TenantId::new());
         queue.push(work, &|| false).unwrap();
-        let cpu = Wanted { device: "cpu:0".into(), class: DeviceClass::Cpu, max: 1, alone: true };
+        let cpu = Wanted { device: "cpu:0".into(), class: DeviceClass::Cpu, max: 1 };
         assert!(queue.try_next(&cpu).is_empty());
-        assert_eq!(queue.try_next(&wanted("sim:0", true)).len(), 1);
+        assert_eq!(queue.try_next(&wanted("sim:0")).len(), 1);
     }
 
     #[test]
@@ -371,7 +448,7 @@ mod tests {
         let (work, answer) = job(TenantId::new());
         queue.push(work, &|| false).unwrap();
         drop(answer);
-        assert!(queue.try_next(&wanted("cpu:0", true)).is_empty());
+        assert!(queue.try_next(&wanted("cpu:0")).is_empty());
         assert!(queue.is_empty());
     }
 }

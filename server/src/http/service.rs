@@ -18,12 +18,12 @@ pub async fn healthz() -> &'static str {
     "ok"
 }
 
-/// Answers 200 only when the database answers and every device has loaded, warmed and checked its
-/// models.
+/// Answers 200 only when the database answers, every device has loaded, warmed and checked its models or failed to, and
+/// at least one serves; `degraded` names the others.
 #[utoipa::path(
     tag = "service",
     security(()),
-    responses((status = 200, description = "ready", body = serde_json::Value), (status = 503, description = "not yet, or not any more", body = serde_json::Value))
+    responses((status = 200, description = "ready", body = Readiness), (status = 503, description = "not yet, or not any more", body = Readiness))
 )]
 #[get("/readyz")]
 pub async fn readyz(state: web::Data<State>) -> HttpResponse {

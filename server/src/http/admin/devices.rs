@@ -1,15 +1,59 @@
 //! The devices of this node.
 
-use actix_web::{HttpResponse, get, web};
+use actix_web::{HttpResponse, get, post, web};
+use actors::device::{DeviceState, Operation};
 
-use crate::http::extract::Operator;
-use crate::http::refusals::ReadRefusals;
+use crate::http::extract::{Listing, Operator};
+use crate::http::problem::Problem;
+use crate::http::refusals::{ReadRefusals, WriteRefusals};
 use crate::http::state::State;
 
 /// Tells how every device is doing.
-#[utoipa::path(tag = "admin", responses((status = 200, description = "the devices", body = serde_json::Value), ReadRefusals))]
+#[utoipa::path(tag = "admin", responses((status = 200, description = "the devices", body = Listing<DeviceState>), ReadRefusals))]
 #[get("/admin/devices")]
 pub async fn list_devices(_: Operator, state: web::Data<State>) -> HttpResponse {
-    let devices = state.node.readiness().devices;
-    HttpResponse::Ok().json(serde_json::json!({ "items": devices, "next_cursor": null }))
+    let items = state.node.readiness().devices;
+    HttpResponse::Ok().json(Listing { items, next_cursor: None })
+}
+
+/// Takes a device out of use as soon as what it has in hand is done. It stays out until it is enabled or the server
+/// starts anew.
+#[utoipa::path(tag = "admin", params(("id" = String, Path, description = "such as cuda:0")), responses((status = 200, description = "the device", body = DeviceState), WriteRefusals))]
+#[post("/admin/devices/{id}/drain")]
+pub async fn drain_device(
+    _: Operator,
+    id: web::Path<String>,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    operate(&state, &id, Operation::Drain).await
+}
+
+/// Takes a device out of use at once: what it has in hand goes to the others. It stays out until it is enabled or the
+/// server starts anew.
+#[utoipa::path(tag = "admin", params(("id" = String, Path, description = "such as cuda:0")), responses((status = 200, description = "the device", body = DeviceState), WriteRefusals))]
+#[post("/admin/devices/{id}/disable")]
+pub async fn disable_device(
+    _: Operator,
+    id: web::Path<String>,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    operate(&state, &id, Operation::Disable).await
+}
+
+/// Brings a device back: one that was drained or disabled, or one that is out of service, without waiting for its next
+/// try.
+#[utoipa::path(tag = "admin", params(("id" = String, Path, description = "such as cuda:0")), responses((status = 200, description = "the device", body = DeviceState), WriteRefusals))]
+#[post("/admin/devices/{id}/enable")]
+pub async fn enable_device(
+    _: Operator,
+    id: web::Path<String>,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    operate(&state, &id, Operation::Enable).await
+}
+
+async fn operate(state: &State, id: &str, operation: Operation) -> Result<HttpResponse, Problem> {
+    let device = state.node.operate(id, operation).await?;
+    let device = device.ok_or_else(|| Problem::not_found("device"))?;
+    Ok(HttpResponse::Ok().json(device))
 }
