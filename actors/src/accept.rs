@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use edits::{DetectRule, ExportSpec, FieldError, OverlaySource, Quality, SourceRef, SourceRule, UpscaleMode};
 use entities::exports::{self, Export, ExportKind, NewExport};
+use entities::idempotency::{self, Known, RequestKey};
 use entities::jobs::{self, JobKind, NewJob};
-use entities::{ExportId, TenantId, UserId, VideoId, tenants};
+use entities::{ExportId, TenantId, Transaction, UserId, VideoId, tenants};
 
+use crate::faults::{self, Point};
 use crate::ingest::ImportError;
 use crate::node::Shared;
 use crate::profile::{DeviceClass, ExportProfile, ModelProfile};
@@ -24,6 +26,8 @@ pub struct NewRequest {
     pub body: serde_json::Value,
     /// The video that stands for every source, where the spec names none (command line).
     pub input: Option<VideoId>,
+    /// Under which a repeated request finds this one's export.
+    pub key: Option<RequestKey>,
 }
 
 /// Why an export was not accepted; nothing of it is stored.
@@ -31,10 +35,14 @@ pub struct NewRequest {
 pub enum AcceptError {
     #[error("the spec has {} {}", .0.len(), if .0.len() == 1 { "mistake" } else { "mistakes" })]
     Invalid(Vec<FieldError>),
+    #[error("the idempotency key came with another body before")]
+    KeyReused,
     #[error("limit {limit}: {most} exports may wait or run at a time")]
     TooMany { limit: &'static str, most: u32 },
     #[error(transparent)]
     Database(#[from] entities::Error),
+    #[error("writing the export: {0}")]
+    Io(#[from] std::io::Error),
     #[error(transparent)]
     Source(#[from] ImportError),
     #[error(transparent)]
@@ -74,11 +82,18 @@ pub async fn examine(shared: &Shared, request: NewRequest) -> Result<Examined, A
     Ok(Examined { spec, profile, kind })
 }
 
-/// Checks `request` and writes the export, in state `queued`, with its `coordinate` job.
+/// Checks `request` and writes the export, in state `queued`, with its `coordinate` job. A request that was made before
+/// under the same key gets the export that it began.
 pub async fn accept(shared: &Shared, request: NewRequest) -> Result<Export, AcceptError> {
-    let (tenant, by) = (request.tenant, request.by);
+    let (tenant, by, key) = (request.tenant, request.by, request.key.clone());
+    if let Some(key) = &key {
+        // First of all: what was right when it was asked may not be any more, and yet has its answer.
+        let known = idempotency::look(&shared.db, tenant, key).await?;
+        if let Some(first) = first_answer(shared, tenant, known).await? {
+            return Ok(first);
+        }
+    }
     let Examined { spec, profile, kind } = examine(shared, request).await?;
-    let most = shared.live.borrow().live.limits.queued_exports;
     let videos: BTreeSet<VideoId> = spec.sources().into_iter().flatten().filter_map(video_of).collect();
     let broken = |error: serde_json::Error| AcceptError::Broken(error.to_string());
     let simulated = shared.profiles.class() == DeviceClass::Sim && profile.uses_models();
@@ -94,16 +109,51 @@ pub async fn accept(shared: &Shared, request: NewRequest) -> Result<Export, Acce
         sources: videos.into_iter().collect(),
     };
     let tx = shared.db.begin().await?;
-    // Locked, so that two requests at the same instant cannot both be the last that fits.
+    // Locked, so that of two requests at the same instant the second sees what the first has begun.
     tenants::lock(&tx, tenant).await?;
-    if exports::count_unfinished(&tx, tenant).await? >= u64::from(most) {
-        return Err(AcceptError::TooMany { limit: "queued_exports", most });
+    if let Some(key) = &key {
+        let known = idempotency::look_locked(&tx, tenant, key).await?;
+        if known != Known::New {
+            tx.rollback().await?;
+            return first_answer(shared, tenant, known).await?.ok_or_else(gone);
+        }
     }
+    check_room(&tx, shared, tenant).await?;
     let export = exports::insert(&tx, row).await?;
     let job = NewJob { export: export.id, tenant: export.tenant_id, kind: JobKind::Coordinate, index: 0, cost: 0.0 };
     jobs::enqueue(&tx, &job).await?;
+    if let Some(key) = key {
+        idempotency::keep(&tx, tenant, key, export.id).await?;
+    }
+    faults::at(Point::ExportAccepting)?;
     tx.commit().await?;
+    faults::passed(Point::ExportAccepted);
     Ok(export)
+}
+
+/// The export that the same request began; None when it is the first.
+async fn first_answer(shared: &Shared, tenant: TenantId, known: Known) -> Result<Option<Export>, AcceptError> {
+    match known {
+        Known::New => Ok(None),
+        Known::Other => Err(AcceptError::KeyReused),
+        // A key goes with its export: None is a deletion at this very moment.
+        Known::Same(id) => exports::get(&shared.db, tenant, id).await?.map(Some).ok_or_else(gone),
+    }
+}
+
+fn gone() -> AcceptError {
+    AcceptError::Broken("the export that the key stands for is being deleted".into())
+}
+
+/// Whether the tenant may have one more unfinished export, until `tx` ends.
+pub(crate) async fn check_room(tx: &Transaction, shared: &Shared, tenant: TenantId) -> Result<(), AcceptError> {
+    let most = shared.live.borrow().live.limits.queued_exports;
+    // Locked, so that two requests at the same instant cannot both be the last that fits.
+    tenants::lock(tx, tenant).await?;
+    if exports::count_unfinished(tx, tenant).await? >= u64::from(most) {
+        return Err(AcceptError::TooMany { limit: "queued_exports", most });
+    }
+    Ok(())
 }
 
 fn kind_of(spec: &ExportSpec) -> ExportKind {

@@ -1,28 +1,30 @@
 //! The actor that takes exports in and claims jobs for this node.
 //!
-//! It answers the handlers' [`StartExport`], [`CancelExport`], [`DeleteExport`] and [`ImportVideo`]; it claims a job
+//! It answers the handlers' [`StartExport`], [`CancelExport`], [`RetryExport`], [`DeleteExport`] and [`ImportVideo`]; it claims a job
 //! whenever a slot is free, and starts an [`ExportActor`] or the rendering of a segment for it; on shutdown it gives
 //! the leases back. The order of work is not its business: the jobs' tags decide.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseActFuture, ResponseFuture, WrapFuture,
 };
-use entities::exports::{self, Cancelled, Deleted, Export};
-use entities::jobs::{self, Job, JobKind};
+use entities::exports::{self, Cancelled, Deleted, Export, Retried};
+use entities::jobs::{self, Job, JobKind, Swept};
 use entities::videos::{self, Video};
 use entities::{ExportId, TenantId};
 use tokio::sync::OnceCell;
 
 use crate::accept::{self, AcceptError, NewRequest};
 use crate::export_actor::{ExportActor, Halt, Look, fail_coordinator};
+use crate::faults::{self, Point};
 use crate::ingest::{self, ImportError, Indexing, NewSource};
 use crate::node::Shared;
 use crate::progress_hub::{Progress, Publish};
 use crate::render::{StopReason, StopSignal};
+use crate::retry;
 use crate::running::Running;
 use crate::segment_job::{self, JobEnd, LEASE};
 use crate::storage;
@@ -31,6 +33,10 @@ use crate::storage;
 pub struct Dispatcher {
     shared: Arc<Shared>,
     live: HashMap<ExportId, LiveExport>,
+    /// Exports whose files are being removed.
+    removing: HashSet<ExportId>,
+    /// Claimed jobs of a new attempt, while the last one still ends here.
+    waiting: Vec<Job>,
     coordinating: usize,
     rendering: usize,
     claiming: bool,
@@ -68,6 +74,8 @@ impl Dispatcher {
         Self {
             shared,
             live: HashMap::new(),
+            removing: HashSet::new(),
+            waiting: Vec::new(),
             coordinating: 0,
             rendering: 0,
             claiming: false,
@@ -103,6 +111,7 @@ impl Dispatcher {
             let again = std::mem::take(&mut this.claim_again);
             match claimed {
                 Ok(Some(job)) => {
+                    faults::passed(Point::JobClaimed);
                     this.begin(job, ctx);
                     this.claim(ctx);
                 }
@@ -114,6 +123,9 @@ impl Dispatcher {
     }
 
     fn begin(&mut self, job: Job, ctx: &mut Context<Self>) {
+        if self.is_ending(job.export_id) {
+            return self.waiting.push(job);
+        }
         let live = self.live.entry(job.export_id).or_insert_with(|| LiveExport {
             running: Arc::default(),
             stop: Arc::new(StopSignal::new()),
@@ -140,7 +152,7 @@ impl Dispatcher {
         let open = async move {
             match cell.get_or_try_init(|| Running::open(&shared, &job, stop)).await {
                 Ok(running) => Ok((Arc::clone(running), job)),
-                Err(reason) => Err((job.export_id, fail_coordinator(&shared, &job, &reason).await)),
+                Err(trouble) => Err((job.export_id, fail_coordinator(&shared, &job, &trouble).await)),
             }
         };
         ctx.spawn(open.into_actor(self).map(|opened, this, ctx| match opened {
@@ -169,7 +181,7 @@ impl Dispatcher {
         let render = async move {
             let end = match cell.get_or_try_init(|| Running::open(&shared, &job, stop)).await {
                 Ok(running) => segment_job::run(&shared, running, &job).await,
-                Err(reason) => segment_job::fail(&shared, &job, &reason).await,
+                Err(trouble) => segment_job::fail(&shared, &job, &trouble).await,
             };
             (job.export_id, end)
         };
@@ -193,17 +205,36 @@ impl Dispatcher {
             live.in_hand = live.in_hand.saturating_sub(1);
             if live.in_hand == 0 {
                 let ended = self.live.remove(&export);
-                if let Some(tenant) = ended.and_then(|live| live.cancelled) {
-                    self.remove_files(tenant, export, ctx);
+                match ended.and_then(|live| live.cancelled) {
+                    Some(tenant) => self.remove_files(tenant, export, ctx),
+                    None => self.begin_waiting(ctx),
                 }
             }
         }
         self.claim(ctx);
     }
 
-    fn remove_files(&self, tenant: TenantId, export: ExportId, ctx: &mut Context<Self>) {
+    /// Whether an ended attempt of `export` still has jobs or files in this node's hands.
+    fn is_ending(&self, export: ExportId) -> bool {
+        let stopped = |live: &LiveExport| live.stop.reason() == Some(StopReason::Cancelled);
+        self.removing.contains(&export) || self.live.get(&export).is_some_and(stopped)
+    }
+
+    /// Begins what had to wait for the end of an attempt.
+    fn begin_waiting(&mut self, ctx: &mut Context<Self>) {
+        for job in std::mem::take(&mut self.waiting) {
+            self.begin(job, ctx);
+        }
+    }
+
+    fn remove_files(&mut self, tenant: TenantId, export: ExportId, ctx: &mut Context<Self>) {
         let shared = Arc::clone(&self.shared);
-        ctx.spawn(async move { remove_files(&shared, tenant, export).await }.into_actor(self));
+        self.removing.insert(export);
+        let remove = async move { remove_files(&shared, tenant, export).await };
+        ctx.spawn(remove.into_actor(self).map(move |(), this, ctx| {
+            this.removing.remove(&export);
+            this.begin_waiting(ctx);
+        }));
     }
 
     /// Stops what this node does for a cancelled export; its files go with its last job.
@@ -220,7 +251,11 @@ impl Dispatcher {
 
     fn sweep(&mut self, ctx: &mut Context<Self>) {
         let shared = Arc::clone(&self.shared);
-        let sweep = async move { jobs::sweep(&shared.db).await };
+        let sweep = async move {
+            let swept = jobs::sweep(&shared.db).await?;
+            tell_of_the_dead(&shared, &swept).await?;
+            Ok::<_, entities::Error>(swept)
+        };
         ctx.spawn(sweep.into_actor(self).map(|swept, this, ctx| match swept {
             Ok(swept) if swept.ready > 0 => this.claim(ctx),
             Ok(_) => {}
@@ -251,6 +286,16 @@ async fn remove_files(shared: &Shared, tenant: TenantId, export: ExportId) {
     if !matches!(delete, Ok(Ok(()))) {
         tracing::warn!(%export, ?delete, "the files of an export could not be removed");
     }
+}
+
+/// Tells listeners of exports that ended because their coordinators crashed too often: nobody else is left to.
+pub async fn tell_of_the_dead(shared: &Shared, swept: &Swept) -> Result<(), entities::Error> {
+    for job in swept.dead.iter().filter(|job| job.kind == JobKind::Coordinate) {
+        if let Some(row) = exports::for_worker(&shared.db, job).await? {
+            shared.progress.do_send(Publish(Progress::of(&row)));
+        }
+    }
+    Ok(())
 }
 
 async fn index_and_tell(shared: &Shared, video: Video) {
@@ -346,11 +391,96 @@ impl Handler<CancelExport> for Dispatcher {
         let cancel = async move { exports::cancel(&db, tenant, export).await };
         Box::pin(cancel.into_actor(self).map(move |cancelled, this, ctx| {
             if let Ok(Cancelled::Now(row)) = &cancelled {
+                faults::passed(Point::ExportCancelled);
                 this.shared.progress.do_send(Publish(Progress::of(row)));
                 this.halt(tenant, export, ctx);
             }
             cancelled
         }))
+    }
+}
+
+/// Exports that were cancelled in the rows, with the video they read: their work here stops, and listeners are told.
+pub struct ExportsCancelled {
+    pub tenant: TenantId,
+    pub exports: Vec<ExportId>,
+}
+
+impl Message for ExportsCancelled {
+    type Result = ();
+}
+
+impl Handler<ExportsCancelled> for Dispatcher {
+    type Result = ();
+
+    fn handle(&mut self, ExportsCancelled { tenant, exports }: ExportsCancelled, ctx: &mut Self::Context) {
+        for &export in &exports {
+            self.halt(tenant, export, ctx);
+        }
+        let shared = Arc::clone(&self.shared);
+        let tell = async move {
+            for export in exports {
+                match exports::get(&shared.db, tenant, export).await {
+                    Ok(Some(row)) => shared.progress.do_send(Publish(Progress::of(&row))),
+                    Ok(None) => {}
+                    Err(error) => tracing::warn!(%export, %error, "reading a cancelled export failed"),
+                }
+            }
+        };
+        ctx.spawn(tell.into_actor(self));
+    }
+}
+
+/// Begins a new attempt of an export that failed or was cancelled. Answers with what came of it.
+pub struct RetryExport {
+    pub tenant: TenantId,
+    pub export: ExportId,
+}
+
+impl Message for RetryExport {
+    type Result = Result<Retried, AcceptError>;
+}
+
+impl Handler<RetryExport> for Dispatcher {
+    type Result = ResponseActFuture<Self, Result<Retried, AcceptError>>;
+
+    fn handle(&mut self, RetryExport { tenant, export }: RetryExport, ctx: &mut Self::Context) -> Self::Result {
+        let (shared, this) = (Arc::clone(&self.shared), ctx.address());
+        let retry = async move {
+            match exports::get(&shared.db, tenant, export).await? {
+                None => return Ok(Retried::NotFound),
+                Some(row) if !row.state.is_terminal() => return Ok(Retried::Not(Box::new(row))),
+                Some(_) => {}
+            }
+            // What the last attempt still has in hand goes with its files: they must not be the new one's.
+            let deadline = Instant::now() + STOP_PATIENCE;
+            while this.send(IsEnding(export)).await.unwrap_or(false) && Instant::now() < deadline {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            retry::retry(&shared, tenant, export).await
+        };
+        Box::pin(retry.into_actor(self).map(|retried, this, ctx| {
+            if let Ok(Retried::Now(row)) = &retried {
+                this.shared.progress.do_send(Publish(Progress::of(row)));
+                this.claim(ctx);
+            }
+            retried
+        }))
+    }
+}
+
+/// Asks whether an ended attempt of an export still has jobs or files in this node's hands.
+struct IsEnding(ExportId);
+
+impl Message for IsEnding {
+    type Result = bool;
+}
+
+impl Handler<IsEnding> for Dispatcher {
+    type Result = bool;
+
+    fn handle(&mut self, IsEnding(export): IsEnding, _: &mut Self::Context) -> bool {
+        self.is_ending(export)
     }
 }
 
@@ -375,7 +505,11 @@ impl Handler<DeleteExport> for Dispatcher {
             if let Ok(cancelled) = this.send(CancelExport { tenant, export }).await {
                 cancelled?;
             }
-            Ok(matches!(exports::delete(&db, tenant, export).await?, Deleted::Gone(_)))
+            let gone = matches!(exports::delete(&db, tenant, export).await?, Deleted::Gone(_));
+            if gone {
+                faults::passed(Point::ExportDeleted);
+            }
+            Ok(gone)
         };
         Box::pin(delete.into_actor(self).map(move |deleted, this, ctx| {
             if matches!(deleted, Ok(true)) {
@@ -425,6 +559,15 @@ impl Handler<Stop> for Dispatcher {
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) -> Self::Result {
         self.stopping = true;
+        for job in std::mem::take(&mut self.waiting) {
+            let db = self.shared.db.clone();
+            let release = async move {
+                if let Err(error) = jobs::release(&db, &job).await {
+                    tracing::warn!(export = %job.export_id, %error, "giving a lease back failed; it will run out");
+                }
+            };
+            ctx.spawn(release.into_actor(self));
+        }
         for live in self.live.values() {
             live.stop.raise(StopReason::NodeStops);
             if let Some(coordinator) = &live.coordinator {

@@ -3,7 +3,8 @@
 //! Steps: plan the segments and enqueue their jobs → watch them finish and tell progress → join them → publish the
 //! result → complete. When its node dies, another adopts the export from its rows and goes on with what is missing.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,13 +15,16 @@ use entities::segments::{self, Segment, SegmentKind};
 
 use crate::detection_cache::Invalidate;
 use crate::dispatcher::{CoordinatorEnded, Dispatcher, Wake};
+use crate::faults::{self, Point};
+use crate::ingest::blocking;
 use crate::node::Shared;
 use crate::progress_hub::{Progress, Publish};
 use crate::render::{Joined, RenderError, StopReason};
 use crate::report::{Report, Totals};
 use crate::running::Running;
-use crate::segment_job::{LEASE, on_thread, sum};
+use crate::segment_job::{LEASE, book, on_thread, remove_leftover, sum};
 use crate::storage;
+use crate::trouble::Trouble;
 
 /// See the [module](self).
 pub struct ExportActor {
@@ -86,19 +90,22 @@ impl ExportActor {
                 }
                 Ok(Step::Ended(row)) => this.end(*row, ctx),
                 Ok(Step::NotOurs) => this.leave(ctx),
-                Err(reason) => this.give_up(reason, ctx),
+                Err(trouble) => this.give_up(trouble, ctx),
             }
         }));
     }
 
     /// The coordinator itself failed: it is tried again, or the export fails with the reason.
-    fn give_up(&mut self, reason: String, ctx: &mut Context<Self>) {
+    fn give_up(&mut self, trouble: Trouble, ctx: &mut Context<Self>) {
         if self.running.run.stop.is_raised() {
             return self.leave(ctx);
         }
         self.busy = true;
-        let (shared, job) = (Arc::clone(&self.shared), self.job.clone());
-        let book = async move { fail_coordinator(&shared, &job, &reason).await };
+        let (shared, running, job) = (Arc::clone(&self.shared), Arc::clone(&self.running), self.job.clone());
+        let book = async move {
+            let trouble = running.cause(&shared, trouble).await;
+            fail_coordinator(&shared, &job, &trouble).await
+        };
         ctx.spawn(book.into_actor(self).map(|failed, this, ctx| match failed {
             Some(row) => this.end(row, ctx),
             None => this.leave(ctx),
@@ -113,6 +120,7 @@ impl ExportActor {
             // What other segments still render would be committed too late.
             self.running.run.stop.raise(StopReason::Cancelled);
         }
+        faults::passed(Point::EndTold);
         self.shared.progress.do_send(Publish(Progress::of(&row)));
         self.row = row;
         self.leave(ctx);
@@ -241,8 +249,8 @@ enum Step {
     NotOurs,
 }
 
-async fn step(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job) -> Result<Step, String> {
-    let row = exports::for_worker(&shared.db, job).await.map_err(|error| error.to_string())?;
+async fn step(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job) -> Result<Step, Trouble> {
+    let row = exports::for_worker(&shared.db, job).await?;
     let Some(row) = row.filter(|row| !row.state.is_terminal()) else { return Ok(Step::NotOurs) };
     match row.state {
         ExportState::Queued | ExportState::Preparing => prepare(shared, running, job).await,
@@ -251,10 +259,10 @@ async fn step(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job) -> Result
 }
 
 /// Enqueues a job for each part that has none yet.
-async fn prepare(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job) -> Result<Step, String> {
-    let told = |error: entities::Error| format!("planning the segments: {error}");
+async fn prepare(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job) -> Result<Step, Trouble> {
+    let told = |error: entities::Error| Trouble::from(error).while_doing("planning the segments");
     if let Some(reason) = running.kind.hopeless() {
-        return fail(shared, job, &reason).await;
+        return fail(shared, job, exports::problem("render_failed", &reason)).await;
     }
     if !advance(shared, job, ExportState::Preparing).await? {
         return Ok(Step::NotOurs);
@@ -270,7 +278,9 @@ async fn prepare(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job) -> Res
         .collect();
     let tx = shared.db.begin().await.map_err(told)?;
     jobs::enqueue_all(&tx, &missing).await.map_err(told)?;
+    faults::at(Point::PartsPlanned).map_err(|error| Trouble::full(error).while_doing("planning the segments"))?;
     tx.commit().await.map_err(told)?;
+    faults::passed(Point::PartsEnqueued);
     if !advance(shared, job, ExportState::Rendering).await? {
         return Ok(Step::NotOurs);
     }
@@ -282,12 +292,11 @@ async fn prepare(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job) -> Res
 }
 
 /// Joins and publishes when every part is committed; fails when one is dead.
-async fn watch(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job, row: Export) -> Result<Step, String> {
-    let told = |error: entities::Error| format!("watching the segments: {error}");
+async fn watch(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job, row: Export) -> Result<Step, Trouble> {
+    let told = |error: entities::Error| Trouble::from(error).while_doing("watching the segments");
     let jobs = jobs::of_export(&shared.db, job).await.map_err(told)?;
     if let Some(dead) = jobs.iter().find(|job| job.state == JobState::Dead) {
-        let reason = dead.error.clone().unwrap_or_else(|| format!("{} {} is dead", dead.kind, dead.index));
-        return fail(shared, job, &reason).await;
+        return fail(shared, job, dead.problem()).await;
     }
     let rows = segments::for_worker(&shared.db, job).await.map_err(told)?;
     let (video, audio): (Vec<Segment>, Vec<Segment>) = rows.into_iter().partition(|row| row.kind == SegmentKind::Video);
@@ -299,49 +308,32 @@ async fn watch(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job, row: Exp
     if whole { publish(shared, running, job, &video, audio.first()).await } else { Ok(Step::Wait(Box::new(row))) }
 }
 
+/// Joins the parts, stores the result and completes the export.
 async fn publish(
     shared: &Arc<Shared>,
     running: &Arc<Running>,
     job: &Job,
     video: &[Segment],
     audio: Option<&Segment>,
-) -> Result<Step, String> {
+) -> Result<Step, Trouble> {
     if !advance(shared, job, ExportState::Assembling).await? {
         return Ok(Step::NotOurs);
     }
-    let path_of = |row: &Segment| shared.storage.local_path(&row.storage_key);
-    let parts: Vec<PathBuf> = video.iter().map(path_of).collect();
-    let sound = audio.map(path_of);
-    let out = running.work_file(shared, "result", job.attempt);
-    let joined = {
-        let (running, out) = (Arc::clone(running), out.clone());
-        on_thread("join".into(), move || running.kind.join(&running.run, &parts, sound.as_deref(), &out))
-    };
-    let joined = joined.await.map_err(|error| format!("joining the segments: {error}"))?;
-    if !advance(shared, job, ExportState::Publishing).await? {
-        if let Err(error) = std::fs::remove_file(&out) {
-            tracing::warn!(file = %out.display(), %error, "an unwanted result could not be removed");
-        }
-        return Ok(Step::NotOurs);
+    let out = running.work_file(shared, "result", running.attempts(job));
+    let published = join_and_store(shared, running, job, video, audio, &out).await;
+    if !matches!(published, Ok(Some(_))) {
+        remove_leftover(&out);
     }
-    let key = storage::result_key(job.tenant_id, job.export_id, job.attempt, running.kind.extension());
-    let stored = {
-        let (store, key) = (Arc::clone(&shared.storage), key.clone());
-        on_thread("publish".into(), move || {
-            let sums = sum(&out)?;
-            store.put_file(&key, &out).map_err(|error| RenderError::Broken(error.to_string()))?;
-            Ok(sums)
-        })
-    };
-    let (bytes, sha256) = stored.await.map_err(|error| format!("publishing the result: {error}"))?;
+    let Some((joined, result)) = published? else { return Ok(Step::NotOurs) };
+    let told = |error: entities::Error| Trouble::from(error).while_doing("publishing the result");
     for warning in running.run.meter.warnings() {
-        exports::warn(&shared.db, job, &warning).await.map_err(|error| format!("noting a warning: {error}"))?;
+        exports::warn(&shared.db, job, &warning).await.map_err(told)?;
     }
     let report = report(running, joined, video);
     let finished = Finished {
         cost: report.device_seconds * shared.live.borrow().live.planner.price_per_device_second,
-        report: serde_json::to_value(&report).map_err(|error| error.to_string())?,
-        result: Some(ResultFile { key, bytes: bytes as i64, etag: sha256[..32].to_owned() }),
+        report: serde_json::to_value(&report).map_err(Trouble::other)?,
+        result: Some(result.clone()),
     };
     // Before the export is complete: whoever reads detections then gets them whole.
     for subject in running.kind.subjects(job.export_id) {
@@ -349,12 +341,68 @@ async fn publish(
             tracing::error!("the detection cache is gone");
         }
     }
-    let finished = exports::finish(&shared.db, job, finished).await;
-    if !finished.map_err(|error| format!("publishing the result: {error}"))? {
+    if !exports::finish(&shared.db, job, finished).await.map_err(told)? {
         return Ok(Step::NotOurs);
     }
-    remove_segments(shared, job).await;
+    faults::passed(Point::ExportFinished);
+    remove_parts(shared, job, &result.key).await;
+    faults::passed(Point::SegmentsRemoved);
     ended_or_waiting(shared, job).await
+}
+
+/// Joins the parts into `out` and stores it; None when the export is not ours any more.
+async fn join_and_store(
+    shared: &Arc<Shared>,
+    running: &Arc<Running>,
+    job: &Job,
+    video: &[Segment],
+    audio: Option<&Segment>,
+    out: &Path,
+) -> Result<Option<(Joined, ResultFile)>, Trouble> {
+    check_parts(shared, video.iter().chain(audio)).await?;
+    let path_of = |row: &Segment| shared.storage.local_path(&row.storage_key);
+    let parts: Vec<PathBuf> = video.iter().map(path_of).collect();
+    let sound = audio.map(path_of);
+    let joined = {
+        let (running, out) = (Arc::clone(running), out.to_owned());
+        on_thread("join".into(), move || {
+            faults::at(Point::Joining).map_err(|source| RenderError::Io { doing: "joining".into(), source })?;
+            running.kind.join(&running.run, &parts, sound.as_deref(), &out)
+        })
+    };
+    let joined = joined.await.map_err(|error| Trouble::from(error).while_doing("joining the segments"))?;
+    faults::passed(Point::Joined);
+    if !advance(shared, job, ExportState::Publishing).await? {
+        return Ok(None);
+    }
+    let extension = running.kind.extension();
+    let key = storage::result_key(job.tenant_id, job.export_id, running.attempts(job), extension);
+    let stored = {
+        let (store, key, out) = (Arc::clone(&shared.storage), key.clone(), out.to_owned());
+        on_thread("publish".into(), move || {
+            let sums = sum(&out)?;
+            store.put_file(&key, &out)?;
+            faults::at(Point::ResultStored).map_err(|source| RenderError::Io { doing: "completing".into(), source })?;
+            Ok(sums)
+        })
+    };
+    let stored = stored.await.map_err(|error| Trouble::from(error).while_doing("publishing the result"));
+    let (bytes, sha256) = stored?;
+    Ok(Some((joined, ResultFile { key, bytes: bytes as i64, etag: sha256[..32].to_owned() })))
+}
+
+/// A finished segment is there and whole, or storage has lost it.
+async fn check_parts(shared: &Shared, parts: impl Iterator<Item = &Segment>) -> Result<(), Trouble> {
+    let parts: Vec<Segment> = parts.cloned().collect();
+    let store = Arc::clone(&shared.storage);
+    let check = move || {
+        parts.iter().try_for_each(|part| match store.size(&part.storage_key) {
+            Ok(bytes) if bytes == part.bytes.unsigned_abs() => Ok(()),
+            Ok(bytes) => Err(format!("finished {} {} has {bytes} of {} bytes", part.kind, part.index, part.bytes)),
+            Err(error) => Err(format!("finished {} {} is gone: {error}", part.kind, part.index)),
+        })
+    };
+    blocking("looking at the segments", check).await.map_err(Trouble::other)?.map_err(Trouble::lost)
 }
 
 fn report(running: &Running, joined: Joined, video: &[Segment]) -> Report {
@@ -367,19 +415,21 @@ fn report(running: &Running, joined: Joined, video: &[Segment]) -> Report {
     Report { details: running.kind.details(), ..report }
 }
 
-/// The result is published: its parts are of no more use.
-async fn remove_segments(shared: &Shared, job: &Job) {
-    let (store, prefix) = (Arc::clone(&shared.storage), storage::segments_prefix(job.tenant_id, job.export_id));
-    let delete = move || store.delete_prefix(&prefix).map_err(|error| RenderError::Broken(error.to_string()));
+/// The result is published: its parts, and what earlier tries left, are of no more use.
+async fn remove_parts(shared: &Shared, job: &Job, result: &str) {
+    let (store, prefix) = (Arc::clone(&shared.storage), storage::export_prefix(job.tenant_id, job.export_id));
+    let kept = HashSet::from([result.to_owned()]);
+    let delete = move || Ok(store.delete_all_but(&prefix, &kept)?);
     if let Err(error) = on_thread("sweep".into(), delete).await {
         tracing::warn!(export = %job.export_id, %error, "finished segments could not be removed");
     }
 }
 
 /// Moves the export on and tells so. False: it is not ours any more.
-async fn advance(shared: &Shared, job: &Job, state: ExportState) -> Result<bool, String> {
-    let told = |error: entities::Error| format!("noting that the export is {state}: {error}");
+async fn advance(shared: &Shared, job: &Job, state: ExportState) -> Result<bool, Trouble> {
+    let told = |error: entities::Error| Trouble::from(error).while_doing(format!("noting that the export is {state}"));
     let moved = exports::advance(&shared.db, job, state).await.map_err(told)?;
+    faults::passed(Point::StateAdvanced);
     if let Some(row) = exports::for_worker(&shared.db, job).await.map_err(told)?.filter(|_| moved) {
         // A full mailbox skips one of many updates.
         let _ = shared.progress.try_send(Publish(Progress::of(&row)));
@@ -387,8 +437,8 @@ async fn advance(shared: &Shared, job: &Job, state: ExportState) -> Result<bool,
     Ok(moved)
 }
 
-async fn ended_or_waiting(shared: &Shared, job: &Job) -> Result<Step, String> {
-    let row = exports::for_worker(&shared.db, job).await.map_err(|error| error.to_string())?;
+async fn ended_or_waiting(shared: &Shared, job: &Job) -> Result<Step, Trouble> {
+    let row = exports::for_worker(&shared.db, job).await?;
     Ok(match row {
         None => Step::NotOurs,
         Some(row) if row.state.is_terminal() => Step::Ended(Box::new(row)),
@@ -397,9 +447,12 @@ async fn ended_or_waiting(shared: &Shared, job: &Job) -> Result<Step, String> {
 }
 
 /// Books a failure of the coordinator, which fails the export with its third. Returns the row if that was its end.
-pub async fn fail_coordinator(shared: &Shared, job: &Job, reason: &str) -> Option<Export> {
-    tracing::warn!(export = %job.export_id, reason, "coordinating an export failed");
-    match jobs::fail(&shared.db, job, reason).await {
+pub async fn fail_coordinator(shared: &Shared, job: &Job, trouble: &Trouble) -> Option<Export> {
+    let Trouble { code, detail } = trouble;
+    tracing::warn!(export = %job.export_id, code, detail, "coordinating an export failed");
+    let failure = book(shared, job, trouble).await;
+    faults::passed(Point::FailureBooked);
+    match failure {
         Ok(Failure::Dead) => exports::for_worker(&shared.db, job).await.ok().flatten(),
         Ok(Failure::Retry { .. } | Failure::Lost) => None,
         Err(error) => {
@@ -410,10 +463,8 @@ pub async fn fail_coordinator(shared: &Shared, job: &Job, reason: &str) -> Optio
 }
 
 /// Ends the export as failed.
-async fn fail(shared: &Shared, job: &Job, reason: &str) -> Result<Step, String> {
-    let problem = serde_json::json!({
-        "type": "about:blank", "title": "The export failed", "status": 500, "code": "render_failed", "detail": reason,
-    });
-    exports::fail(&shared.db, job, problem).await.map_err(|error| error.to_string())?;
+async fn fail(shared: &Shared, job: &Job, problem: serde_json::Value) -> Result<Step, Trouble> {
+    exports::fail(&shared.db, job, problem).await?;
+    faults::passed(Point::ExportFailed);
     ended_or_waiting(shared, job).await
 }

@@ -1,6 +1,6 @@
-//! Faults on purpose: named points in an export's life at which a test lets the process die, the disk fill up or a
-//! device err. Configured by the environment variable `FAILPOINTS` (see the `fail` crate), and only where the process
-//! was asked to look at it ([`arm`]); unset, a point costs a look into an empty table.
+//! Faults on purpose: named points in the life of an export and of an upload at which a test lets the process die or
+//! the disk fill up. Configured by the environment variable `FAILPOINTS` (see the `fail` crate), and only where the
+//! process was asked to look at it ([`arm`]); unset, a point costs a look into an empty table.
 //!
 //! `FAILPOINTS="segment-stored=1*off->return(crash)"` kills the process the second time a segment was stored.
 
@@ -8,29 +8,110 @@ use std::io;
 
 use fail::{FailScenario, fail_point};
 
-/// A moment at which something durable was, or is about to be, done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Point {
-    /// A segment's file is finished in the work folder.
-    SegmentRendered,
-    /// A segment's file is in storage, its row is not committed.
-    SegmentStored,
-    /// A segment's row is committed.
-    SegmentCommitted,
+/// Declares the points: their names, and whether an error can be asked for there beside a crash.
+macro_rules! points {
+    ($($(#[$doc:meta])* $point:ident = $name:literal, $writes:literal;)*) => {
+        /// A moment at which something durable was, or is about to be, done.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Point {
+            $($(#[$doc])* $point,)*
+        }
+
+        impl Point {
+            /// Every point, in the order in which they are passed.
+            pub const ALL: &'static [Self] = &[$(Self::$point),*];
+
+            /// The point's name in `FAILPOINTS`.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$point => $name,)*
+                }
+            }
+
+            /// Whether something is about to be written: there the disk can be full. Elsewhere only a crash can be
+            /// asked for.
+            pub fn writes(self) -> bool {
+                match self {
+                    $(Self::$point => $writes,)*
+                }
+            }
+        }
+    };
 }
 
-impl Point {
-    /// Every point, in the order in which an export passes them.
-    pub const ALL: [Self; 3] = [Self::SegmentRendered, Self::SegmentStored, Self::SegmentCommitted];
-
-    /// The point's name in `FAILPOINTS`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::SegmentRendered => "segment-rendered",
-            Self::SegmentStored => "segment-stored",
-            Self::SegmentCommitted => "segment-committed",
-        }
-    }
+points! {
+    /// An upload's row is about to be written.
+    UploadBeginning = "upload-beginning", true;
+    /// A piece is about to be made durable.
+    PieceSyncing = "piece-syncing", true;
+    /// A piece's bytes are durable, the offset is not.
+    PieceSynced = "piece-synced", true;
+    /// The offset is committed, the client does not know.
+    PieceAcknowledged = "piece-acknowledged", false;
+    /// Every byte of an upload is on disk; it is no video yet.
+    UploadWhole = "upload-whole", false;
+    /// A video's file is in storage, its row is not committed.
+    VideoStored = "video-stored", true;
+    /// A video's row is committed, and its upload's gone.
+    VideoCommitted = "video-committed", false;
+    /// A video's frame index is built, not committed.
+    VideoIndexed = "video-indexed", false;
+    /// A video's frame index is committed.
+    VideoReady = "video-ready", false;
+    /// An export and its first job are written, not committed.
+    ExportAccepting = "export-accepting", true;
+    /// An export is committed, the client does not know.
+    ExportAccepted = "export-accepted", false;
+    /// A job was claimed, nothing is done for it.
+    JobClaimed = "job-claimed", false;
+    /// An export was planned, its jobs are not committed.
+    PartsPlanned = "parts-planned", true;
+    /// An export's jobs are committed, its state is not.
+    PartsEnqueued = "parts-enqueued", false;
+    /// A segment is about to be rendered.
+    SegmentBegun = "segment-begun", true;
+    /// A segment's file is finished in the work folder.
+    SegmentRendered = "segment-rendered", false;
+    /// A segment's file is in storage, its row is not committed.
+    SegmentStored = "segment-stored", true;
+    /// A segment's row is committed.
+    SegmentCommitted = "segment-committed", false;
+    /// The sound is about to be rendered.
+    AudioBegun = "audio-begun", true;
+    /// The sound's file is in storage, its row is not committed.
+    AudioStored = "audio-stored", true;
+    /// The sound's row is committed.
+    AudioCommitted = "audio-committed", false;
+    /// A file is about to be renamed into storage.
+    FileMoving = "file-moving", true;
+    /// A file was renamed into storage, its name is not durable.
+    FileMoved = "file-moved", true;
+    /// An export's state went forward.
+    StateAdvanced = "state-advanced", false;
+    /// The parts are about to be joined.
+    Joining = "joining", true;
+    /// The result is whole in the work folder.
+    Joined = "joined", false;
+    /// The result is in storage, the export is not complete.
+    ResultStored = "result-stored", true;
+    /// The export is complete; its segments' files are still there.
+    ExportFinished = "export-finished", false;
+    /// The files of a complete export's segments are removed; nobody was told of its end.
+    SegmentsRemoved = "segments-removed", false;
+    /// A listener is about to be told of an end.
+    EndTold = "end-told", false;
+    /// A job's failure is committed.
+    FailureBooked = "failure-booked", false;
+    /// An export's failure is committed; nobody was told.
+    ExportFailed = "export-failed", false;
+    /// A new attempt is committed, the client does not know.
+    ExportRetried = "export-retried", false;
+    /// An export's cancellation is committed; its files are still there.
+    ExportCancelled = "export-cancelled", false;
+    /// An export's row is gone; its files are still there.
+    ExportDeleted = "export-deleted", false;
+    /// A video's row is gone; its file is still there.
+    VideoDeleted = "video-deleted", false;
 }
 
 /// Reads `FAILPOINTS` for the rest of the process's life. Does nothing where it is unset.
@@ -42,8 +123,8 @@ pub fn arm() {
     }
 }
 
-/// Marks that the process is at `point`. Actions: `return(crash)` ends the process as a kill would, `return(full)`
-/// fails as a full disk does, `return(broken)` as an unreadable one.
+/// Marks that the process is at `point`, where something is about to be written. Actions: `return(crash)` ends the
+/// process as a kill would, `return(full)` fails as a full disk does, `return(broken)` as a broken one.
 ///
 /// # Errors
 /// Only what was asked for.
@@ -52,10 +133,20 @@ pub fn at(point: Point) -> io::Result<()> {
     Ok(())
 }
 
+/// Marks that the process has come past `point`, where nothing is left to fail: every action is a crash.
+pub fn passed(point: Point) {
+    fail_point!(point.name(), |_| std::process::abort());
+}
+
 fn act(point: Point, action: Option<&str>) -> io::Result<()> {
     match action {
         Some("full") => Err(io::Error::from(io::ErrorKind::StorageFull)),
         Some("broken") => Err(io::Error::other(format!("a fault on purpose at {}", point.name()))),
         _ => std::process::abort(),
     }
+}
+
+/// Whether an error says that there is no room to write: the disk, or somebody's share of it, is full.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }

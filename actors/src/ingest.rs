@@ -9,6 +9,7 @@ use entities::{TenantId, VideoId};
 use media::{FrameIndex, MediaError, Probe};
 use serde::{Deserialize, Serialize};
 
+use crate::faults::{self, Point};
 use crate::node::Shared;
 use crate::storage::{self, StorageError};
 
@@ -36,6 +37,8 @@ pub enum ImportError {
     Storage(#[from] StorageError),
     #[error(transparent)]
     Database(#[from] entities::Error),
+    #[error("{doing}: {source}")]
+    Io { doing: &'static str, source: std::io::Error },
     #[error("{doing}: {detail}")]
     Broken { doing: &'static str, detail: String },
 }
@@ -65,9 +68,8 @@ pub async fn import(shared: &Shared, source: NewSource) -> Result<Video, ImportE
     let (path, kept) = (source.path.clone(), key.clone());
     let (store, link) = (Arc::clone(&shared.storage), source.link);
     let bytes = blocking("storing", move || -> Result<u64, ImportError> {
-        let bytes = std::fs::metadata(&path)
-            .map_err(|error| ImportError::Broken { doing: "reading the size of the file", detail: error.to_string() })?
-            .len();
+        let size = std::fs::metadata(&path);
+        let bytes = size.map_err(|source| ImportError::Io { doing: "reading the size of the file", source })?.len();
         if link {
             store.link_file(&kept, &path)?
         } else {
@@ -76,6 +78,7 @@ pub async fn import(shared: &Shared, source: NewSource) -> Result<Video, ImportE
         Ok(bytes)
     })
     .await??;
+    faults::at(Point::VideoStored).map_err(|source| ImportError::Io { doing: "storing the video", source })?;
     let facts = serde_json::to_value(stored(&probe)).map_err(broken("describing the video"))?;
     let row = NewVideo {
         id: source.id,
@@ -85,7 +88,9 @@ pub async fn import(shared: &Shared, source: NewSource) -> Result<Video, ImportE
         storage_key: key,
         facts: Some(facts),
     };
-    Ok(videos::insert(&shared.db, row).await?)
+    let video = videos::insert(&shared.db, row).await?;
+    faults::passed(Point::VideoCommitted);
+    Ok(video)
 }
 
 /// How much of a video is indexed.
@@ -119,7 +124,9 @@ pub async fn index(shared: &Shared, video: Video, indexing: Indexing) -> Result<
                 duration: edits::rational::to_f64(index.times.duration()),
                 frame_index: index.to_bytes(),
             };
+            faults::passed(Point::VideoIndexed);
             videos::set_ready(&shared.db, video.tenant_id, video.id, found).await?;
+            faults::passed(Point::VideoReady);
         }
         // A fault of this machine and not of the file: the bytes stay, and the next start tries again.
         Err(error @ (MediaError::Io { .. } | MediaError::Cancelled)) => return Err(error.into()),
@@ -131,9 +138,10 @@ pub async fn index(shared: &Shared, video: Video, indexing: Indexing) -> Result<
             let problem = serde_json::json!({
                 "type": "about:blank", "title": "The video cannot be used", "status": 422, "code": code, "detail": detail,
             });
+            // The row first: a file that a crash leaves to it is swept, a row without its file would wait for ever.
+            videos::set_failed(&shared.db, video.tenant_id, video.id, problem).await?;
             let (store, prefix) = (Arc::clone(&shared.storage), storage::video_prefix(video.tenant_id, video.id));
             blocking("freeing the file", move || store.delete_prefix(&prefix)).await??;
-            videos::set_failed(&shared.db, video.tenant_id, video.id, problem).await?;
         }
     }
     let row = videos::get(&shared.db, video.tenant_id, video.id).await?;

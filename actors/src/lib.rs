@@ -9,6 +9,7 @@
 //! * [`frame_queue`] and [`device`]: where frames wait, and who serves them; [`profile`] keeps results equal.
 //! * [`single_frame`]: one frame searched at once, beside the exports; [`estimate`]: what one would take, by [`speeds`].
 //! * [`progress_hub`], [`detection_cache`], [`config_keeper`]: what listeners, readers and operators talk to.
+//! * [`retry`]: another attempt of an export; [`trouble`]: why one failed; [`sweeper`]: what goes with time.
 //! * [`storage`]: where files are kept. [`faults`]: what goes wrong on purpose.
 //!
 //! Actors pass small messages, never frames. Decoding, inference and encoding run on named threads
@@ -39,17 +40,20 @@ pub mod profile;
 pub mod progress_hub;
 pub mod render;
 pub mod report;
+pub mod retry;
 pub mod running;
 pub mod segment_job;
 pub mod single_frame;
 pub mod sources;
 pub mod speeds;
 pub mod storage;
+pub mod sweeper;
+pub mod trouble;
 
 pub use accept::{AcceptError, NewRequest};
 pub use config_keeper::{GetConfig, PatchConfig, PatchError, Versioned};
 pub use detection_cache::{CachedDetections, GetDetections};
-pub use dispatcher::{CancelExport, DeleteExport, ImportVideo, StartExport};
+pub use dispatcher::{CancelExport, DeleteExport, ExportsCancelled, ImportVideo, RetryExport, StartExport};
 pub use estimate::Estimate;
 pub use ingest::{ImportError, Indexing, NewSource};
 pub use node::{Node, NodeOptions, Readiness, StartError};

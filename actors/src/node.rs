@@ -21,12 +21,14 @@ use crate::device::{
     self, DeviceHealth, DeviceSetup, DeviceState, DeviceSupervisor, EngineFactory, ModelEngine, Operate, Operation,
     SimDevice, SimEngine,
 };
-use crate::dispatcher::{Dispatcher, Stop};
+use crate::dispatcher::{Dispatcher, Stop, tell_of_the_dead};
 use crate::frame_queue::{FrameQueue, TaskKind};
+use crate::ingest::ImportError;
 use crate::profile::{DeviceClass, ModelProfile, Profiles};
 use crate::progress_hub::ProgressHub;
 use crate::speeds::Speeds;
 use crate::storage::{LocalStorage, Storage, StorageError};
+use crate::sweeper::{self, Sweeper};
 
 /// What a node loads at start.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +56,8 @@ pub enum StartError {
     Database(#[from] entities::Error),
     #[error(transparent)]
     Storage(#[from] StorageError),
+    #[error("sweeping what a crash left: {0}")]
+    Sweep(#[from] ImportError),
     #[error(transparent)]
     Models(#[from] models::ModelError),
     #[error("devices.list: {0}")]
@@ -156,9 +160,12 @@ impl Node {
             detections: detections.clone(),
             progress: progress.clone(),
         });
+        let found = sweeper::before_work(&shared).await?;
         // Nobody else can hold leases under this name: what a killed process had in hand goes on at once.
-        entities::jobs::take_back(&db, &shared.owner).await?;
+        let swept = entities::jobs::take_back(&db, &shared.owner).await?;
+        tell_of_the_dead(&shared, &swept).await?;
         let dispatcher = Dispatcher::new(Arc::clone(&shared)).start();
+        Sweeper::new(Arc::clone(&shared), dispatcher.clone(), found).start();
         Ok(Self {
             shared,
             db,

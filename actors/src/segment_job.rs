@@ -11,13 +11,18 @@ use entities::segments::{self, Committed, NewSegment};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
+use crate::faults::{self, Point};
 use crate::node::Shared;
 use crate::render::{FoundFrame, RenderError, RenderedSegment, SegmentPlan};
 use crate::running::Running;
 use crate::storage;
+use crate::trouble::Trouble;
 
 /// How long a claimed job is ours without a sign of life.
 pub const LEASE: Duration = Duration::from_secs(30);
+
+/// How long a failure waits that a full disk keeps from being written down.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 /// How a job ended for this node.
 #[derive(Debug)]
@@ -58,15 +63,31 @@ pub async fn run(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job) -> Job
                 JobEnd::Released
             }
         },
-        Err(error) => fail(shared, job, &format!("{} {}: {error}", job.kind, job.index)).await,
+        Err(error) => {
+            let trouble = running.cause(shared, error.into()).await;
+            fail(shared, job, &trouble.while_doing(described(running, job))).await
+        }
+    }
+}
+
+/// A part, as its export's problem names it.
+fn described(running: &Running, job: &Job) -> String {
+    match plan_of(running, job) {
+        Ok(Some(SegmentPlan { index, first_frame, frames })) => {
+            format!("segment {index} (output frames {first_frame} to {})", first_frame + frames.saturating_sub(1))
+        }
+        _ => format!("{} {}", job.kind, job.index).to_lowercase(),
     }
 }
 
 /// Books a failure of `job`.
-pub async fn fail(shared: &Shared, job: &Job, reason: &str) -> JobEnd {
-    tracing::warn!(export = %job.export_id, kind = %job.kind, index = job.index, reason, "a job failed");
+pub async fn fail(shared: &Shared, job: &Job, trouble: &Trouble) -> JobEnd {
+    let Trouble { code, detail } = trouble;
+    tracing::warn!(export = %job.export_id, kind = %job.kind, index = job.index, code, detail, "a job failed");
     metrics::counter!("touchline_job_failures_total").increment(1);
-    match jobs::fail(&shared.db, job, reason).await {
+    let failure = book(shared, job, trouble).await;
+    faults::passed(Point::FailureBooked);
+    match failure {
         Ok(Failure::Retry { .. }) => JobEnd::Retried,
         Ok(Failure::Dead) => JobEnd::Dead,
         Ok(Failure::Lost) => JobEnd::NotNeeded,
@@ -77,28 +98,92 @@ pub async fn fail(shared: &Shared, job: &Job, reason: &str) -> JobEnd {
     }
 }
 
+/// Writes a failure down; where the disk is so full that not even this can be written, tries for the length of a lease.
+pub async fn book(shared: &Shared, job: &Job, trouble: &Trouble) -> Result<Failure, entities::Error> {
+    let deadline = Instant::now() + LEASE;
+    loop {
+        match jobs::fail(&shared.db, job, trouble.code, &trouble.detail).await {
+            Err(error) if error.is_full() && Instant::now() < deadline => {
+                tracing::error!(export = %job.export_id, %error, "no room to write a failure down");
+                tokio::time::sleep(FULL_PAUSE).await;
+            }
+            booked => return booked,
+        }
+    }
+}
+
 async fn attempt(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job) -> Result<JobEnd, RenderError> {
-    let plan = plan_of(running, job)?;
-    let name = format!("{}-{}", job.kind, job.index);
-    let file = running.work_file(shared, &name, job.attempt);
-    let rendered = {
-        let (running, plan, file) = (Arc::clone(running), plan.clone(), file.clone());
-        on_thread(format!("encode-{name}"), move || match &plan {
-            Some(segment) => running.kind.render_segment(&running.run, segment, &file),
-            None => running.kind.render_audio(&running.run, &file).map(|()| RenderedSegment::default()),
-        })
+    let name = format!("{}-{}", job.kind, job.index).to_lowercase();
+    let file = running.work_file(shared, &name, running.attempts(job));
+    let end = finish(shared, running, job, &name, &file).await;
+    if end.is_err() {
+        // Rendered, but not stored: the next try makes it again.
+        remove_leftover(&file);
+    }
+    end
+}
+
+/// Removes an unfinished file, where there is one.
+pub fn remove_leftover(file: &Path) {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(file = %file.display(), %error, "an unfinished file could not be removed");
+        }
+        _ => {}
+    }
+}
+
+/// Renders on a thread of its own.
+async fn render(
+    shared: &Arc<Shared>,
+    running: &Arc<Running>,
+    job: &Job,
+    plan: Option<SegmentPlan>,
+    file: &Path,
+) -> Result<RenderedSegment, RenderError> {
+    let (begun, done) = match job.kind {
+        JobKind::Audio => (Point::AudioBegun, None),
+        _ => (Point::SegmentBegun, Some(Point::SegmentRendered)),
     };
+    let (with, file) = (Arc::clone(running), file.to_owned());
+    let rendered = on_thread(format!("encode-{}-{}", job.kind, job.index), move || {
+        faults::at(begun).map_err(|source| RenderError::Io { doing: "beginning".into(), source })?;
+        match &plan {
+            Some(segment) => with.kind.render_segment(&with.run, segment, &file),
+            None => with.kind.render_audio(&with.run, &file).map(|()| RenderedSegment::default()),
+        }
+    });
     let rendered = while_leased(shared, running, job, rendered).await?;
-    let key = storage::segment_key(job.tenant_id, job.export_id, &name, job.attempt);
+    if let Some(done) = done {
+        faults::passed(done);
+    }
+    Ok(rendered)
+}
+
+async fn finish(
+    shared: &Arc<Shared>,
+    running: &Arc<Running>,
+    job: &Job,
+    name: &str,
+    file: &Path,
+) -> Result<JobEnd, RenderError> {
+    let plan = plan_of(running, job)?;
+    let rendered = render(shared, running, job, plan.clone(), file).await?;
+    let key = storage::segment_key(job.tenant_id, job.export_id, name, running.attempts(job));
     let stored = {
-        let (store, key) = (Arc::clone(&shared.storage), key.clone());
+        let (store, key, file) = (Arc::clone(&shared.storage), key.clone(), file.to_owned());
         on_thread(format!("store-{name}"), move || {
             let sums = sum(&file)?;
-            store.put_file(&key, &file).map_err(|error| RenderError::Broken(error.to_string()))?;
+            store.put_file(&key, &file)?;
             Ok(sums)
         })
     };
     let (bytes, sha256) = stored.await?;
+    let (before, after) = match job.kind {
+        JobKind::Audio => (Point::AudioStored, Point::AudioCommitted),
+        _ => (Point::SegmentStored, Point::SegmentCommitted),
+    };
+    faults::at(before).map_err(|source| RenderError::Io { doing: "committing".into(), source })?;
     let row = NewSegment {
         first_frame: plan.as_ref().map_or(0, |segment| segment.first_frame as i64),
         frames: rendered.frames as i64,
@@ -109,13 +194,13 @@ async fn attempt(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job) -> Res
         frames_inferred: rendered.frames_inferred as i64,
     };
     let found: Vec<NewDetection> = rendered.detections.into_iter().map(row_of).collect::<Result<_, _>>()?;
-    let committed = segments::commit(&shared.db, job, row, &found).await;
-    match committed.map_err(|error| RenderError::Broken(error.to_string()))? {
+    let committed = segments::commit(&shared.db, job, row, &found).await?;
+    faults::passed(after);
+    match committed {
         Committed::First => Ok(JobEnd::Committed),
         Committed::Late => {
             let store = Arc::clone(&shared.storage);
-            let delete = move || store.delete(&key).map_err(|error| RenderError::Broken(error.to_string()));
-            on_thread("store-late".into(), delete).await?;
+            on_thread("store-late".into(), move || Ok(store.delete(&key)?)).await?;
             Ok(JobEnd::NotNeeded)
         }
     }

@@ -58,7 +58,7 @@ impl Club {
     }
 
     async fn start(&self, body: Value) -> Export {
-        let request = NewRequest { tenant: self.tenant, by: None, body, input: None };
+        let request = NewRequest { tenant: self.tenant, by: None, body, input: None, key: None };
         self.node.dispatcher.send(StartExport(request)).await.unwrap().unwrap()
     }
 

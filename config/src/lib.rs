@@ -28,7 +28,7 @@ pub use error::{ConfigError, Invalid};
 pub use live::{DetectSettings, Limits, Live, LogLevel, LogSettings, PlannerSettings, UpscaleSettings};
 pub use secret::{Secret, redact_url};
 pub use settings::{
-    AuthSettings, CorsSettings, DatabaseSettings, DevicesSettings, ModelsSettings, RedisSettings, SegmentsSettings,
-    ServerSettings, Settings, StorageSettings,
+    AuthSettings, CorsSettings, DatabaseSettings, DevicesSettings, ModelsSettings, RedisSettings, RetentionSettings,
+    SegmentsSettings, ServerSettings, Settings, StorageSettings,
 };
 pub use sim::{SimFault, SimSettings};

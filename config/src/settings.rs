@@ -39,6 +39,8 @@ pub struct Settings {
     pub cors: CorsSettings,
     /// How exports are cut.
     pub segments: SegmentsSettings,
+    /// How long things are kept.
+    pub retention: RetentionSettings,
     /// Each tenant's limits at start; see [`Settings::live`].
     pub limits: Limits,
     /// Upscaling at start.
@@ -169,6 +171,16 @@ pub struct SegmentsSettings {
     pub seconds: f64,
 }
 
+/// `[retention]`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionSettings {
+    /// Days after its end when an export is deleted; 0: never.
+    pub exports_days: u32,
+    /// Hours for which a failed export keeps its finished segments for a retry; 0: until it is deleted.
+    pub segments_hours: u32,
+}
+
 impl Settings {
     /// Loads the defaults, then `file`, then the process's environment, and validates the whole.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
@@ -242,7 +254,10 @@ impl Settings {
         want((1..=3650).contains(&auth.refresh_days), "/auth/refresh_days", "must be 1 to 3650");
         let origins_right = self.cors.allowed_origins.iter().all(|origin| is_origin(origin));
         want(origins_right, "/cors/allowed_origins", "each must be \"*\" or scheme://host[:port] without a path");
-        want((1.0..=600.0).contains(&self.segments.seconds), "/segments/seconds", "must be 1 to 600 seconds");
+        want((0.1..=600.0).contains(&self.segments.seconds), "/segments/seconds", "must be 0.1 to 600 seconds");
+        let retention = &self.retention;
+        want(retention.exports_days <= 36_500, "/retention/exports_days", "must be 0 (never) to 36500");
+        want(retention.segments_hours <= 876_000, "/retention/segments_hours", "must be 0 (never) to 876000");
         found
     }
 }

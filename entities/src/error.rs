@@ -1,6 +1,6 @@
 //! What can go wrong with rows.
 
-use sea_orm::{DbErr, SqlErr};
+use sea_orm::{DbErr, RuntimeErr, SqlErr};
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -47,6 +47,21 @@ pub enum Error {
         what: String,
     },
 }
+
+impl Error {
+    /// Whether the database had no room to write: a full disk, which may have room again.
+    pub fn is_full(&self) -> bool {
+        let Self::Query { source, .. } = self else { return false };
+        let (DbErr::Conn(failed) | DbErr::Exec(failed) | DbErr::Query(failed)) = source else { return false };
+        let RuntimeErr::SqlxError(failed) = failed else { return false };
+        let code = failed.as_database_error().and_then(|error| error.code());
+        code.is_some_and(|code| FULL.contains(&code.as_ref()))
+    }
+}
+
+/// SQLITE_FULL, SQLITE_IOERR_WRITE and SQLITE_IOERR_SHMSIZE, which a full disk leads to as well; PostgreSQL's
+/// `disk_full`.
+const FULL: [&str; 4] = ["13", "778", "4874", "53100"];
 
 /// Adds what was being done to a driver's error.
 pub(crate) trait Doing<T> {

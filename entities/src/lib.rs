@@ -7,7 +7,8 @@
 //!   of a tenant is reached only through functions that take its [`TenantId`], or the [`jobs::Job`] a worker holds.
 //! * [`tenants`], [`users`], [`tokens`]: who may come in.
 //! * [`videos`], [`uploads`], [`links`]: what a tenant has.
-//! * [`exports`], [`jobs`], [`segments`]: what is rendered, by whom, and what is finished.
+//! * [`exports`], [`jobs`], [`segments`]: what is rendered, by whom, and what is finished; [`idempotency`]: what was
+//!   asked for twice.
 //! * [`detections`], [`config_versions`]: results and live settings.
 //! * [`page`]: how lists are cut into pages.
 //!
@@ -35,6 +36,7 @@ mod database;
 pub mod detections;
 mod error;
 pub mod exports;
+pub mod idempotency;
 mod ids;
 pub mod jobs;
 pub mod links;

@@ -92,9 +92,7 @@ impl Joiner {
         tags::add_chapters(&mut output, chapters)?;
         let mut options = av::Dictionary::new();
         options.set("movflags", "+faststart");
-        output
-            .write_header_with(options)
-            .map_err(|error| MediaError::codec(format!("starting {}", out.display()), error))?;
+        output.write_header_with(options).map_err(|error| output::write_failed("starting", out, error))?;
         Ok(Self { output, settings: settings.clone(), parameter_sets, delay, frames: 0, sound, name: out.to_owned() })
     }
 
@@ -200,5 +198,5 @@ pub(crate) fn check(path: &Path, seams: &[u64], frames: u64) -> Result<()> {
 }
 
 fn failed(path: &Path, error: av::Error) -> MediaError {
-    MediaError::codec(format!("writing {}", path.display()), error)
+    output::write_failed("writing", path, error)
 }

@@ -212,5 +212,5 @@ pub(crate) fn reorder_depth(parameter_sets: &[u8]) -> Option<usize> {
 }
 
 fn failed(path: &Path, error: av::Error) -> MediaError {
-    MediaError::codec(format!("writing {}", path.display()), error)
+    output::write_failed("writing", path, error)
 }

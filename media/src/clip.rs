@@ -279,5 +279,5 @@ fn check(path: &Path, source: &FrameIndex, frames: &Range<usize>) -> Result<()> 
 }
 
 fn failed(path: &Path, error: av::Error) -> MediaError {
-    MediaError::codec(format!("writing {}", path.display()), error)
+    output::write_failed("writing", path, error)
 }

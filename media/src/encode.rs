@@ -127,7 +127,7 @@ impl X264File {
         let encoder = open(settings)?;
         let file = Unfinished::new(path);
         let mut output = output::create(path, "mp4")?;
-        let failed = |error| MediaError::codec(format!("starting {}", path.display()), error);
+        let failed = |error| output::write_failed("starting", path, error);
         let mut stream = output.add_stream_with(&encoder).map_err(failed)?;
         stream.set_time_base(settings.time_base);
         stream.set_avg_frame_rate(rational(settings.rate));
@@ -198,7 +198,7 @@ impl X264File {
     }
 
     fn failed(&self, error: av::Error) -> MediaError {
-        MediaError::codec(format!("encoding {}", self.file.path().display()), error)
+        output::write_failed("encoding", self.file.path(), error)
     }
 }
 

@@ -66,10 +66,22 @@ pub(crate) fn start(output: &mut format::context::Output, path: &Path) -> Result
     let mut options = av::Dictionary::new();
     options.set("movflags", "+faststart");
     options.set("movie_timescale", &ticks.to_string());
-    output
-        .write_header_with(options)
-        .map(drop)
-        .map_err(|error| MediaError::codec(format!("starting {}", path.display()), error))
+    output.write_header_with(options).map(drop).map_err(|error| write_failed("starting", path, error))
+}
+
+/// Why a file could not be written: the disk's own reason where it is one, since a full disk is no fault of a codec.
+pub(crate) fn write_failed(doing: &'static str, path: &Path, error: av::Error) -> MediaError {
+    use std::io::ErrorKind::{
+        FileTooLarge, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+    };
+    if let av::Error::Other { errno } = error {
+        let source = std::io::Error::from_raw_os_error(errno);
+        let kind = source.kind();
+        if [StorageFull, QuotaExceeded, FileTooLarge, ReadOnlyFilesystem, NotFound, PermissionDenied].contains(&kind) {
+            return MediaError::io(doing, path, source);
+        }
+    }
+    MediaError::codec(format!("{doing} {}", path.display()), error)
 }
 
 /// Adds a stream that carries packets of another one unchanged.

@@ -127,9 +127,7 @@ impl Track {
         packet.rescale_ts(self.from_base, to);
         packet.set_stream(self.to);
         packet.set_position(-1);
-        packet
-            .write_interleaved(output)
-            .map_err(|error| MediaError::codec(format!("writing {}", name.display()), error))
+        packet.write_interleaved(output).map_err(|error| output::write_failed("writing", name, error))
     }
 }
 

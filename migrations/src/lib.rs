@@ -16,6 +16,7 @@ mod m0003_exports;
 mod m0004_jobs;
 mod m0005_detections_and_links;
 mod m0006_config_versions;
+mod m0007_idempotency_keys;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_jobs::Migration),
             Box::new(m0005_detections_and_links::Migration),
             Box::new(m0006_config_versions::Migration),
+            Box::new(m0007_idempotency_keys::Migration),
         ]
     }
 }

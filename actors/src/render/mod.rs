@@ -27,6 +27,7 @@ pub use stop::{StopReason, StopSignal};
 use crate::frame_queue::{DeviceFault, FrameJob, FrameQueue, PushError, Served, Task, TaskKind};
 use crate::profile::{ExportProfile, ModelProfile};
 use crate::speeds::Speeds;
+use crate::storage::StorageError;
 
 /// A source of an export, ready to be decoded.
 #[derive(Clone)]
@@ -109,6 +110,10 @@ pub enum RenderError {
     Device(DeviceFault),
     #[error("{doing}: {source}")]
     Io { doing: String, source: std::io::Error },
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Database(#[from] entities::Error),
     #[error("{0}")]
     Broken(String),
 }

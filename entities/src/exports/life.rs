@@ -14,7 +14,10 @@ use crate::{
     error::Doing,
     jobs::{self, Job},
     now,
-    rows::export::{Column, Entity},
+    rows::{
+        export::{Column, Entity},
+        segment,
+    },
 };
 
 /// How an export ended well.
@@ -180,7 +183,7 @@ pub(crate) async fn fail_in(tx: &Transaction, id: ExportId, problem: Json) -> Re
     Ok(())
 }
 
-/// Cancels an export and its jobs.
+/// Cancels an export and its jobs, and forgets its segments, whose files then can go.
 pub async fn cancel(db: &Database, tenant: TenantId, id: ExportId) -> Result<Cancelled> {
     let tx = db.begin().await?;
     let cancelled = cancel_in(&tx, tenant, id).await?;
@@ -205,15 +208,18 @@ pub(crate) async fn cancel_in(tx: &Transaction, tenant: TenantId, id: ExportId) 
         .await
         .doing("cancelling an export")?;
     jobs::cancel_export(tx, id).await?;
+    let gone = segment::Entity::delete_many().filter(segment::Column::ExportId.eq(id)).exec(tx.raw()).await;
+    gone.doing("forgetting a cancelled export's segments")?;
     Ok(Cancelled::Now(Box::new(export)))
 }
 
-/// A problem object (RFC 9457) for an export that nobody was left to fail.
-pub(crate) fn problem(code: &str, detail: &str) -> Json {
+/// The problem object (RFC 9457) of an export that failed: `code` for programs, `detail` for people.
+pub fn problem(code: &str, detail: &str) -> Json {
+    let status = if code == "disk_full" { 507 } else { 500 };
     json!({
         "type": "about:blank",
         "title": "The export failed",
-        "status": 500,
+        "status": status,
         "code": code,
         "detail": detail,
     })

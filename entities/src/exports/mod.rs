@@ -1,10 +1,13 @@
 //! Exports: requests to render something, and the states they go through.
 //!
 //! `queued → preparing → rendering → assembling → publishing → complete`, or `failed` or `cancelled` from any of
-//! them but the last. States only go forward and an end is final: every change names, in its `where`, the states it
-//! may come from ([`life`](self)), and what a coordinator changes also names the claim it holds.
+//! them but the last. States only go forward, and an end is final but for [`retry`], with which another attempt begins:
+//! every change names, in its `where`, the states it may come from ([`life`](self)), and what a coordinator changes
+//! also names the claim it holds.
 
 mod life;
+mod retry;
+mod sweep;
 
 use sea_orm::{ActiveValue::Set, ExprTrait, QuerySelect, entity::prelude::*};
 use serde::{Deserialize, Serialize};
@@ -23,8 +26,10 @@ use crate::{
 };
 
 pub use crate::rows::export::Model as Export;
-pub use life::{Cancelled, Finished, ResultFile, advance, cancel, fail, finish, set_progress, warn};
-pub(crate) use life::{cancel_in, fail_in, problem};
+pub use life::{Cancelled, Finished, ResultFile, advance, cancel, fail, finish, problem, set_progress, warn};
+pub(crate) use life::{cancel_in, fail_in};
+pub use retry::{Retried, retry};
+pub use sweep::{drop_segments, ended_before, keeping_segments_since, resumable};
 
 /// What an export makes.
 #[derive(

@@ -82,6 +82,7 @@ fn ready_job(new: &NewJob, tag: f64, cost: f64, run_at: DateTimeUtc) -> Job {
         owner: None,
         lease_until: None,
         error: None,
+        error_code: None,
     }
 }
 

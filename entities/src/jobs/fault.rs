@@ -33,6 +33,15 @@ pub enum Failure {
     Lost,
 }
 
+impl Job {
+    /// The problem object (RFC 9457) of an export that ends because of this job.
+    pub fn problem(&self) -> Json {
+        let (code, reason) = (self.error_code.as_deref(), self.error.as_deref());
+        let unknown = || format!("{} {} is {}", self.kind, self.index, self.state);
+        exports::problem(code.unwrap_or("render_failed"), &reason.map_or_else(unknown, str::to_owned))
+    }
+}
+
 /// What came of looking for crashes.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Swept {
@@ -44,13 +53,16 @@ pub struct Swept {
 
 /// Counts an error of a job: it is tried again after 1 s, then 4 s, and is dead after the third. A dead coordinator
 /// fails its export; of another dead job the coordinator learns through [`super::of_export`].
-pub async fn fail(db: &Database, job: &Job, error: &str) -> Result<Failure> {
+///
+/// `code` says for programs what kind of error it is; it becomes the code of the problem the export may end with.
+pub async fn fail(db: &Database, job: &Job, code: &str, error: &str) -> Result<Failure> {
     let tx = db.begin().await?;
     let Some(mut row) = lock(&tx, job, held(job)).await? else {
         return Ok(Failure::Lost);
     };
     row.failures += 1;
     row.error = Some(error.to_owned());
+    row.error_code = Some(code.to_owned());
     let failure = if row.failures >= MAX_FAILURES {
         bury(&tx, &mut row).await?;
         Failure::Dead
@@ -99,6 +111,7 @@ async fn crashed(db: &Database, condition: Condition, how: &str) -> Result<Swept
                 "{MAX_CRASHES} crashes without progress; the last time {how} (attempt {}, on {owner})",
                 row.attempt
             ));
+            row.error_code = Some("crashed".to_owned());
             bury(&tx, &mut row).await?;
             swept.dead.push(row);
         } else {
@@ -128,8 +141,7 @@ async fn bury(tx: &Transaction, row: &mut Job) -> Result<()> {
     row.state = JobState::Dead;
     store(tx, row).await?;
     if row.kind == JobKind::Coordinate {
-        let reason = row.error.clone().unwrap_or_default();
-        exports::fail_in(tx, row.export_id, exports::problem("export_failed", &reason)).await?;
+        exports::fail_in(tx, row.export_id, row.problem()).await?;
     }
     Ok(())
 }
@@ -143,6 +155,7 @@ async fn store(tx: &Transaction, row: &mut Job) -> Result<()> {
         .col_expr(Column::Crashes, Expr::value(row.crashes))
         .col_expr(Column::RunAt, Expr::value(row.run_at))
         .col_expr(Column::Error, Expr::value(row.error.clone()))
+        .col_expr(Column::ErrorCode, Expr::value(row.error_code.clone()))
         .col_expr(Column::Owner, Expr::value(None::<String>))
         .col_expr(Column::LeaseUntil, Expr::value(None::<DateTimeUtc>))
         .filter(Column::Id.eq(row.id))

@@ -34,6 +34,8 @@ pub struct Model {
     pub lease_until: Option<DateTimeUtc>,
     /// The last error, or why the job is dead.
     pub error: Option<String>,
+    /// What kind of error that is, for programs.
+    pub error_code: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

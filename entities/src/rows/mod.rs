@@ -7,6 +7,7 @@ pub mod export;
 pub mod export_source;
 pub mod fair_share;
 pub mod frame_index;
+pub mod idempotency_key;
 pub mod job;
 pub mod link;
 pub mod refresh_token;

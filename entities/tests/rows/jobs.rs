@@ -78,7 +78,7 @@ async fn a_late_worker_changes_nothing(fresh: Fresh) {
     assert!(!jobs::renew(&fresh.db, &late, LEASE).await.unwrap());
     assert!(!jobs::done(&fresh.db, &late).await.unwrap());
     assert!(!jobs::release(&fresh.db, &late).await.unwrap());
-    assert_eq!(jobs::fail(&fresh.db, &late, "late").await.unwrap(), Failure::Lost);
+    assert_eq!(jobs::fail(&fresh.db, &late, "render_failed", "late").await.unwrap(), Failure::Lost);
     assert!(!jobs::is_held(&fresh.db, &late).await.unwrap());
 
     assert!(jobs::is_held(&fresh.db, &current).await.unwrap());
@@ -181,7 +181,7 @@ async fn errors_back_off_and_kill_the_third_time(fresh: Fresh) {
     for (failures, seconds) in [(1, 1.0), (2, 4.0)] {
         let job = fresh.claim("a", JobKind::Segment).await.unwrap();
         let before = Utc::now();
-        let Failure::Retry { at } = jobs::fail(&fresh.db, &job, "no memory").await.unwrap() else {
+        let Failure::Retry { at } = jobs::fail(&fresh.db, &job, "render_failed", "no memory").await.unwrap() else {
             panic!("failure {failures} must be tried again");
         };
         let after = Utc::now();
@@ -192,7 +192,7 @@ async fn errors_back_off_and_kill_the_third_time(fresh: Fresh) {
     }
     let job = fresh.claim("a", JobKind::Segment).await.unwrap();
     assert_eq!((job.attempt, job.failures), (3, 2));
-    assert_eq!(jobs::fail(&fresh.db, &job, "no memory on cpu:0").await.unwrap(), Failure::Dead);
+    assert_eq!(jobs::fail(&fresh.db, &job, "render_failed", "no memory on cpu:0").await.unwrap(), Failure::Dead);
     fresh.skip_backoff().await;
     assert_eq!(fresh.claim("a", JobKind::Segment).await, None);
     let row = &jobs::of_export(&fresh.db, &job).await.unwrap()[0];
@@ -225,11 +225,14 @@ async fn a_dead_coordinator_fails_its_export(fresh: Fresh) {
     let (export, mut job) = fresh.coordinated(tenant.id, "node").await;
     fresh.enqueue(&export, JobKind::Segment, 0, 1.0).await;
     for _ in 1..3 {
-        assert!(matches!(jobs::fail(&fresh.db, &job, "disk full").await.unwrap(), Failure::Retry { .. }));
+        assert!(matches!(
+            jobs::fail(&fresh.db, &job, "render_failed", "disk full").await.unwrap(),
+            Failure::Retry { .. }
+        ));
         fresh.skip_backoff().await;
         job = fresh.claim("node", JobKind::Coordinate).await.unwrap();
     }
-    assert_eq!(jobs::fail(&fresh.db, &job, "disk full").await.unwrap(), Failure::Dead);
+    assert_eq!(jobs::fail(&fresh.db, &job, "render_failed", "disk full").await.unwrap(), Failure::Dead);
     let export = exports::get(&fresh.db, tenant.id, export.id).await.unwrap().unwrap();
     assert_eq!(export.state, ExportState::Failed);
     assert_eq!(export.problem.unwrap()["detail"], "disk full");

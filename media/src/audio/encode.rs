@@ -27,7 +27,7 @@ pub(super) struct AudioEncoder {
 impl AudioEncoder {
     pub fn create(path: &Path, rate: u32) -> Result<Self> {
         crate::init();
-        let failed = |error| MediaError::codec(format!("starting {}", path.display()), error);
+        let failed = |error| output::write_failed("starting", path, error);
         let encoder = open(rate).map_err(failed)?;
         let file = Unfinished::new(path);
         let mut output = output::create(path, "mp4")?;
@@ -87,7 +87,7 @@ impl AudioEncoder {
     }
 
     fn failed(&self, error: av::Error) -> MediaError {
-        MediaError::codec(format!("encoding {}", self.file.path().display()), error)
+        output::write_failed("encoding", self.file.path(), error)
     }
 }
 

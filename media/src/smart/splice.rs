@@ -278,5 +278,5 @@ fn check(path: &Path, source: &FrameIndex, layout: &SmartLayout, rendered: &[(Ra
 }
 
 fn failed(path: &Path, error: av::Error) -> MediaError {
-    MediaError::codec(format!("writing {}", path.display()), error)
+    output::write_failed("writing", path, error)
 }

@@ -162,7 +162,7 @@ async fn render(job: &Job, node: &Node, bar: &ExportBar) -> Result<Value, CliErr
     bar.stage("indexing");
     let tenant = tenants::create(&node.db, "command line").await.map_err(anyhow::Error::from)?.id;
     let video = import(job, node, tenant).await?;
-    let request = NewRequest { tenant, by: None, body: job.spec.clone(), input: Some(video.id) };
+    let request = NewRequest { tenant, by: None, body: job.spec.clone(), input: Some(video.id), key: None };
     let started = node.dispatcher.send(StartExport(request)).await.context("starting the export")?;
     let export = started.map_err(|error| job.refusal(error))?;
     let export = follow(node, &export, bar).await?;

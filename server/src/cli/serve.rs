@@ -1,6 +1,6 @@
 //! `touchline serve`.
 
-use actors::{Node, NodeOptions};
+use actors::{Node, NodeOptions, faults};
 use clap::Args;
 use config::{LogLevel, Settings};
 use touchline::http;
@@ -25,6 +25,7 @@ TOUCHLINE_ADMIN_PASSWORD or as admin@localhost with a password that is printed o
 pub fn run(_: ServeArgs, settings: Settings, verbose: bool) -> Result<(), CliError> {
     let level = if verbose { LogLevel::Debug } else { settings.log.level };
     let log = logs::start(level);
+    faults::arm();
     let system = actix::System::new();
     let ended = system.block_on(async {
         http::install_metrics()?;

@@ -96,7 +96,8 @@ fn routes_of_everything(routes: &mut ServiceConfig) {
             api.service(exports::create_export)
                 .service(exports::estimate_export)
                 .service(exports::list_exports)
-                .service(exports::cancel_export);
+                .service(exports::cancel_export)
+                .service(exports::retry_export);
             api.service(exports::download_export).service(exports::read_export_detections).service(links::share_export);
             api.service(exports::get_export).service(exports::delete_export);
             api.service(links::download_shared_file).service(links::get_link).service(links::revoke_link);

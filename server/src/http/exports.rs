@@ -1,13 +1,16 @@
 //! Exports: requests to render something, their progress and their results.
 
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, route, web};
 use actors::detection_cache::Invalidate;
-use actors::{AcceptError, CancelExport, DeleteExport, Estimate, GetLatest, NewRequest, StartExport};
+use actors::segment_job::hex;
+use actors::{AcceptError, CancelExport, DeleteExport, Estimate, GetLatest, NewRequest, RetryExport, StartExport};
 use chrono::{DateTime, Utc};
-use entities::exports::{self, Cancelled, Export, ExportKind, ExportState, Filter};
+use entities::exports::{self, Cancelled, Export, ExportKind, ExportState, Filter, Retried};
+use entities::idempotency::RequestKey;
 use entities::{ExportId, Subject, UserId};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use utoipa::{IntoParams, ToSchema};
 
 use super::content::{StoredFile, strong_tag};
@@ -110,8 +113,12 @@ pub struct ExportQuery {
 }
 
 /// Accepts a spec for rendering. Every mistake in it is told at once.
+///
+/// A request repeated within a day under the same `Idempotency-Key` gets the export that the first one began; the key
+/// with another body is refused.
 #[utoipa::path(
     tag = "exports",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters of the client's choice")),
     request_body(content = edits::ExportSpec, content_type = "application/json"),
     responses(
         (status = 202, description = "accepted, in state `queued`", body = ExportView, headers(("Location" = String))),
@@ -121,10 +128,13 @@ pub struct ExportQuery {
 #[post("/exports")]
 pub async fn create_export(
     editor: Editor,
+    request: HttpRequest,
     spec: web::Json<serde_json::Value>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let request = NewRequest { tenant: editor.tenant, by: Some(editor.user), body: spec.into_inner(), input: None };
+    let key = idempotency_key(request.headers(), &spec)?;
+    let (tenant, by) = (editor.tenant, Some(editor.user));
+    let request = NewRequest { tenant, by, body: spec.into_inner(), input: None, key };
     let export = state.node.dispatcher.send(StartExport(request)).await?.map_err(refused)?;
     Ok(HttpResponse::Accepted()
         .insert_header((header::LOCATION, format!("/api/v1/exports/{}", export.id)))
@@ -143,13 +153,33 @@ pub async fn estimate_export(
     spec: web::Json<serde_json::Value>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let request = NewRequest { tenant: editor.tenant, by: Some(editor.user), body: spec.into_inner(), input: None };
+    let (tenant, by) = (editor.tenant, Some(editor.user));
+    let request = NewRequest { tenant, by, body: spec.into_inner(), input: None, key: None };
     Ok(HttpResponse::Ok().json(state.node.estimate(request).await.map_err(refused)?))
+}
+
+/// The longest idempotency key, in bytes.
+const LONGEST_KEY: usize = 255;
+
+/// The key under which a request may be repeated. Bodies are compared as JSON values: the order of members is no matter.
+fn idempotency_key(headers: &HeaderMap, body: &serde_json::Value) -> Result<Option<RequestKey>, Problem> {
+    let Some(key) = headers.get("Idempotency-Key") else { return Ok(None) };
+    let key = key.to_str().ok().filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
+    let Some(key) = key else {
+        let detail = "an Idempotency-Key has 1 to 255 printable ASCII characters";
+        return Err(Problem::bad_request("bad_idempotency_key", detail));
+    };
+    let request_sha256 = hex(&Sha256::digest(body.to_string()));
+    Ok(Some(RequestKey { key: key.to_owned(), request_sha256 }))
 }
 
 /// Why an export was not accepted, as a problem.
 fn refused(error: AcceptError) -> Problem {
     match error {
+        AcceptError::Database(error) => error.into(),
+        AcceptError::Source(error) => error.into(),
+        AcceptError::Io(error) => Problem::io("accepting an export", &error),
+        AcceptError::KeyReused => Problem::invalid("idempotency_key_reused", error.to_string(), Vec::new()),
         AcceptError::Invalid(errors) => {
             Problem::invalid("invalid_spec", "the spec has mistakes; nothing was stored", errors)
         }
@@ -207,6 +237,22 @@ pub async fn cancel_export(editor: Editor, id: Id<ExportId>, state: web::Data<St
         Cancelled::NotFound => return Err(Problem::not_found("export")),
     };
     Ok(HttpResponse::Ok().json(ExportView::from(*export)))
+}
+
+/// Begins a new attempt of an export that failed or was cancelled. Segments that a failed one had finished are kept.
+#[utoipa::path(tag = "exports", params(("id" = ExportId, Path)), responses((status = 202, description = "the export, in state `queued`", body = ExportView), WriteRefusals))]
+#[post("/exports/{id}/retry")]
+pub async fn retry_export(editor: Editor, id: Id<ExportId>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+    let retry = RetryExport { tenant: editor.tenant, export: id.0 };
+    match state.node.dispatcher.send(retry).await?.map_err(refused)? {
+        Retried::Now(export) => Ok(HttpResponse::Accepted().json(ExportView::from(*export))),
+        Retried::Not(export) => {
+            let state = state_name(export.state);
+            let detail = format!("the export is {state}; only one that failed or was cancelled can be tried again");
+            Err(Problem::conflict("not_retryable", detail))
+        }
+        Retried::NotFound => Err(Problem::not_found("export")),
+    }
 }
 
 /// Deletes an export with its result, detections and links; one that runs is cancelled first.

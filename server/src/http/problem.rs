@@ -10,6 +10,7 @@ use std::fmt;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
+use actors::ImportError;
 use edits::FieldError;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -120,6 +121,24 @@ impl Problem {
         )
     }
 
+    /// 507: the server has no room to store anything; nothing is stored half, and the same request may be made again.
+    pub fn disk_full() -> Self {
+        Self::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "disk_full",
+            "the server's disk is full; try again when there is room",
+        )
+    }
+
+    /// A file that cannot be read or written: 507 where the disk is full, else a fault of ours as [`Self::internal`].
+    pub fn io(doing: &str, error: &std::io::Error) -> Self {
+        if !actors::faults::is_full(error) {
+            return Self::internal(doing, error);
+        }
+        tracing::error!(doing, %error, "the disk is full");
+        Self::disk_full()
+    }
+
     /// 503: not now.
     pub fn unavailable(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
@@ -168,7 +187,22 @@ impl From<entities::Error> for Problem {
     fn from(error: entities::Error) -> Self {
         match error {
             entities::Error::Taken { .. } => Self::conflict("taken", error.to_string()),
+            error if error.is_full() => {
+                tracing::error!(%error, "the database's disk is full");
+                Self::disk_full()
+            }
             error => Self::internal("asking the database", error),
+        }
+    }
+}
+
+impl From<ImportError> for Problem {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::Database(error) => error.into(),
+            ImportError::Io { doing, source } => Self::io(doing, &source),
+            ImportError::Storage(error) => Self::io(&format!("{} {}", error.doing, error.key), &error.source),
+            error => Self::internal("taking a file in", error),
         }
     }
 }

@@ -21,12 +21,13 @@ const READ: [(&str, &str); 5] = [
     ("500", "a fault of the server"),
 ];
 
-const WRITE: [(&str, &str); 5] = [
+const WRITE: [(&str, &str); 6] = [
     ("409", "the state of the resource forbids it"),
     ("413", "more bytes than the limit"),
     ("415", "another content type is wanted"),
     ("422", "readable, but wrong in content: `errors` names every fault"),
     ("429", "a limit of the tenant is reached; `Retry-After` says when to try again"),
+    ("507", "the server's disk is full"),
 ];
 
 impl IntoResponses for ReadRefusals {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix_web::rt;
 use actix_web::web;
+use actors::faults::{self, Point};
 use actors::{ImportError, ImportVideo, Indexing, NewSource, storage};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -98,6 +99,7 @@ impl UploadWriter {
         // The row does not say that everything is there until it is a video: a server that is killed
         // now lets the client send the last piece again.
         sync(&mut file).await?;
+        faults::passed(Point::UploadWhole);
         drop(file);
         self.import().await?;
         Ok(Written::Whole { length: at })
@@ -119,7 +121,7 @@ impl UploadWriter {
     }
 
     async fn open(&self) -> Result<File, Problem> {
-        let broken = |error| Problem::internal("opening an upload's file", error);
+        let broken = |error: std::io::Error| Problem::io("opening an upload's file", &error);
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder).await.map_err(broken)?;
         }
@@ -156,7 +158,7 @@ impl UploadWriter {
             if chunk.len() as u64 > missing {
                 return Err(too_long(missing));
             }
-            file.write_all(&chunk).await.map_err(|error| Problem::internal("writing an upload", error))?;
+            file.write_all(&chunk).await.map_err(|error| Problem::io("writing an upload", &error))?;
             at += chunk.len() as u64;
             if at - self.upload.received.unsigned_abs() >= CHECKPOINT && at < self.length() {
                 self.acknowledge(file, at).await?;
@@ -167,11 +169,13 @@ impl UploadWriter {
     /// Makes the bytes durable, then the offset.
     async fn acknowledge(&mut self, file: &mut File, at: u64) -> Result<(), Problem> {
         sync(file).await?;
+        faults::at(Point::PieceSynced).map_err(|error| Problem::io("acknowledging a piece", &error))?;
         let Upload { id, tenant_id, received, .. } = self.upload;
         let (at, expires_at) = (at as i64, expires_at());
         if !uploads::advance(&self.state.node.db, tenant_id, id, received, at, expires_at).await? {
             return Err(Problem::conflict("upload_offset", "the upload was moved or ended by somebody else"));
         }
+        faults::passed(Point::PieceAcknowledged);
         self.upload.received = at;
         self.upload.expires_at = expires_at;
         Ok(())
@@ -192,7 +196,7 @@ impl UploadWriter {
         let Err(error) = self.state.node.dispatcher.send(import).await? else { return Ok(()) };
         let problem = match refusal(&error) {
             Some(problem) => problem,
-            None => return Err(Problem::internal("importing an upload", error)),
+            None => return Err(error.into()),
         };
         uploads::delete(&self.state.node.db, tenant_id, id).await?;
         remove(self.path.clone()).await;
@@ -217,10 +221,11 @@ fn refusal(error: &ImportError) -> Option<Problem> {
 
 async fn sync(file: &mut File) -> Result<(), Problem> {
     let synced = async {
+        faults::at(Point::PieceSyncing)?;
         file.flush().await?;
         file.sync_data().await
     };
-    synced.await.map_err(|error| Problem::internal("making an upload durable", error))
+    synced.await.map_err(|error| Problem::io("making an upload durable", &error))
 }
 
 /// Makes a new file's name durable.

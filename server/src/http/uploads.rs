@@ -6,6 +6,7 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue, HttpDate};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, delete, head, options, patch, post, web};
+use actors::faults::{self, Point};
 use chrono::{DateTime, TimeDelta, Utc};
 use entities::uploads::{self, NewUpload, Upload};
 use entities::{VideoId, videos};
@@ -84,6 +85,7 @@ async fn begin(
         metadata: metadata.to_json(),
         expires_at: expires_at(),
     };
+    faults::at(Point::UploadBeginning).map_err(|error| Problem::io("beginning an upload", &error))?;
     let upload = uploads::create(&state.node.db, new).await?;
     let location = format!("/api/v1/uploads/{}", upload.id);
     let written = if has_piece {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, delete, get, route, web};
 use actors::detection_cache::Invalidate;
-use actors::{CancelExport, GetDetections, storage};
+use actors::faults::{self, Point};
+use actors::{CancelExport, ExportsCancelled, GetDetections, storage};
 use chrono::{DateTime, Utc};
 use entities::videos::{self, Deleted, Video, VideoState};
 use entities::{Subject, TenantId, VideoId};
@@ -124,7 +125,12 @@ pub async fn delete_video(
             let detail = format!("{} unfinished exports use the video; cancel them or add ?force=true", exports.len());
             return Err(Problem::conflict("in_use", detail));
         }
-        Deleted::Gone { .. } => {}
+        Deleted::Gone { cancelled, .. } => {
+            faults::passed(Point::VideoDeleted);
+            // Exports that began between the two looks.
+            let cancelled = ExportsCancelled { tenant: editor.tenant, exports: cancelled };
+            state.node.dispatcher.send(cancelled).await?;
+        }
     }
     state.node.detections.send(Invalidate { subject: Subject::Video(id) }).await?;
     let (store, prefix) = (Arc::clone(&state.node.storage), storage::video_prefix(editor.tenant, id));

@@ -1,0 +1,152 @@
+//! The actor that takes away what nobody needs any more: exports past their time, segments of failed exports that
+//! nobody retried, forgotten keys, and, once at the start, files that a crash left without a row.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Addr, AsyncContext, Context, WrapFuture};
+use chrono::{TimeDelta, Utc};
+use entities::exports::{self, ExportState};
+use entities::videos::{self, VideoState};
+use entities::{ExportId, TenantId, VideoId, idempotency, segments, uploads};
+
+use crate::dispatcher::{DeleteExport, Dispatcher};
+use crate::ingest::{ImportError, blocking};
+use crate::node::Shared;
+use crate::storage::{self, Owner};
+
+/// How often it sweeps.
+const EVERY: Duration = Duration::from_secs(10 * 60);
+
+/// See the [module](self).
+pub struct Sweeper {
+    shared: Arc<Shared>,
+    dispatcher: Addr<Dispatcher>,
+    /// Who owned files at the start, as far as not looked at yet.
+    found: Option<Vec<Owner>>,
+}
+
+impl Sweeper {
+    /// A sweeper that first looks at what [`before_work`] found.
+    pub fn new(shared: Arc<Shared>, dispatcher: Addr<Dispatcher>, found: Vec<Owner>) -> Self {
+        Self { shared, dispatcher, found: Some(found) }
+    }
+
+    fn sweep(&mut self, ctx: &mut Context<Self>) {
+        let (shared, dispatcher, found) = (Arc::clone(&self.shared), self.dispatcher.clone(), self.found.take());
+        let sweep = async move {
+            if let Some(found) = found {
+                sweep_orphans(&shared, found).await;
+            }
+            if let Err(error) = sweep_expired(&shared, &dispatcher).await {
+                tracing::warn!(%error, "what has expired could not be swept; the next sweep tries again");
+            }
+        };
+        ctx.spawn(sweep.into_actor(self));
+    }
+}
+
+impl Actor for Sweeper {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.sweep(ctx);
+        ctx.run_interval(EVERY, Self::sweep);
+    }
+}
+
+/// Before any job is claimed: removes files that a crash left in the folders of exports that go on, and may go on with
+/// a retry. Returns who owns the other files, to be looked at while work goes on.
+pub async fn before_work(shared: &Shared) -> Result<Vec<Owner>, ImportError> {
+    let store = Arc::clone(&shared.storage);
+    let keys = blocking("listing the storage", move || store.list()).await??;
+    let mut owners: HashMap<Owner, Vec<String>> = HashMap::new();
+    for key in keys {
+        if let Some(owner) = storage::owner(&key) {
+            owners.entry(owner).or_default().push(key);
+        }
+    }
+    // On a shared database another node may be about to commit what looks lost.
+    if !shared.db.is_shared() {
+        for (tenant, id) in exports::resumable(&shared.db).await? {
+            let Some(keys) = owners.remove(&Owner::Export(tenant, id)) else { continue };
+            let rows = segments::list(&shared.db, tenant, id).await?;
+            let known: HashSet<String> = rows.into_iter().map(|row| row.storage_key).collect();
+            delete(shared, keys.into_iter().filter(|key| !known.contains(key)).collect()).await?;
+        }
+    }
+    Ok(owners.into_keys().collect())
+}
+
+async fn delete(shared: &Shared, keys: Vec<String>) -> Result<(), ImportError> {
+    let store = Arc::clone(&shared.storage);
+    let delete = move || keys.iter().try_for_each(|key| store.delete(key));
+    Ok(blocking("removing what a crash left", delete).await??)
+}
+
+async fn sweep_orphans(shared: &Shared, found: Vec<Owner>) {
+    for owner in found {
+        let swept = match owner {
+            Owner::Video(tenant, id) => sweep_video(shared, tenant, id).await,
+            Owner::Export(tenant, id) => sweep_export(shared, tenant, id).await,
+        };
+        if let Err(error) = swept {
+            tracing::warn!(?owner, %error, "what a crash may have left could not be swept");
+        }
+    }
+}
+
+/// Removes a video's files unless it is, or may still become, a video.
+async fn sweep_video(shared: &Shared, tenant: TenantId, id: VideoId) -> Result<(), ImportError> {
+    // In this order: the upload ends in the very transaction with which the video begins.
+    if uploads::get(&shared.db, tenant, id).await?.is_some() {
+        return Ok(());
+    }
+    let video = videos::get(&shared.db, tenant, id).await?;
+    if video.is_some_and(|video| video.state != VideoState::Failed) {
+        return Ok(());
+    }
+    remove_all_but(shared, storage::video_prefix(tenant, id), HashSet::new()).await
+}
+
+/// Of a complete export only the result stays; of one that is gone, nothing.
+async fn sweep_export(shared: &Shared, tenant: TenantId, id: ExportId) -> Result<(), ImportError> {
+    let kept = match exports::get(&shared.db, tenant, id).await? {
+        None => HashSet::new(),
+        Some(export) if export.state == ExportState::Complete => export.result_key.into_iter().collect(),
+        // It goes on, or may with a retry.
+        Some(_) => return Ok(()),
+    };
+    remove_all_but(shared, storage::export_prefix(tenant, id), kept).await
+}
+
+async fn remove_all_but(shared: &Shared, prefix: String, kept: HashSet<String>) -> Result<(), ImportError> {
+    let store = Arc::clone(&shared.storage);
+    Ok(blocking("removing what a crash left", move || store.delete_all_but(&prefix, &kept)).await??)
+}
+
+async fn sweep_expired(shared: &Shared, dispatcher: &Addr<Dispatcher>) -> Result<(), ImportError> {
+    let retention = &shared.settings.retention;
+    if retention.exports_days > 0 {
+        let oldest = Utc::now() - TimeDelta::days(i64::from(retention.exports_days));
+        for (tenant, export) in exports::ended_before(&shared.db, oldest).await? {
+            match dispatcher.send(DeleteExport { tenant, export }).await {
+                Ok(deleted) => drop(deleted?),
+                // The node stops.
+                Err(_) => return Ok(()),
+            }
+            tracing::info!(%export, %tenant, "an export past its time was deleted");
+        }
+    }
+    if retention.segments_hours > 0 {
+        let oldest = Utc::now() - TimeDelta::hours(i64::from(retention.segments_hours));
+        for (tenant, export) in exports::keeping_segments_since(&shared.db, oldest).await? {
+            if exports::drop_segments(&shared.db, tenant, export).await? {
+                remove_all_but(shared, storage::export_prefix(tenant, export), HashSet::new()).await?;
+            }
+        }
+    }
+    idempotency::forget_expired(&shared.db).await?;
+    Ok(())
+}
