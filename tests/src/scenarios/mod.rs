@@ -5,6 +5,7 @@
 //! it could not be tried at all. What `make soak` runs is listed in `tests/src/bin/soak`.
 
 pub mod fuzz;
+pub mod load;
 
 /// One figure of a scenario.
 #[derive(Debug, Clone, PartialEq)]

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use touchline_tests::repository;
-use touchline_tests::scenarios::{Finding, fuzz};
+use touchline_tests::scenarios::{Finding, fuzz, load};
 
 use page::{Page, Section};
 
@@ -29,11 +29,18 @@ struct Scenario {
 }
 
 /// Every scenario, in the order of the page.
-const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "fuzz",
-    about: "Files with random damage are probed and rendered by programs of 4 GiB address space.",
-    run: || Box::pin(fuzz::run(fuzz::Size::SOAK)),
-}];
+const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "load",
+        about: "A crowd of tenants keeps its queues full on 4 simulated devices while others listen.",
+        run: || Box::pin(load::run(load::Size::SOAK)),
+    },
+    Scenario {
+        name: "fuzz",
+        about: "Files with random damage are probed and rendered by programs of 4 GiB address space.",
+        run: || Box::pin(fuzz::run(fuzz::Size::SOAK)),
+    },
+];
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
