@@ -29,8 +29,8 @@ test: setup ## Check format and lints, then run every test
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cargo test --release --locked --workspace
 
-soak: bake ## Probe and render 2000 randomly damaged files
-	TOUCHLINE_FUZZ_FILES=2000 cargo test --release --locked --workspace --test fuzz -- --nocapture
+soak: bake ## Kill, fill, starve and crowd it at full size: see docs/reliability.md (some: ONLY="load fuzz")
+	@target/release/soak $(ONLY)
 
 inputs: bake ## Check the inputs of docs/inputs.md and write that page anew
 	TOUCHLINE_WRITE_INPUTS=1 TOUCHLINE_EVERY_KIND=1 cargo test --release --locked --workspace --test inputs

@@ -13,8 +13,9 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_tungstenite::connect_async;
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 /// One user's view of a server.
 #[derive(Clone)]
@@ -66,6 +67,9 @@ pub struct Export {
     pub report: Option<Value>,
     pub simulated: bool,
 }
+
+/// An open WebSocket.
+pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// A progress message of the WebSocket.
 #[derive(Debug, Clone, Deserialize)]
@@ -127,6 +131,11 @@ impl Client {
     /// A client with a token of the caller's.
     pub fn with_token(server: &str, token: &str) -> Self {
         Self { http: reqwest::Client::new(), server: server.to_owned(), token: token.to_owned() }
+    }
+
+    /// The same user at a server that was started again elsewhere.
+    pub fn at(&self, server: &str) -> Self {
+        Self { server: server.to_owned(), ..self.clone() }
     }
 
     /// The access token.
@@ -235,14 +244,20 @@ impl Client {
         Ok(export)
     }
 
-    /// Follows an export by WebSocket to its end; `heard` gets every message.
-    pub async fn watch(&self, export: &str, mut heard: impl FnMut(&Progress)) -> Result<Progress> {
+    /// Opens a WebSocket and subscribes to an export, or to all of the tenant's (`*`).
+    pub async fn listen(&self, export: &str) -> Result<Socket> {
         let ticket: Value = self.post("/ws-tickets", &Value::Null).await?;
         let ticket = ticket["ticket"].as_str().context("the server gave no ticket")?;
         let address = self.server.replacen("http", "ws", 1);
         let (mut socket, _) = connect_async(format!("{address}/api/v1/ws?ticket={ticket}")).await?;
         let subscribe = json!({"type": "subscribe", "export_id": export});
         socket.send(Message::text(subscribe.to_string())).await?;
+        Ok(socket)
+    }
+
+    /// Follows an export by WebSocket to its end; `heard` gets every message.
+    pub async fn watch(&self, export: &str, mut heard: impl FnMut(&Progress)) -> Result<Progress> {
+        let mut socket = self.listen(export).await?;
         while let Some(message) = socket.next().await {
             let Message::Text(text) = message? else { continue };
             let message: Value = serde_json::from_str(&text)?;

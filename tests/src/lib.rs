@@ -8,9 +8,9 @@
 //! * [`ffmpeg`]: the `ffmpeg` program, which makes sources and pictures.
 //! * [`browser`]: a headless Chromium.
 //! * [`footage`]: sources whose frames carry their number and whose sound clicks at known times.
-//! * [`fuzz`]: files with random damage, the same each time.
+//! * [`damage`]: files with random damage, the same each time.
 //! * [`inputs`]: footage as it really comes, file by file, and what Touchline does with it.
-//! * [`scenarios`]: kills, faulty devices, full disks and crowds.
+//! * [`scenarios`]: kills, faulty devices, full disks, crowds and damaged files.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -26,9 +26,9 @@
 pub mod browser;
 pub mod cli;
 pub mod client;
+pub mod damage;
 pub mod ffmpeg;
 pub mod footage;
-pub mod fuzz;
 pub mod inputs;
 pub mod scenarios;
 pub mod server;

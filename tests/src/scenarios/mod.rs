@@ -1,5 +1,11 @@
 //! What Touchline has to stand, one scenario a file. Tests run each at a small size and assert on what it found;
 //! `make soak` runs them at full size and writes what they found to `docs/reliability.md`.
+//!
+//! A scenario is a `Size` with the constants `TEST` and `SOAK`, and `run(size)`, which gives findings and fails only when
+//! it could not be tried at all. What `make soak` runs is listed in `tests/src/bin/soak`.
+
+pub mod fuzz;
+pub mod load;
 
 /// One figure of a scenario.
 #[derive(Debug, Clone, PartialEq)]

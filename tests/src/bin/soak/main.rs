@@ -1,0 +1,83 @@
+//! `make soak`: every scenario at full size, one after the other, and what came of them in `docs/reliability.md`.
+//!
+//! `soak [SCENARIO…]` runs only those that are named and leaves the others' part of the page as it is. A scenario that
+//! fails does not stop the rest; the exit code is 1 when any figure is not as it has to be.
+
+mod machine;
+mod page;
+
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use touchline_tests::repository;
+use touchline_tests::scenarios::{Finding, fuzz, load};
+
+use page::{Page, Section};
+
+/// What a scenario gives, when it has ended.
+type Running = Pin<Box<dyn Future<Output = Result<Vec<Finding>>>>>;
+
+/// One scenario at full size.
+struct Scenario {
+    /// Its name on the command line and as a heading of the page.
+    name: &'static str,
+    /// What it does, in a sentence.
+    about: &'static str,
+    run: fn() -> Running,
+}
+
+/// Every scenario, in the order of the page.
+const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "load",
+        about: "A crowd of tenants keeps its queues full on 4 simulated devices while others listen.",
+        run: || Box::pin(load::run(load::Size::SOAK)),
+    },
+    Scenario {
+        name: "fuzz",
+        about: "Files with random damage are probed and rendered by programs of 4 GiB address space.",
+        run: || Box::pin(fuzz::run(fuzz::Size::SOAK)),
+    },
+];
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let known = |name: &String| SCENARIOS.iter().any(|scenario| scenario.name == name);
+    let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+    if let Some(unknown) = wanted.iter().find(|name| !known(name)) {
+        eprintln!("soak: there is no scenario {unknown}; there are {}", names.join(", "));
+        return Ok(ExitCode::from(2));
+    }
+    ensure!(touchline_tests::binary()?.is_file(), "the program is missing");
+
+    let path = repository().join("docs/reliability.md");
+    let mut page = Page::read(&path)?;
+    let mut all_met = true;
+    for scenario in SCENARIOS.iter().filter(|one| wanted.is_empty() || wanted.iter().any(|name| name == one.name)) {
+        let section = perform(scenario).await;
+        all_met &= section.is_met();
+        page.put(section);
+        // After each, so that what took hours is not lost with what comes after.
+        page.write(&path, &names).with_context(|| format!("writing {}", path.display()))?;
+    }
+    eprintln!("{}; see {}", if all_met { "all is as it has to be" } else { "NOT ALL IS MET" }, path.display());
+    Ok(if all_met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs a scenario; one that could not be tried is a finding, too.
+async fn perform(scenario: &Scenario) -> Section {
+    eprintln!("{}: {}", scenario.name, scenario.about);
+    let began = Instant::now();
+    let findings = (scenario.run)().await.unwrap_or_else(|error| {
+        let what = format!("trying `{}`", scenario.name);
+        vec![Finding::new(what, "it can be tried to its end", format!("{error:#}"), false)]
+    });
+    for finding in &findings {
+        let mark = if finding.met { "ok" } else { "NOT MET" };
+        eprintln!("  {mark}: {}: {} (asked: {})", finding.what, finding.found, finding.asked);
+    }
+    Section::new(scenario.name, scenario.about, began.elapsed(), findings)
+}
