@@ -304,10 +304,16 @@ impl Client {
 
     /// The value of a metric without labels, or the sum over its labels; 0 when it was never counted.
     pub async fn metric(&self, name: &str) -> Result<f64> {
+        self.metric_of(name, &[]).await
+    }
+
+    /// The sum of a metric over the series that have all of `labels`.
+    pub async fn metric_of(&self, name: &str, labels: &[(&str, &str)]) -> Result<f64> {
         let text = self.http.get(format!("{}/metrics", self.server)).send().await?.text().await?;
         let values = text.lines().filter_map(|line| {
             let (series, value) = line.rsplit_once(' ')?;
-            let same = series.split('{').next() == Some(name);
+            let has = |(label, value): &(&str, &str)| series.contains(&format!("{label}=\"{value}\""));
+            let same = series.split('{').next() == Some(name) && labels.iter().all(has);
             if same { value.parse::<f64>().ok() } else { None }
         });
         Ok(values.sum())

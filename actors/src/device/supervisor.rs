@@ -340,6 +340,10 @@ impl StreamHandler<WorkerEvent> for DeviceSupervisor {
             }
             WorkerNews::Began { at } => self.owing_since = Some(at),
             WorkerNews::Served { answers, began, ended } => self.served(answers, began, ended),
+            WorkerNews::Skipped => {
+                self.in_hand.pop_front();
+                self.owing_since = (!self.in_hand.is_empty()).then(Instant::now);
+            }
             WorkerNews::Failed { reason } => self.failed(reason, ctx),
             WorkerNews::Ended { reason } => {
                 let fault = self.fault(reason);

@@ -34,6 +34,8 @@ pub enum WorkerNews {
     Began { at: Instant },
     /// The first batch is served: an answer a frame, in order.
     Served { answers: Vec<Output>, began: Instant, ended: Instant },
+    /// Nobody waits for the first batch any more.
+    Skipped,
     /// The first batch failed; the worker goes on.
     Failed { reason: String },
     /// The worker is gone: its models did not load, or it panicked.
@@ -97,6 +99,10 @@ fn serve(factory: &EngineFactory, inbox: &Receiver<Batch>, tell: &dyn Fn(WorkerN
     let mut engine = factory()?;
     tell(WorkerNews::Ready);
     while let Ok(batch) = inbox.recv() {
+        if batch.iter().all(|job| job.is_dead()) {
+            tell(WorkerNews::Skipped);
+            continue;
+        }
         let began = Instant::now();
         tell(WorkerNews::Began { at: began });
         tell(match run(engine.as_mut(), &batch) {

@@ -7,6 +7,9 @@
 pub mod fuzz;
 pub mod load;
 
+pub mod devices;
+pub mod scaling;
+
 /// One figure of a scenario.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
