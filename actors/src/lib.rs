@@ -6,7 +6,8 @@
 //! * [`dispatcher`]: takes requests in ([`accept`], [`ingest`], [`sources`]) and claims jobs.
 //! * [`export_actor`]: coordinates one export; [`segment_job`] makes one of its parts.
 //! * [`render`]: one export kind a file, the only place where media meets models.
-//! * [`frame_queue`] and [`device`]: where frames wait, and who serves them; [`profile`] keeps results equal.
+//! * [`frame_queue`] and [`device`]: where frames wait, and who serves them; [`ledger`]: whose turn it is; [`profile`]
+//!   keeps results equal.
 //! * [`single_frame`]: one frame searched at once, beside the exports; [`estimate`]: what one would take, by [`speeds`].
 //! * [`progress_hub`], [`detection_cache`], [`config_keeper`]: what listeners, readers and operators talk to.
 //! * [`retry`]: another attempt of an export; [`trouble`]: why one failed; [`sweeper`]: what goes with time.
@@ -35,6 +36,7 @@ pub mod export_actor;
 pub mod faults;
 pub mod frame_queue;
 pub mod ingest;
+pub mod ledger;
 pub mod node;
 pub mod profile;
 pub mod progress_hub;

@@ -22,7 +22,7 @@ use crate::device::{
     SimDevice, SimEngine,
 };
 use crate::dispatcher::{Dispatcher, Stop, tell_of_the_dead};
-use crate::frame_queue::{FrameQueue, TaskKind};
+use crate::frame_queue::{self, FrameQueue, TaskKind};
 use crate::ingest::ImportError;
 use crate::profile::{DeviceClass, ModelProfile, Profiles};
 use crate::progress_hub::ProgressHub;
@@ -137,8 +137,10 @@ impl Node {
 
         let setups = device_setups(&settings, &names, models.as_ref(), &warm);
         let in_flight: usize = setups.iter().map(|setup| 2 * setup.batch).sum();
-        let queue = Arc::new(FrameQueue::new(in_flight + 2, ROUND_SECONDS));
+        let queue = Arc::new(FrameQueue::new(in_flight + 2, MOST_CREDIT));
         let (supervisors, devices) = start_devices(setups, &queue);
+        frame_queue::describe();
+        actix::spawn(frame_queue::observe(Arc::downgrade(&queue)));
 
         let detections = DetectionCache::new(db.clone()).start();
         let progress = ProgressHub::new(db.clone()).start();
@@ -240,8 +242,9 @@ impl Node {
     }
 }
 
-/// Device seconds a tenant of weight 1 may spend in a round: about one picture on a CPU share.
-const ROUND_SECONDS: f64 = 0.5;
+/// Device seconds that a tenant of weight 1 catches up with after a moment without a waiting frame: what its share of
+/// several devices comes to while one segment ends and the next begins.
+const MOST_CREDIT: f64 = 1.0;
 /// Frames in a batch on a GPU, unless the settings say otherwise.
 const GPU_BATCH: usize = 4;
 

@@ -1,15 +1,15 @@
 //! Persons in one frame of a video, answered at once: what a person waits for while scrubbing.
 //!
-//! The frame is decoded on a blocking thread, passes the same queue as batch work (as its tenant's oldest), and what
-//! is found is stored with the video's other detections before it is answered.
+//! The frame is decoded on a blocking thread and passes the same queue as batch work, ahead of it: a device takes it
+//! with its next batch. What is found is stored with the video's other detections before it is answered. The device
+//! time is the tenant's like any other's.
 
 use std::sync::Arc;
 
 use edits::{CropRect, DetectedBox, FrameDetections, RgbImage, SourceRef};
 use entities::detections::{self, NewDetection};
-use entities::{ExportId, Subject, TenantId, VideoId, tenants};
+use entities::{Subject, TenantId, VideoId, tenants};
 use media::{Cropper, FrameDecoder};
-use uuid::Uuid;
 
 use crate::detection_cache::Invalidate;
 use crate::frame_queue::{DeviceFault, FrameJob, Output, Served, Task, TaskKind};
@@ -155,12 +155,11 @@ async fn ask(
 ) -> Result<Vec<DetectedBox>, LookError> {
     let estimate = shared.speeds.expected(TaskKind::Detect, &profile, (image.width, image.height));
     let task = Task { kind: TaskKind::Detect, profile };
-    // The queue orders a tenant's frames by the age of their export; nothing is older than nil.
-    let first = ExportId::from(Uuid::nil());
-    let (job, answer) = FrameJob::new(tenant, weight, first, task, image, estimate);
-    let queue = Arc::clone(&shared.queue);
-    blocking(move || queue.push(job, &|| false)).await?.map_err(|_| LookError::Stopping)?;
-    let Served { output, .. } = answer.await.map_err(|_| LookError::Stopping)??;
+    let (job, answer) = FrameJob::interactive(tenant, task, image, estimate);
+    shared.queue.weigh(tenant, weight);
+    shared.queue.push_interactive(job).map_err(|_| LookError::Stopping)?;
+    let Served { output, device_seconds, .. } = answer.await.map_err(|_| LookError::Stopping)??;
+    shared.queue.settle(tenant, estimate, device_seconds);
     match output {
         Output::Boxes(boxes) => Ok(boxes),
         Output::Image(_) => Err(LookError::Broken("a detector answered with a picture".into())),

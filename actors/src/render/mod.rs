@@ -42,8 +42,6 @@ pub struct Source {
 /// What rendering needs of the node and of the export it works for.
 pub struct Run {
     pub tenant: TenantId,
-    /// The tenant's share of the devices.
-    pub weight: f64,
     pub export: ExportId,
     pub profile: ExportProfile,
     pub queue: Arc<FrameQueue>,
@@ -213,12 +211,12 @@ impl Run {
         let size = (image.width, image.height);
         let estimate = self.speeds.expected(kind, profile, size);
         let task = Task { kind, profile: Arc::clone(profile) };
-        let (job, served) = FrameJob::new(self.tenant, self.weight, self.export, task, image, estimate);
+        let (job, served) = FrameJob::new(self.tenant, self.export, task, image, estimate);
         self.queue.push(job, &|| self.stop.is_raised()).map_err(|error| match error {
             PushError::Closed => RenderError::Stopped(StopReason::NodeStops),
             PushError::Cancelled => self.stopped(),
         })?;
-        Ok(Answer { served, kind, profile: Arc::clone(profile), size })
+        Ok(Answer { served, kind, profile: Arc::clone(profile), size, estimate })
     }
 
     /// Waits for a device's answer and books it.
@@ -226,6 +224,7 @@ impl Run {
         match self.stop.wait_for(answer.served) {
             Some(Ok(Ok(served))) => {
                 self.meter.served(&served);
+                self.queue.settle(self.tenant, answer.estimate, served.device_seconds);
                 self.speeds.note(answer.kind, &answer.profile, answer.size, served.device_seconds);
                 Ok(served)
             }
@@ -252,4 +251,5 @@ struct Answer {
     kind: TaskKind,
     profile: Arc<ModelProfile>,
     size: (u32, u32),
+    estimate: f64,
 }
