@@ -1,6 +1,8 @@
 //! Tenants: the customers everything belongs to.
 
-use sea_orm::{ActiveValue::Set, QueryOrder, entity::prelude::*};
+use sea_orm::{
+    ActiveValue::{NotSet, Set},
+    QueryOrder, entity::prelude::*};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -79,6 +81,36 @@ pub async fn set_state(db: &Database, id: TenantId, state: TenantState) -> Resul
         .exec(db.writer())
         .await
         .doing("changing a tenant's state")?;
+    Entity::find_by_id(id).one(db.writer()).await.doing("reading a tenant")
+}
+
+/// What is changed of a tenant; None stays.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TenantChange {
+    /// Its new name; one in use is [`crate::Error::Taken`].
+    pub name: Option<String>,
+    /// Whether it may do anything.
+    pub state: Option<TenantState>,
+    /// Its share of the devices, a number above 0.
+    pub weight: Option<f64>,
+}
+
+/// Changes a tenant; `None` when there is no such tenant.
+pub async fn change(db: &Database, id: TenantId, change: TenantChange) -> Result<Option<Tenant>> {
+    let Some(tenant) = Entity::find_by_id(id).one(db.writer()).await.doing("reading a tenant")? else {
+        return Ok(None);
+    };
+    let name = change.name.clone().unwrap_or_default();
+    let row = ActiveModel {
+        name: change.name.map_or(NotSet, Set),
+        state: change.state.map_or(NotSet, Set),
+        weight: change.weight.map_or(NotSet, Set),
+        ..Default::default()
+    };
+    if row.is_changed() {
+        let changed = Entity::update_many().set(row).filter(Column::Id.eq(tenant.id)).exec(db.writer()).await;
+        changed.unique(|| format!("the tenant name `{name}`"), "changing a tenant")?;
+    }
     Entity::find_by_id(id).one(db.writer()).await.doing("reading a tenant")
 }
 

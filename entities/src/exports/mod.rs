@@ -103,10 +103,31 @@ pub struct NewExport {
     pub frames_total: i64,
     /// Made with a simulated device.
     pub simulated: bool,
+    /// What it is expected to take.
+    pub estimate: Option<Estimated>,
     /// Who asked.
     pub created_by: Option<UserId>,
     /// Videos it reads; repetitions do no harm.
     pub sources: Vec<VideoId>,
+}
+
+/// What an export is expected to take.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+pub struct Estimated {
+    /// Device time.
+    pub device_seconds: f64,
+    /// Wall time, alone on the node.
+    pub seconds: f64,
+    /// Price of the device time.
+    pub cost: f64,
+}
+
+impl Export {
+    /// What it was expected to take when it was accepted.
+    pub fn estimate(&self) -> Option<Estimated> {
+        let (device_seconds, seconds) = (self.estimated_device_seconds?, self.estimated_seconds?);
+        Some(Estimated { device_seconds, seconds, cost: self.estimated_cost? })
+    }
 }
 
 /// Which exports are listed.
@@ -148,6 +169,9 @@ pub async fn insert(tx: &Transaction, new: NewExport) -> Result<Export> {
         problem: None,
         device_seconds: 0.0,
         cost: 0.0,
+        estimated_device_seconds: new.estimate.map(|estimate| estimate.device_seconds),
+        estimated_seconds: new.estimate.map(|estimate| estimate.seconds),
+        estimated_cost: new.estimate.map(|estimate| estimate.cost),
         simulated: new.simulated,
         report: None,
         result_key: None,
@@ -205,6 +229,41 @@ pub async fn count_unfinished(tx: &Transaction, tenant: TenantId) -> Result<u64>
         .count(tx.raw())
         .await;
     unfinished.doing("counting unfinished exports")
+}
+
+/// How much is unfinished.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Backlog {
+    /// Exports.
+    pub exports: u64,
+    /// Device seconds that they are still expected to take.
+    pub device_seconds: f64,
+    /// Tenants whose they are.
+    pub tenants: u64,
+}
+
+/// What is unfinished of one tenant, or of all of the deployment.
+pub async fn backlog(tx: &Transaction, tenant: Option<TenantId>) -> Result<Backlog> {
+    use sea_orm::sea_query::Func;
+    let expected = Expr::expr(Func::coalesce([Expr::col(Column::EstimatedDeviceSeconds), Expr::val(0.0)]));
+    let left = expected.sub(Expr::col(Column::DeviceSeconds));
+    let mut rows = Entity::find()
+        .select_only()
+        .column_as(Column::Id.count(), "exports")
+        .column_as(Expr::expr(Func::coalesce([left.sum(), Expr::val(0.0)])).cast_as("double precision"), "seconds")
+        .column_as(Expr::expr(Func::count_distinct(Expr::col(Column::TenantId))), "tenants")
+        .filter(Column::State.is_in(ExportState::UNFINISHED));
+    if let Some(tenant) = tenant {
+        rows = rows.filter(Column::TenantId.eq(tenant));
+    }
+    let row: Option<(i64, f64, i64)> =
+        rows.into_tuple().one(tx.raw()).await.doing("adding up what is unfinished")?;
+    let (exports, device_seconds, tenants) = row.unwrap_or_default();
+    Ok(Backlog {
+        exports: exports.unsigned_abs(),
+        device_seconds: device_seconds.max(0.0),
+        tenants: tenants.unsigned_abs(),
+    })
 }
 
 /// Bytes of a tenant's stored results.

@@ -28,6 +28,7 @@ use crate::{
 
 pub use crate::rows::job::Model as Job;
 pub(crate) use claim::done_in;
+pub(crate) use fair::{charge_tenant, settle};
 pub use claim::{claim, claim_within, done, release, renew};
 pub use fair::{enqueue, enqueue_all};
 pub use fault::{Failure, MAX_CRASHES, MAX_FAILURES, Swept, fail, sweep, take_back};
