@@ -26,6 +26,7 @@ use crate::frame_queue::{self, FrameQueue, TaskKind};
 use crate::ingest::ImportError;
 use crate::profile::{DeviceClass, ModelProfile, Profiles};
 use crate::progress_hub::ProgressHub;
+use crate::single_frame::Lookups;
 use crate::speeds::Speeds;
 use crate::storage::{LocalStorage, Storage, StorageError};
 use crate::sweeper::{self, Sweeper};
@@ -84,6 +85,9 @@ pub struct Shared {
     pub window: usize,
     /// Segments rendered side by side.
     pub segment_slots: usize,
+    pub device_count: usize,
+    /// Single frames that are being looked at.
+    pub lookups: Lookups,
     pub detections: Addr<DetectionCache>,
     pub progress: Addr<ProgressHub>,
 }
@@ -159,6 +163,8 @@ impl Node {
             owner,
             window: in_flight + 2,
             segment_slots: segment_slots(class, names.len()),
+            device_count: names.len(),
+            lookups: Lookups::default(),
             detections: detections.clone(),
             progress: progress.clone(),
         });

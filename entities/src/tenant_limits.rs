@@ -3,7 +3,7 @@
 use sea_orm::{ActiveValue::Set, entity::prelude::*, sea_query::OnConflict};
 
 use crate::{
-    Database, Result, TenantId,
+    Database, Result, TenantId, Transaction,
     error::Doing,
     rows::tenant_limits::{ActiveModel, Column, Entity, Model},
 };
@@ -36,8 +36,8 @@ pub async fn get_many(db: &Database, tenants: &[TenantId]) -> Result<Vec<TenantL
     rows.doing("reading tenants' limits")
 }
 
-/// Sets all of a tenant's own limits. The tenant must exist.
-pub async fn set(db: &Database, limits: &TenantLimits) -> Result<()> {
+/// Sets all of a tenant's own limits; [`crate::tenants::change`] does.
+pub(crate) async fn set_in(tx: &Transaction, limits: &TenantLimits) -> Result<()> {
     let rest = [
         Column::ConcurrentExports,
         Column::QueuedExports,
@@ -55,7 +55,7 @@ pub async fn set(db: &Database, limits: &TenantLimits) -> Result<()> {
     };
     Entity::insert(row)
         .on_conflict(OnConflict::column(Column::TenantId).update_columns(rest).to_owned())
-        .exec_without_returning(db.writer())
+        .exec_without_returning(tx.raw())
         .await
         .doing("setting a tenant's limits")?;
     Ok(())

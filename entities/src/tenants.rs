@@ -2,7 +2,9 @@
 
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    QueryOrder, entity::prelude::*};
+    QueryOrder,
+    entity::prelude::*,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,6 +14,7 @@ use crate::{
     now,
     page::{self, Page, PageRequest},
     rows::tenant::{ActiveModel, Column, Entity, Model},
+    tenant_limits::{self, TenantLimits},
 };
 
 pub use crate::rows::tenant::Model as Tenant;
@@ -95,11 +98,17 @@ pub struct TenantChange {
     pub weight: Option<f64>,
 }
 
-/// Changes a tenant; `None` when there is no such tenant.
-pub async fn change(db: &Database, id: TenantId, change: TenantChange) -> Result<Option<Tenant>> {
-    let Some(tenant) = Entity::find_by_id(id).one(db.writer()).await.doing("reading a tenant")? else {
+/// Changes a tenant and sets its own limits, as one; `None` when there is no such tenant.
+pub async fn change(
+    db: &Database,
+    id: TenantId,
+    change: TenantChange,
+    limits: &TenantLimits,
+) -> Result<Option<Tenant>> {
+    let tx = db.begin().await?;
+    if lock(&tx, id).await?.is_none() {
         return Ok(None);
-    };
+    }
     let name = change.name.clone().unwrap_or_default();
     let row = ActiveModel {
         name: change.name.map_or(NotSet, Set),
@@ -108,10 +117,13 @@ pub async fn change(db: &Database, id: TenantId, change: TenantChange) -> Result
         ..Default::default()
     };
     if row.is_changed() {
-        let changed = Entity::update_many().set(row).filter(Column::Id.eq(tenant.id)).exec(db.writer()).await;
+        let changed = Entity::update_many().set(row).filter(Column::Id.eq(id)).exec(tx.raw()).await;
         changed.unique(|| format!("the tenant name `{name}`"), "changing a tenant")?;
     }
-    Entity::find_by_id(id).one(db.writer()).await.doing("reading a tenant")
+    tenant_limits::set_in(&tx, limits).await?;
+    let tenant = Entity::find_by_id(id).one(tx.raw()).await.doing("reading a tenant")?;
+    tx.commit().await?;
+    Ok(tenant)
 }
 
 /// Sets a tenant's share of the devices, a number above 0; false when there is no such tenant.

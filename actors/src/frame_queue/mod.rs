@@ -58,6 +58,9 @@ pub enum PushError {
 /// How often a blocked push looks whether it was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(50);
 
+/// How often a waiting device looks again, whatever it was told.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 impl FrameQueue {
     /// `capacity_per_tenant`: frames of one tenant's exports that may wait; `credit`: device seconds by which a tenant
     /// may lag behind and still catch up.

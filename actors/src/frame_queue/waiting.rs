@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use entities::TenantId;
 
-use super::{ReadyDevices, Wanted};
 use super::job::{FrameJob, Lane};
+use super::{ReadyDevices, Wanted};
 use crate::ledger::Ledger;
 
 /// Pure bookkeeping: no lock, no waiting. [`super::FrameQueue`] wraps it.

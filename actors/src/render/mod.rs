@@ -13,6 +13,7 @@ mod overlay;
 mod source_frames;
 mod stop;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -66,7 +67,19 @@ pub struct RenderedSegment {
     pub frames: u64,
     pub frames_inferred: u64,
     pub device_seconds: f64,
+    /// Frames inferred and device seconds, by device.
+    pub devices: BTreeMap<Arc<str>, (u64, f64)>,
     pub detections: Vec<FoundFrame>,
+}
+
+impl RenderedSegment {
+    /// Books a served frame.
+    fn served(&mut self, served: &Served) {
+        self.device_seconds += served.device_seconds;
+        let (frames, seconds) = self.devices.entry(Arc::clone(&served.device)).or_default();
+        *frames += 1;
+        *seconds += served.device_seconds;
+    }
 }
 
 /// Detections of one frame, in the pixels of their subject.
@@ -233,11 +246,6 @@ impl Run {
             Some(Err(_)) => Err(RenderError::Stopped(StopReason::NodeStops)),
             None => Err(self.stopped()),
         }
-    }
-
-    /// Device seconds a part may take: the unit of fair sharing between tenants.
-    pub fn estimate(&self, segment: &SegmentPlan) -> f64 {
-        if self.profile.uses_models() { segment.frames as f64 } else { 0.0 }
     }
 
     fn stopped(&self) -> RenderError {

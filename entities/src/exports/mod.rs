@@ -219,51 +219,29 @@ pub async fn for_worker(db: &Database, job: &Job) -> Result<Option<Export>> {
     get(db, job.tenant_id, job.export_id).await
 }
 
-/// How many exports of a tenant are unfinished. With [`crate::tenants::lock`] before it in the transaction, a limit
-/// that is checked against it holds until the commit.
-pub async fn count_unfinished(tx: &Transaction, tenant: TenantId) -> Result<u64> {
-    use sea_orm::PaginatorTrait;
-    let unfinished = Entity::find()
-        .filter(Column::TenantId.eq(tenant))
-        .filter(Column::State.is_in(ExportState::UNFINISHED))
-        .count(tx.raw())
-        .await;
-    unfinished.doing("counting unfinished exports")
-}
-
-/// How much is unfinished.
+/// How much of a tenant is unfinished.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Backlog {
     /// Exports.
     pub exports: u64,
     /// Device seconds that they are still expected to take.
     pub device_seconds: f64,
-    /// Tenants whose they are.
-    pub tenants: u64,
 }
 
-/// What is unfinished of one tenant, or of all of the deployment.
-pub async fn backlog(tx: &Transaction, tenant: Option<TenantId>) -> Result<Backlog> {
-    use sea_orm::sea_query::Func;
-    let expected = Expr::expr(Func::coalesce([Expr::col(Column::EstimatedDeviceSeconds), Expr::val(0.0)]));
-    let left = expected.sub(Expr::col(Column::DeviceSeconds));
-    let mut rows = Entity::find()
+/// What is unfinished of a tenant. With [`crate::tenants::lock`] before it in the transaction, a limit that is checked
+/// against it holds until the commit.
+pub async fn backlog(tx: &Transaction, tenant: TenantId) -> Result<Backlog> {
+    let rows: Vec<(Option<f64>, f64)> = Entity::find()
         .select_only()
-        .column_as(Column::Id.count(), "exports")
-        .column_as(Expr::expr(Func::coalesce([left.sum(), Expr::val(0.0)])).cast_as("double precision"), "seconds")
-        .column_as(Expr::expr(Func::count_distinct(Expr::col(Column::TenantId))), "tenants")
-        .filter(Column::State.is_in(ExportState::UNFINISHED));
-    if let Some(tenant) = tenant {
-        rows = rows.filter(Column::TenantId.eq(tenant));
-    }
-    let row: Option<(i64, f64, i64)> =
-        rows.into_tuple().one(tx.raw()).await.doing("adding up what is unfinished")?;
-    let (exports, device_seconds, tenants) = row.unwrap_or_default();
-    Ok(Backlog {
-        exports: exports.unsigned_abs(),
-        device_seconds: device_seconds.max(0.0),
-        tenants: tenants.unsigned_abs(),
-    })
+        .columns([Column::EstimatedDeviceSeconds, Column::DeviceSeconds])
+        .filter(Column::TenantId.eq(tenant))
+        .filter(Column::State.is_in(ExportState::UNFINISHED))
+        .into_tuple()
+        .all(tx.raw())
+        .await
+        .doing("adding up what is unfinished")?;
+    let left = |(expected, done): &(Option<f64>, f64)| (expected.unwrap_or(0.0) - done).max(0.0);
+    Ok(Backlog { exports: rows.len() as u64, device_seconds: rows.iter().map(left).sum() })
 }
 
 /// Bytes of a tenant's stored results.
