@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use edits::{DetectRule, ExportSpec, FieldError, OverlaySource, Quality, SourceRef, SourceRule, UpscaleMode};
-use entities::exports::{self, Export, ExportKind, NewExport};
+use entities::exports::{self, Estimated, Export, ExportKind, NewExport};
 use entities::idempotency::{self, Known, RequestKey};
 use entities::jobs::{self, JobKind, NewJob};
-use entities::{ExportId, TenantId, Transaction, UserId, VideoId, tenants};
+use entities::{ExportId, TenantId, UserId, VideoId, tenants};
 
+use crate::estimate::{Estimate, estimate};
 use crate::faults::{self, Point};
 use crate::ingest::ImportError;
+use crate::limits::{self, LimitReached};
 use crate::node::Shared;
 use crate::profile::{DeviceClass, ExportProfile, ModelProfile};
 use crate::render::{self, Source};
@@ -37,8 +39,8 @@ pub enum AcceptError {
     Invalid(Vec<FieldError>),
     #[error("the idempotency key came with another body before")]
     KeyReused,
-    #[error("limit {limit}: {most} exports may wait or run at a time")]
-    TooMany { limit: &'static str, most: u32 },
+    #[error(transparent)]
+    Limit(#[from] LimitReached),
     #[error(transparent)]
     Database(#[from] entities::Error),
     #[error("writing the export: {0}")]
@@ -93,7 +95,9 @@ pub async fn accept(shared: &Shared, request: NewRequest) -> Result<Export, Acce
             return Ok(first);
         }
     }
-    let Examined { spec, profile, kind } = examine(shared, request).await?;
+    let examined = examine(shared, request).await?;
+    let Estimate { device_seconds, wall_seconds, cost, .. } = estimate(shared, &examined);
+    let Examined { spec, profile, kind } = examined;
     let videos: BTreeSet<VideoId> = spec.sources().into_iter().flatten().filter_map(video_of).collect();
     let broken = |error: serde_json::Error| AcceptError::Broken(error.to_string());
     let simulated = shared.profiles.class() == DeviceClass::Sim && profile.uses_models();
@@ -105,6 +109,7 @@ pub async fn accept(shared: &Shared, request: NewRequest) -> Result<Export, Acce
         profile: Some(serde_json::to_value(&profile).map_err(broken)?),
         frames_total: kind.frames() as i64,
         simulated,
+        estimate: Some(Estimated { device_seconds, seconds: wall_seconds, cost }),
         created_by: by,
         sources: videos.into_iter().collect(),
     };
@@ -118,7 +123,7 @@ pub async fn accept(shared: &Shared, request: NewRequest) -> Result<Export, Acce
             return first_answer(shared, tenant, known).await?.ok_or_else(gone);
         }
     }
-    check_room(&tx, shared, tenant).await?;
+    limits::check_room(&tx, shared, tenant).await?;
     let export = exports::insert(&tx, row).await?;
     let job = NewJob { export: export.id, tenant: export.tenant_id, kind: JobKind::Coordinate, index: 0, cost: 0.0 };
     jobs::enqueue(&tx, &job).await?;
@@ -143,17 +148,6 @@ async fn first_answer(shared: &Shared, tenant: TenantId, known: Known) -> Result
 
 fn gone() -> AcceptError {
     AcceptError::Broken("the export that the key stands for is being deleted".into())
-}
-
-/// Whether the tenant may have one more unfinished export, until `tx` ends.
-pub(crate) async fn check_room(tx: &Transaction, shared: &Shared, tenant: TenantId) -> Result<(), AcceptError> {
-    let most = shared.live.borrow().live.limits.queued_exports;
-    // Locked, so that two requests at the same instant cannot both be the last that fits.
-    tenants::lock(tx, tenant).await?;
-    if exports::count_unfinished(tx, tenant).await? >= u64::from(most) {
-        return Err(AcceptError::TooMany { limit: "queued_exports", most });
-    }
-    Ok(())
 }
 
 fn kind_of(spec: &ExportSpec) -> ExportKind {

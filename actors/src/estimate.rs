@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 use crate::accept::{self, AcceptError, Examined, NewRequest};
 use crate::frame_queue::TaskKind;
 use crate::node::{Node, Shared};
-use crate::profile::{DeviceClass, ModelProfile};
-use crate::render::Work;
+use crate::profile::{DeviceClass, ExportProfile, ModelProfile};
+use crate::render::{ExportKind, Work};
 
 /// Seconds of one core to decode and encode a pixel (H.264, preset `fast`; `touchline bench` measures it).
 const CORE_SECONDS_PER_PIXEL: f64 = 2.5e-8;
@@ -40,21 +40,35 @@ impl Node {
         if let Some(reason) = examined.kind.hopeless() {
             return Err(AcceptError::Invalid(vec![FieldError::new("", "nothing_to_render", reason)]));
         }
-        Ok(estimate(&self.shared, &examined, self.device_count()))
+        Ok(estimate(&self.shared, &examined))
     }
 }
 
-fn estimate(shared: &Shared, examined: &Examined, devices: usize) -> Estimate {
-    let Work { pixels, upscales, looks } = examined.kind.work();
+/// Device seconds that work is expected to take, and seconds of cores.
+fn seconds_of(shared: &Shared, work: &Work, profile: &ExportProfile) -> (f64, f64) {
     let expected = |kind, profile: &Option<Arc<ModelProfile>>, size| {
         profile.as_ref().map_or(0.0, |profile| shared.speeds.expected(kind, profile, size))
     };
-    let upscaling = upscales
-        .iter()
-        .map(|(size, count)| *count as f64 * expected(TaskKind::Upscale, &examined.profile.upscale, *size));
-    let looking = looks as f64 * expected(TaskKind::Detect, &examined.profile.detect, (0, 0));
-    let device_seconds = upscaling.sum::<f64>() + looking;
-    let core_seconds = pixels as f64 * CORE_SECONDS_PER_PIXEL;
+    let upscale =
+        |(size, count): &((u32, u32), u64)| *count as f64 * expected(TaskKind::Upscale, &profile.upscale, *size);
+    let upscaling: f64 = work.upscales.iter().map(upscale).sum();
+    let looking = work.looks as f64 * expected(TaskKind::Detect, &profile.detect, (0, 0));
+    (upscaling + looking, work.pixels as f64 * CORE_SECONDS_PER_PIXEL)
+}
+
+/// What a frame of an export counts in the fair order of segments: device seconds, or seconds of a core where no model
+/// runs.
+pub fn frame_cost(shared: &Shared, kind: &dyn ExportKind, profile: &ExportProfile) -> f64 {
+    let (device_seconds, core_seconds) = seconds_of(shared, &kind.work(), profile);
+    let seconds = if device_seconds > 0.0 { device_seconds } else { core_seconds };
+    seconds / kind.frames().max(1) as f64
+}
+
+/// Estimates a request that is right.
+pub fn estimate(shared: &Shared, examined: &Examined) -> Estimate {
+    let Work { upscales, looks, .. } = examined.kind.work();
+    let devices = shared.device_count;
+    let (device_seconds, core_seconds) = seconds_of(shared, &examined.kind.work(), &examined.profile);
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
     let wall_seconds = match shared.profiles.class() {
         // Devices are cores, which decode and encode as well.

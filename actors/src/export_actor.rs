@@ -15,11 +15,12 @@ use entities::segments::{self, Segment, SegmentKind};
 
 use crate::detection_cache::Invalidate;
 use crate::dispatcher::{CoordinatorEnded, Dispatcher, Wake};
+use crate::estimate;
 use crate::faults::{self, Point};
 use crate::ingest::blocking;
 use crate::node::Shared;
 use crate::progress_hub::{Progress, Publish};
-use crate::render::{Joined, RenderError, StopReason};
+use crate::render::{Joined, RenderError, SegmentPlan, StopReason};
 use crate::report::{Report, Totals};
 use crate::running::Running;
 use crate::segment_job::{LEASE, book, on_thread, remove_leftover, sum};
@@ -270,7 +271,9 @@ async fn prepare(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job) -> Res
     let known = jobs::of_export(&shared.db, job).await.map_err(told)?;
     let new = |kind, index, cost| NewJob { export: job.export_id, tenant: job.tenant_id, kind, index, cost };
     let segments = running.kind.segments();
-    let parts = segments.iter().map(|part| new(JobKind::Segment, part.index as i32, running.run.estimate(part)));
+    let frame_cost = estimate::frame_cost(shared, running.kind.as_ref(), &running.run.profile);
+    let cost = |part: &SegmentPlan| part.frames as f64 * frame_cost;
+    let parts = segments.iter().map(|part| new(JobKind::Segment, part.index as i32, cost(part)));
     let sound = running.kind.has_audio().then(|| new(JobKind::Audio, 0, 0.0));
     let missing: Vec<_> = parts
         .chain(sound)

@@ -6,8 +6,9 @@
 //! * [`dispatcher`]: takes requests in ([`accept`], [`ingest`], [`sources`]) and claims jobs.
 //! * [`export_actor`]: coordinates one export; [`segment_job`] makes one of its parts.
 //! * [`render`]: one export kind a file, the only place where media meets models.
-//! * [`frame_queue`] and [`device`]: where frames wait, and who serves them; [`profile`] keeps results equal.
-//! * [`single_frame`]: one frame searched at once, beside the exports; [`estimate`]: what one would take, by [`speeds`].
+//! * [`frame_queue`] and [`device`]: where frames wait, and who serves them; [`ledger`]: whose turn it is; [`profile`]
+//!   keeps results equal.
+//! * [`limits`]: how much a tenant may ask for. [`single_frame`]: one frame searched at once, beside the exports; [`estimate`]: what one would take, by [`speeds`].
 //! * [`progress_hub`], [`detection_cache`], [`config_keeper`]: what listeners, readers and operators talk to.
 //! * [`retry`]: another attempt of an export; [`trouble`]: why one failed; [`sweeper`]: what goes with time.
 //! * [`storage`]: where files are kept. [`faults`]: what goes wrong on purpose.
@@ -35,6 +36,8 @@ pub mod export_actor;
 pub mod faults;
 pub mod frame_queue;
 pub mod ingest;
+pub mod ledger;
+pub mod limits;
 pub mod node;
 pub mod profile;
 pub mod progress_hub;
@@ -56,5 +59,6 @@ pub use detection_cache::{CachedDetections, GetDetections};
 pub use dispatcher::{CancelExport, DeleteExport, ExportsCancelled, ImportVideo, RetryExport, StartExport};
 pub use estimate::Estimate;
 pub use ingest::{ImportError, Indexing, NewSource};
+pub use limits::LimitReached;
 pub use node::{Node, NodeOptions, Readiness, StartError};
 pub use progress_hub::{GetLatest, Progress, Subscribe, SubscribeError, SubscriptionId, Unsubscribe};

@@ -22,10 +22,11 @@ use crate::device::{
     SimDevice, SimEngine,
 };
 use crate::dispatcher::{Dispatcher, Stop, tell_of_the_dead};
-use crate::frame_queue::{FrameQueue, TaskKind};
+use crate::frame_queue::{self, FrameQueue, TaskKind};
 use crate::ingest::ImportError;
 use crate::profile::{DeviceClass, ModelProfile, Profiles};
 use crate::progress_hub::ProgressHub;
+use crate::single_frame::Lookups;
 use crate::speeds::Speeds;
 use crate::storage::{LocalStorage, Storage, StorageError};
 use crate::sweeper::{self, Sweeper};
@@ -84,6 +85,9 @@ pub struct Shared {
     pub window: usize,
     /// Segments rendered side by side.
     pub segment_slots: usize,
+    pub device_count: usize,
+    /// Single frames that are being looked at.
+    pub lookups: Lookups,
     pub detections: Addr<DetectionCache>,
     pub progress: Addr<ProgressHub>,
 }
@@ -137,8 +141,10 @@ impl Node {
 
         let setups = device_setups(&settings, &names, models.as_ref(), &warm);
         let in_flight: usize = setups.iter().map(|setup| 2 * setup.batch).sum();
-        let queue = Arc::new(FrameQueue::new(in_flight + 2, ROUND_SECONDS));
+        let queue = Arc::new(FrameQueue::new(in_flight + 2, MOST_CREDIT));
         let (supervisors, devices) = start_devices(setups, &queue);
+        frame_queue::describe();
+        actix::spawn(frame_queue::observe(Arc::downgrade(&queue)));
 
         let detections = DetectionCache::new(db.clone()).start();
         let progress = ProgressHub::new(db.clone()).start();
@@ -157,6 +163,8 @@ impl Node {
             owner,
             window: in_flight + 2,
             segment_slots: segment_slots(class, names.len()),
+            device_count: names.len(),
+            lookups: Lookups::default(),
             detections: detections.clone(),
             progress: progress.clone(),
         });
@@ -240,8 +248,9 @@ impl Node {
     }
 }
 
-/// Device seconds a tenant of weight 1 may spend in a round: about one picture on a CPU share.
-const ROUND_SECONDS: f64 = 0.5;
+/// Device seconds that a tenant of weight 1 catches up with after a moment without a waiting frame: what its share of
+/// several devices comes to while one segment ends and the next begins.
+const MOST_CREDIT: f64 = 1.0;
 /// Frames in a batch on a GPU, unless the settings say otherwise.
 const GPU_BATCH: usize = 4;
 

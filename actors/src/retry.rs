@@ -8,9 +8,10 @@ use entities::exports::{self, Export, Retried};
 use entities::segments::{self, Segment};
 use entities::{ExportId, TenantId};
 
-use crate::accept::{AcceptError, check_room};
+use crate::accept::AcceptError;
 use crate::faults::{self, Point};
 use crate::ingest::blocking;
+use crate::limits;
 use crate::node::Shared;
 use crate::profile::ExportProfile;
 use crate::storage;
@@ -23,7 +24,7 @@ pub async fn retry(shared: &Shared, tenant: TenantId, id: ExportId) -> Result<Re
     let kept = if is_offered(shared, &export) { whole_segments(shared, tenant, id).await? } else { Vec::new() };
     let profile = renewed_profile(&export)?;
     let tx = shared.db.begin().await?;
-    check_room(&tx, shared, tenant).await?;
+    limits::check_room(&tx, shared, tenant).await?;
     let retried = exports::retry(&tx, tenant, id, &kept, profile).await?;
     if matches!(retried, Retried::Now(_)) {
         tx.commit().await?;

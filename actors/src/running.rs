@@ -60,9 +60,9 @@ impl Running {
         }
         let tenant = tenants::get(&shared.db, export.tenant_id).await?;
         let weight = tenant.ok_or_else(|| Trouble::other("its tenant is gone"))?.weight;
+        shared.queue.weigh(export.tenant_id, weight);
         let run = Run {
             tenant: export.tenant_id,
-            weight,
             export: export.id,
             profile,
             queue: Arc::clone(&shared.queue),

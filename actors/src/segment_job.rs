@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use entities::detections::NewDetection;
 use entities::jobs::{self, Failure, Job, JobKind};
 use entities::segments::{self, Committed, NewSegment};
+use entities::usage::DeviceTime;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
@@ -192,6 +193,7 @@ async fn finish(
         sha256,
         device_seconds: rendered.device_seconds,
         frames_inferred: rendered.frames_inferred as i64,
+        devices: device_times(shared, &rendered),
     };
     let found: Vec<NewDetection> = rendered.detections.into_iter().map(row_of).collect::<Result<_, _>>()?;
     let committed = segments::commit(&shared.db, job, row, &found).await?;
@@ -204,6 +206,18 @@ async fn finish(
             Ok(JobEnd::NotNeeded)
         }
     }
+}
+
+/// Whose time a segment took, at today's price.
+fn device_times(shared: &Shared, rendered: &RenderedSegment) -> Vec<DeviceTime> {
+    let price = shared.live.borrow().live.planner.price_per_device_second;
+    let time = |(device, &(frames, device_seconds)): (&Arc<str>, &(u64, f64))| DeviceTime {
+        device: device.to_string(),
+        frames: frames as i64,
+        device_seconds,
+        cost: device_seconds * price,
+    };
+    rendered.devices.iter().map(time).collect()
 }
 
 /// The part a segment job stands for; None for the sound.

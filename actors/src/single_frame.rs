@@ -1,18 +1,22 @@
 //! Persons in one frame of a video, answered at once: what a person waits for while scrubbing.
 //!
-//! The frame is decoded on a blocking thread, passes the same queue as batch work (as its tenant's oldest), and what
-//! is found is stored with the video's other detections before it is answered.
+//! The frame is decoded on a blocking thread and passes the same queue as batch work, ahead of it: a device takes it
+//! with its next batch. What is found is stored with the video's other detections before it is answered. The device
+//! time is the tenant's like any other's.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use edits::{CropRect, DetectedBox, FrameDetections, RgbImage, SourceRef};
-use entities::detections::{self, NewDetection};
-use entities::{ExportId, Subject, TenantId, VideoId, tenants};
+use entities::detections::NewDetection;
+use entities::usage::{self, DeviceTime};
+use entities::{Subject, TenantId, VideoId, tenants};
 use media::{Cropper, FrameDecoder};
-use uuid::Uuid;
 
 use crate::detection_cache::Invalidate;
 use crate::frame_queue::{DeviceFault, FrameJob, Output, Served, Task, TaskKind};
+use crate::limits::{self, LimitReached};
 use crate::node::{Node, Shared};
 use crate::profile::ModelProfile;
 use crate::render::Source;
@@ -37,6 +41,45 @@ pub struct FoundInFrame {
     pub model: String,
     /// Every box that is stored; the reader's confidence is not applied yet.
     pub frame: FrameDetections,
+    /// How long the frame waited for a device.
+    pub waited: Duration,
+    /// Device time it took.
+    pub device_seconds: f64,
+}
+
+/// The single frames that are being looked at, by tenant: each may have so many at once.
+#[derive(Default)]
+pub struct Lookups(Arc<Mutex<HashMap<TenantId, u32>>>);
+
+/// A right to look at one frame, given back when dropped.
+struct Lookup {
+    counts: Arc<Mutex<HashMap<TenantId, u32>>>,
+    tenant: TenantId,
+}
+
+impl Lookups {
+    /// One more of a tenant; None when it has `most` already.
+    fn begin(&self, tenant: TenantId, most: u32) -> Option<Lookup> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(tenant).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Lookup { counts: Arc::clone(&self.0), tenant })
+    }
+}
+
+impl Drop for Lookup {
+    fn drop(&mut self) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.tenant) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.tenant);
+            }
+        }
+    }
 }
 
 /// Why a frame was not searched.
@@ -51,6 +94,8 @@ pub enum LookError {
     /// How many frames and seconds the video has.
     #[error("it is outside the video, which has {frames} frames and lasts {seconds:.3} s")]
     Outside { frames: usize, seconds: f64 },
+    #[error(transparent)]
+    Limit(#[from] LimitReached),
     #[error("the node is stopping")]
     Stopping,
     #[error(transparent)]
@@ -87,6 +132,7 @@ impl Node {
         choice: FrameChoice,
     ) -> Result<FoundInFrame, LookError> {
         let shared = &self.shared;
+        let _lookup = begin(shared, tenant).await?;
         let id = video.to_string();
         let source = sources::open(shared, tenant, SourceRef::Video(&id)).await?;
         let number = frame_number(&source, choice)?;
@@ -98,7 +144,9 @@ impl Node {
         let time = edits::rational::to_f64(source.facts.frames.seconds(number));
 
         let image = blocking(move || picture(&source, number)).await??;
-        let boxes = ask(shared, tenant, weight, profile, image).await?;
+        shared.queue.weigh(tenant, weight);
+        let Asked { boxes, waited, took } = ask(shared, tenant, profile, image).await?;
+        let device_seconds = took.device_seconds;
         let frame = FrameDetections { time, frame: number as u64, boxes };
         let subject = Subject::Video(video);
         let row = NewDetection {
@@ -110,13 +158,28 @@ impl Node {
             height: height as i32,
             boxes: serde_json::to_value(&frame.boxes).map_err(|error| LookError::Broken(error.to_string()))?,
         };
-        if !detections::put(&shared.db, tenant, &[row]).await? {
+        if !usage::record_frame(&shared.db, tenant, &row, &took).await? {
             return Err(LookError::NotFound);
         }
         let forgotten = self.detections.send(Invalidate { subject }).await;
         forgotten.map_err(|error| LookError::Broken(error.to_string()))?;
-        Ok(FoundInFrame { width, height, fps, model: name, frame })
+        Ok(FoundInFrame { width, height, fps, model: name, frame, waited, device_seconds })
     }
+}
+
+/// Lets one more frame of the tenant in.
+async fn begin(shared: &Shared, tenant: TenantId) -> Result<Lookup, LookError> {
+    let everywhere = shared.live.borrow().live.limits.clone();
+    let most = limits::of(&shared.db, &everywhere, tenant).await?.interactive_frames;
+    let lookup = shared.lookups.begin(tenant, most);
+    lookup.ok_or_else(|| {
+        LookError::Limit(LimitReached {
+            limit: "interactive_frames",
+            most: most.into(),
+            what: "single frames may be looked at at a time",
+            retry_after: Duration::from_secs(1),
+        })
+    })
 }
 
 fn frame_number(source: &Source, choice: FrameChoice) -> Result<usize, LookError> {
@@ -146,27 +209,53 @@ fn picture(source: &Source, number: usize) -> Result<Arc<RgbImage>, media::Media
 /// One person waits: frames of one group of pictures may be decoded side by side.
 const MOST_DECODE_THREADS: usize = 4;
 
+/// What a device found in a picture, and what that took.
+struct Asked {
+    boxes: Vec<DetectedBox>,
+    waited: Duration,
+    took: DeviceTime,
+}
+
 async fn ask(
     shared: &Shared,
     tenant: TenantId,
-    weight: f64,
     profile: Arc<ModelProfile>,
     image: Arc<RgbImage>,
-) -> Result<Vec<DetectedBox>, LookError> {
-    let estimate = shared.speeds.expected(TaskKind::Detect, &profile, (image.width, image.height));
-    let task = Task { kind: TaskKind::Detect, profile };
-    // The queue orders a tenant's frames by the age of their export; nothing is older than nil.
-    let first = ExportId::from(Uuid::nil());
-    let (job, answer) = FrameJob::new(tenant, weight, first, task, image, estimate);
-    let queue = Arc::clone(&shared.queue);
-    blocking(move || queue.push(job, &|| false)).await?.map_err(|_| LookError::Stopping)?;
-    let Served { output, .. } = answer.await.map_err(|_| LookError::Stopping)??;
-    match output {
-        Output::Boxes(boxes) => Ok(boxes),
-        Output::Image(_) => Err(LookError::Broken("a detector answered with a picture".into())),
-    }
+) -> Result<Asked, LookError> {
+    let size = (image.width, image.height);
+    let estimate = shared.speeds.expected(TaskKind::Detect, &profile, size);
+    let task = Task { kind: TaskKind::Detect, profile: Arc::clone(&profile) };
+    let (job, answer) = FrameJob::interactive(tenant, task, image, estimate);
+    let queued = job.queued;
+    shared.queue.push_interactive(job).map_err(|_| LookError::Stopping)?;
+    let served = answer.await.map_err(|_| LookError::Stopping)??;
+    let Served { output, device, device_seconds, began, .. } = served;
+    shared.queue.settle(tenant, estimate, device_seconds);
+    shared.speeds.note(TaskKind::Detect, &profile, size, device_seconds);
+    let Output::Boxes(boxes) = output else {
+        return Err(LookError::Broken("a detector answered with a picture".into()));
+    };
+    let cost = device_seconds * shared.live.borrow().live.planner.price_per_device_second;
+    let took = DeviceTime { device: device.to_string(), frames: 1, device_seconds, cost };
+    Ok(Asked { boxes, waited: began.saturating_duration_since(queued), took })
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, LookError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| LookError::Broken(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenants_lookups_are_bounded_and_free_their_place() {
+        let (lookups, tenant) = (Lookups::default(), TenantId::new());
+        let first = lookups.begin(tenant, 2);
+        let second = lookups.begin(tenant, 2);
+        assert!(first.is_some() && second.is_some() && lookups.begin(tenant, 2).is_none());
+        assert!(lookups.begin(TenantId::new(), 2).is_some(), "another tenant has its own");
+        drop(first);
+        assert!(lookups.begin(tenant, 2).is_some());
+    }
 }

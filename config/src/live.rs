@@ -33,6 +33,10 @@ pub struct Limits {
     pub concurrent_exports: u32,
     /// Exports waiting or at work; one more is refused.
     pub queued_exports: u32,
+    /// Exports of all tenants together, waiting or at work; one more is refused.
+    pub queued_exports_of_all: u32,
+    /// Single frames that are looked at at once; one more is refused.
+    pub interactive_frames: u32,
     /// Bytes of stored videos and results.
     pub storage_bytes: u64,
     /// Bytes of one upload.
@@ -147,6 +151,8 @@ impl Live {
         let limits = &self.limits;
         want(limits.concurrent_exports > 0, "/limits/concurrent_exports", "must be at least 1");
         want(limits.queued_exports > 0, "/limits/queued_exports", "must be at least 1");
+        want(limits.queued_exports_of_all > 0, "/limits/queued_exports_of_all", "must be at least 1");
+        want(limits.interactive_frames > 0, "/limits/interactive_frames", "must be at least 1");
         want(limits.storage_bytes > 0, "/limits/storage_bytes", "must be at least 1");
         want(limits.upload_bytes > 0, "/limits/upload_bytes", "must be at least 1");
         want((16..=MAX_SIDE).contains(&limits.source_side), "/limits/source_side", "must be 16 to 8192 pixels");

@@ -5,10 +5,10 @@
 //!
 //! * [`Database`] and [`Transaction`]: opaque handles. Nothing outside this crate can send them a query, so a row
 //!   of a tenant is reached only through functions that take its [`TenantId`], or the [`jobs::Job`] a worker holds.
-//! * [`tenants`], [`users`], [`tokens`]: who may come in.
+//! * [`tenants`], [`tenant_limits`], [`users`], [`tokens`]: who may come in, and how much of it.
 //! * [`videos`], [`uploads`], [`links`]: what a tenant has.
-//! * [`exports`], [`jobs`], [`segments`]: what is rendered, by whom, and what is finished; [`idempotency`]: what was
-//!   asked for twice.
+//! * [`exports`], [`jobs`], [`segments`]: what is rendered, by whom, and what is finished; [`usage`]: what that took;
+//!   [`idempotency`]: what was asked for twice.
 //! * [`detections`], [`config_versions`]: results and live settings.
 //! * [`page`]: how lists are cut into pages.
 //!
@@ -44,9 +44,11 @@ pub mod page;
 mod rows;
 pub mod segments;
 mod subject;
+pub mod tenant_limits;
 pub mod tenants;
 pub mod tokens;
 pub mod uploads;
+pub mod usage;
 pub mod users;
 pub mod videos;
 

@@ -1,4 +1,4 @@
-//! Finished segments, and the ledger they add up to.
+//! Finished segments, and the accounts they add up to.
 
 use sea_orm::{
     ExprTrait, QueryOrder,
@@ -19,6 +19,7 @@ use crate::{
         export, export_source, job,
         segment::{ActiveModel, Column, Entity, Model},
     },
+    usage::{self, DeviceTime, Entry, Work},
 };
 
 pub use crate::rows::segment::Model as Segment;
@@ -53,6 +54,8 @@ pub struct NewSegment {
     pub device_seconds: f64,
     /// Frames that ran through a model.
     pub frames_inferred: i64,
+    /// The devices that ran them.
+    pub devices: Vec<DeviceTime>,
 }
 
 /// What came of a commit.
@@ -64,8 +67,8 @@ pub enum Committed {
     Late,
 }
 
-/// Commits a segment in one transaction: its row, its detections, the export's totals and the end of its job. First
-/// commit wins; a late twin changes no row and no total.
+/// Commits a segment in one transaction: its row, its detections, the export's totals, what the tenant used, its place
+/// in the fair order, and the end of its job. First commit wins; a late twin changes no row and no total.
 ///
 /// Detections must be of the job's export or of a video it reads; others are left out.
 pub async fn commit(db: &Database, job: &Job, new: NewSegment, found: &[NewDetection]) -> Result<Committed> {
@@ -75,6 +78,7 @@ pub async fn commit(db: &Database, job: &Job, new: NewSegment, found: &[NewDetec
     if !running || !jobs::done_in(tx.raw(), job).await? {
         return Ok(Committed::Late);
     }
+    let devices = new.devices.clone();
     let segment = row(job, new);
     if !insert(&tx, &segment).await? {
         // The job had been enqueued again after its segment was finished: it ends, and adds nothing.
@@ -84,6 +88,8 @@ pub async fn commit(db: &Database, job: &Job, new: NewSegment, found: &[NewDetec
     let own = of_export_or_sources(&tx, job, found).await?;
     detections::put_in(&tx, job.tenant_id, &own).await?;
     add_to_totals(&tx, &segment).await?;
+    record_usage(&tx, job, &segment, &devices).await?;
+    jobs::settle(&tx, job, segment.device_seconds).await?;
     forgive_crashes(&tx, job.export_id).await?;
     tx.commit().await?;
     Ok(Committed::First)
@@ -140,6 +146,21 @@ async fn add_to_totals(tx: &Transaction, segment: &Segment) -> Result<()> {
         .await
         .doing("adding a segment to its export's totals")?;
     Ok(())
+}
+
+async fn record_usage(tx: &Transaction, job: &Job, segment: &Segment, devices: &[DeviceTime]) -> Result<()> {
+    let entry = Entry {
+        tenant: job.tenant_id,
+        export: Some(job.export_id),
+        work: if segment.kind == SegmentKind::Audio { Work::Audio } else { Work::Segment },
+        index: segment.index,
+        frames: segment.frames,
+        frames_inferred: segment.frames_inferred,
+        bytes: segment.bytes,
+        device_seconds: segment.device_seconds,
+        devices,
+    };
+    usage::record(tx, &entry).await
 }
 
 /// The export made progress: crashes are counted anew.

@@ -1,6 +1,10 @@
 //! Tenants: the customers everything belongs to.
 
-use sea_orm::{ActiveValue::Set, QueryOrder, entity::prelude::*};
+use sea_orm::{
+    ActiveValue::{NotSet, Set},
+    QueryOrder,
+    entity::prelude::*,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -10,6 +14,7 @@ use crate::{
     now,
     page::{self, Page, PageRequest},
     rows::tenant::{ActiveModel, Column, Entity, Model},
+    tenant_limits::{self, TenantLimits},
 };
 
 pub use crate::rows::tenant::Model as Tenant;
@@ -80,6 +85,45 @@ pub async fn set_state(db: &Database, id: TenantId, state: TenantState) -> Resul
         .await
         .doing("changing a tenant's state")?;
     Entity::find_by_id(id).one(db.writer()).await.doing("reading a tenant")
+}
+
+/// What is changed of a tenant; None stays.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TenantChange {
+    /// Its new name; one in use is [`crate::Error::Taken`].
+    pub name: Option<String>,
+    /// Whether it may do anything.
+    pub state: Option<TenantState>,
+    /// Its share of the devices, a number above 0.
+    pub weight: Option<f64>,
+}
+
+/// Changes a tenant and sets its own limits, as one; `None` when there is no such tenant.
+pub async fn change(
+    db: &Database,
+    id: TenantId,
+    change: TenantChange,
+    limits: &TenantLimits,
+) -> Result<Option<Tenant>> {
+    let tx = db.begin().await?;
+    if lock(&tx, id).await?.is_none() {
+        return Ok(None);
+    }
+    let name = change.name.clone().unwrap_or_default();
+    let row = ActiveModel {
+        name: change.name.map_or(NotSet, Set),
+        state: change.state.map_or(NotSet, Set),
+        weight: change.weight.map_or(NotSet, Set),
+        ..Default::default()
+    };
+    if row.is_changed() {
+        let changed = Entity::update_many().set(row).filter(Column::Id.eq(id)).exec(tx.raw()).await;
+        changed.unique(|| format!("the tenant name `{name}`"), "changing a tenant")?;
+    }
+    tenant_limits::set_in(&tx, limits).await?;
+    let tenant = Entity::find_by_id(id).one(tx.raw()).await.doing("reading a tenant")?;
+    tx.commit().await?;
+    Ok(tenant)
 }
 
 /// Sets a tenant's share of the devices, a number above 0; false when there is no such tenant.

@@ -17,6 +17,7 @@ mod m0004_jobs;
 mod m0005_detections_and_links;
 mod m0006_config_versions;
 mod m0007_idempotency_keys;
+mod m0008_accounts_and_limits;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_detections_and_links::Migration),
             Box::new(m0006_config_versions::Migration),
             Box::new(m0007_idempotency_keys::Migration),
+            Box::new(m0008_accounts_and_limits::Migration),
         ]
     }
 }

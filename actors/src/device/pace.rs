@@ -57,7 +57,7 @@ mod tests {
     fn batch(estimate: f64) -> Batch {
         let task = Task { kind: TaskKind::Upscale, profile: Arc::new(ModelProfile::simulated("net")) };
         let image = Arc::new(RgbImage::new(1, 1));
-        vec![FrameJob::new(TenantId::new(), 1.0, ExportId::new(), task, image, estimate).0]
+        vec![FrameJob::new(TenantId::new(), ExportId::new(), task, image, estimate).0]
     }
 
     #[test]

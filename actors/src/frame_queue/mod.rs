@@ -1,156 +1,24 @@
 //! Where frames wait for a device.
 //!
 //! A shared bounded structure and not a mailbox: render threads block while their tenant's share is full
-//! (back-pressure reaches the decoder), supervisors await the next batch. Order is by
-//! [deficit round robin](drr) over tenants, then by the export's age.
+//! (back-pressure reaches the decoder), supervisors await the next batch. Order is by the [ledger](crate::ledger) over
+//! tenants, then by the export's age. A single frame that a person waits for goes before all of them.
 
-mod drr;
+mod job;
+mod observe;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use edits::{DetectedBox, RgbImage};
-use entities::{ExportId, TenantId};
-use tokio::sync::{Notify, oneshot};
+use entities::TenantId;
+use tokio::sync::Notify;
 
-use crate::profile::{DeviceClass, ModelProfile};
-use drr::DeficitRoundRobin;
-
-/// What a device is asked to do with a frame, and in which numeric profile: only devices of the profile's class
-/// may serve the frame, so the bytes do not depend on who did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Task {
-    pub kind: TaskKind,
-    pub profile: Arc<ModelProfile>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TaskKind {
-    /// Super-resolution of one picture.
-    Upscale,
-    /// Persons in one picture.
-    Detect,
-}
-
-/// A device's answer for one frame.
-#[derive(Debug)]
-pub enum Output {
-    Image(RgbImage),
-    Boxes(Vec<DetectedBox>),
-}
-
-/// A served frame: the answer, and the share of the device's time it took.
-#[derive(Debug)]
-pub struct Served {
-    pub output: Output,
-    pub device: Arc<str>,
-    pub device_seconds: f64,
-    /// When the batch the frame was in began and ended.
-    pub began: Instant,
-    pub ended: Instant,
-}
-
-/// Why no device served a frame, after every try.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("device {device}: {reason}")]
-pub struct DeviceFault {
-    pub device: Arc<str>,
-    pub reason: String,
-}
-
-/// One frame that waits for a device, or is in its hands. Kept shared so that it can be given to another device
-/// when the first one stalls: whoever answers first wins.
-pub struct FrameJob {
-    pub tenant: TenantId,
-    pub weight: f64,
-    pub export: ExportId,
-    pub task: Task,
-    pub image: Arc<RgbImage>,
-    /// What the frame is expected to cost, in device seconds: the unit of fairness.
-    pub estimate: f64,
-    reply: Mutex<Option<oneshot::Sender<Result<Served, DeviceFault>>>>,
-    /// The devices that failed on it, one entry a try.
-    failed_on: Mutex<Vec<Arc<str>>>,
-}
-
-/// A frame is tried this often before its segment is told.
-const TRIES: usize = 3;
-/// All of these may have met a broken device: while a device is left that is ready and has not tried the frame, it
-/// may, up to so many tries. More would let one poisonous frame break every device.
-const MOST_TRIES: usize = 6;
-
-/// How often a waiting device looks again, whatever it was told.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
-
-impl FrameJob {
-    /// A job and the receiver of its answer. Dropping the receiver cancels the job.
-    pub fn new(
-        tenant: TenantId,
-        weight: f64,
-        export: ExportId,
-        task: Task,
-        image: Arc<RgbImage>,
-        estimate: f64,
-    ) -> (Arc<Self>, oneshot::Receiver<Result<Served, DeviceFault>>) {
-        let (reply, answer) = oneshot::channel();
-        let failed_on = Mutex::new(Vec::new());
-        let reply = Mutex::new(Some(reply));
-        (Arc::new(Self { tenant, weight, export, task, image, estimate, reply, failed_on }), answer)
-    }
-
-    /// Answers the requester. A second answer (a late one, of a fenced-off worker) is ignored.
-    pub fn answer(&self, result: Result<Served, DeviceFault>) {
-        if let Some(reply) = lock(&self.reply).take() {
-            // The requester may have gone away in the meantime: then nobody wants the answer.
-            let _ = reply.send(result);
-        }
-    }
-
-    /// Whether nobody waits for the answer any more.
-    pub fn is_dead(&self) -> bool {
-        lock(&self.reply).as_ref().is_none_or(oneshot::Sender::is_closed)
-    }
-
-    /// Notes a failed try. True: try elsewhere; false: the requester has been told.
-    fn may_retry(&self, fault: &DeviceFault, ready: &ReadyDevices) -> bool {
-        let tries = {
-            let mut failed_on = lock(&self.failed_on);
-            failed_on.push(fault.device.clone());
-            failed_on.len()
-        };
-        let again = tries < TRIES || (tries < MOST_TRIES && self.another_is_ready(ready));
-        if !again {
-            self.answer(Err(fault.clone()));
-        }
-        again
-    }
-
-    /// Whether the frame is for others to try: a device failed on it before, and another one is ready that did not.
-    /// Devices that are not ready themselves get no frame that was unlucky already.
-    fn left_to_others(&self, device: &str, ready: &ReadyDevices) -> bool {
-        let unlucky = {
-            let failed_on = lock(&self.failed_on);
-            let here = failed_on.iter().any(|failed| **failed == *device);
-            here || (!failed_on.is_empty() && !ready.contains_key(device))
-        };
-        unlucky && self.another_is_ready(ready)
-    }
-
-    /// Whether a device is ready for the frame that has not failed on it.
-    fn another_is_ready(&self, ready: &ReadyDevices) -> bool {
-        let failed_on = lock(&self.failed_on);
-        let fits = |(device, class): (&Arc<str>, &DeviceClass)| {
-            *class == self.task.profile.class && !failed_on.contains(device)
-        };
-        ready.iter().any(fits)
-    }
-
-    fn alike(&self, other: &Self) -> bool {
-        let shape = |job: &Self| (job.image.width, job.image.height);
-        self.task == other.task && shape(self) == shape(other)
-    }
-}
+use crate::profile::DeviceClass;
+pub use job::{DeviceFault, FrameJob, Lane, Output, Served, Task, TaskKind};
+pub use observe::{TenantQueue, describe, observe};
+use waiting::Waiting;
 
 /// What a device can serve now.
 pub struct Wanted {
@@ -165,7 +33,7 @@ pub struct Wanted {
 type ReadyDevices = BTreeMap<Arc<str>, DeviceClass>;
 
 struct State {
-    waiting: DeficitRoundRobin<TenantId, Arc<FrameJob>>,
+    waiting: Waiting,
     capacity_per_tenant: usize,
     ready: ReadyDevices,
     closed: bool,
@@ -190,12 +58,16 @@ pub enum PushError {
 /// How often a blocked push looks whether it was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(50);
 
+/// How often a waiting device looks again, whatever it was told.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 impl FrameQueue {
-    /// `capacity_per_tenant`: frames of one tenant that may wait; `quantum`: device seconds a round.
-    pub fn new(capacity_per_tenant: usize, quantum: f64) -> Self {
+    /// `capacity_per_tenant`: frames of one tenant's exports that may wait; `credit`: device seconds by which a tenant
+    /// may lag behind and still catch up.
+    pub fn new(capacity_per_tenant: usize, credit: f64) -> Self {
         Self {
             state: Mutex::new(State {
-                waiting: DeficitRoundRobin::new(quantum),
+                waiting: Waiting::new(credit),
                 capacity_per_tenant: capacity_per_tenant.max(1),
                 ready: ReadyDevices::new(),
                 closed: false,
@@ -205,7 +77,7 @@ impl FrameQueue {
         }
     }
 
-    /// Adds a frame; blocks while the tenant's share of the queue is full. For render threads only.
+    /// Adds a frame of an export; blocks while the tenant's share of the queue is full. For render threads only.
     pub fn push(&self, job: Arc<FrameJob>, cancelled: &dyn Fn() -> bool) -> Result<(), PushError> {
         let mut state = lock(&self.state);
         loop {
@@ -215,13 +87,24 @@ impl FrameQueue {
             if cancelled() {
                 return Err(PushError::Cancelled);
             }
-            if state.waiting.len_of(&job.tenant) < state.capacity_per_tenant {
+            if state.waiting.len_of(job.tenant) < state.capacity_per_tenant {
                 break;
             }
             state = self.room.wait_timeout(state, CANCEL_POLL).expect(NOT_POISONED).0;
         }
-        let (tenant, weight, age, estimate) = (job.tenant, job.weight, age_of(job.export), job.estimate);
-        state.waiting.push(tenant, weight, age, estimate, job);
+        state.waiting.push(job);
+        drop(state);
+        self.work.notify_waiters();
+        Ok(())
+    }
+
+    /// Adds a frame that a person waits for. Does not block: whoever lets people in bounds their number.
+    pub fn push_interactive(&self, job: Arc<FrameJob>) -> Result<(), PushError> {
+        let mut state = lock(&self.state);
+        if state.closed {
+            return Err(PushError::Closed);
+        }
+        state.waiting.push(job);
         drop(state);
         self.work.notify_waiters();
         Ok(())
@@ -244,16 +127,25 @@ impl FrameQueue {
     }
 
     fn try_next(&self, wanted: &Wanted) -> Vec<Arc<FrameJob>> {
-        let mut state = lock(&self.state);
-        let State { waiting, ready, .. } = &mut *state;
-        let eligible =
-            |job: &Arc<FrameJob>| wanted.class == job.task.profile.class && !job.left_to_others(&wanted.device, ready);
-        let batch = waiting.pop(wanted.max, eligible, |a, b| a.alike(b), |job| job.is_dead());
-        drop(state);
+        let batch = {
+            let State { waiting, ready, .. } = &mut *lock(&self.state);
+            waiting.take(wanted, ready)
+        };
         if !batch.is_empty() {
             self.room.notify_all();
         }
         batch
+    }
+
+    /// Corrects the account of `tenant`: what was estimated at `estimate` device seconds took `actual`.
+    pub fn settle(&self, tenant: TenantId, estimate: f64, actual: f64) {
+        lock(&self.state).waiting.ledger.settle(tenant, estimate, actual);
+        metrics::gauge!("touchline_tenant_device_seconds", "tenant" => tenant.to_string()).increment(actual);
+    }
+
+    /// Sets a tenant's share of the devices, from the next batch on.
+    pub fn weigh(&self, tenant: TenantId, weight: f64) {
+        lock(&self.state).waiting.ledger.weigh(tenant, weight);
     }
 
     /// Takes back frames a device could not serve: each waits for another try, or its requester is told.
@@ -290,8 +182,7 @@ impl FrameQueue {
     }
 
     fn put_front(&self, job: Arc<FrameJob>) {
-        let (tenant, weight, age, estimate) = (job.tenant, job.weight, age_of(job.export), job.estimate);
-        lock(&self.state).waiting.push_front(tenant, weight, age, estimate, job);
+        lock(&self.state).waiting.put_back(job);
     }
 
     /// Number of frames that wait.
@@ -311,11 +202,6 @@ impl FrameQueue {
     }
 }
 
-/// Ids are UUIDv7: they sort by age.
-fn age_of(export: ExportId) -> u128 {
-    export.uuid().as_u128()
-}
-
 const NOT_POISONED: &str = "no code panics while it holds this lock";
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -324,11 +210,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use edits::RgbImage;
+    use entities::ExportId;
+    use tokio::sync::oneshot;
+
+    use super::job::MOST_TRIES;
     use super::*;
+    use crate::profile::ModelProfile;
 
     fn job(tenant: TenantId) -> (Arc<FrameJob>, oneshot::Receiver<Result<Served, DeviceFault>>) {
         let task = Task { kind: TaskKind::Upscale, profile: Arc::new(ModelProfile::simulated("net")) };
-        FrameJob::new(tenant, 1.0, ExportId::new(), task, Arc::new(RgbImage::new(2, 2)), 0.1)
+        FrameJob::new(tenant, ExportId::new(), task, Arc::new(RgbImage::new(2, 2)), 0.1)
     }
 
     fn wanted(device: &str) -> Wanted {
@@ -450,5 +342,32 @@ mod tests {
         drop(answer);
         assert!(queue.try_next(&wanted("cpu:0")).is_empty());
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn a_person_goes_before_the_same_tenants_full_queue_and_pays_for_it() {
+        let queue = FrameQueue::new(2, 0.1);
+        let (tenant, other) = (TenantId::new(), TenantId::new());
+        let kept: Vec<_> = [tenant, tenant, other].map(job).into();
+        kept.iter().for_each(|(work, _)| queue.push(Arc::clone(work), &|| false).unwrap());
+        let task = Task { kind: TaskKind::Detect, profile: Arc::new(ModelProfile::simulated("look")) };
+        let (look, _answer) = FrameJob::interactive(tenant, task, Arc::new(RgbImage::new(2, 2)), 0.1);
+        queue.push_interactive(look).unwrap();
+        assert!(queue.try_next(&Wanted { class: DeviceClass::Cpu, ..wanted("cpu:0") }).is_empty());
+        assert_eq!(queue.try_next(&wanted("sim:0"))[0].lane, Lane::Interactive);
+        assert_eq!(queue.try_next(&wanted("sim:0"))[0].tenant, other, "the look was the tenant's turn");
+    }
+
+    #[test]
+    fn the_snapshot_tells_what_waits_and_what_was_served() {
+        let queue = FrameQueue::new(4, 0.1);
+        let tenant = TenantId::new();
+        let (work, _answer) = job(tenant);
+        queue.weigh(tenant, 2.0);
+        queue.push(work, &|| false).unwrap();
+        queue.settle(tenant, 0.1, 0.3);
+        let shown = queue.snapshot();
+        assert_eq!((shown.len(), shown[0].tenant, shown[0].frames, shown[0].interactive), (1, tenant, 1, 0));
+        assert_eq!((shown[0].weight, shown[0].device_seconds), (2.0, 0.3));
     }
 }

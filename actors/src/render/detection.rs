@@ -110,10 +110,10 @@ impl ExportKind for Detection {
             let walker = scope.spawn(move || self.walk(run, segment, &sender));
             for (frame, answer) in answers {
                 let served = run.answer(answer)?;
+                done.served(&served);
                 let Output::Boxes(boxes) = served.output else {
                     return Err(RenderError::Broken("a detector answered with a picture".into()));
                 };
-                done.device_seconds += served.device_seconds;
                 let found = FrameDetections {
                     time: edits::rational::to_f64(facts.frames.seconds(frame)),
                     frame: frame as u64,

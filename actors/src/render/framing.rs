@@ -150,7 +150,7 @@ impl Framing {
         for (n, answer) in looks {
             let boxes = match run.answer(answer) {
                 Ok(served) => {
-                    done.device_seconds += served.device_seconds;
+                    done.served(&served);
                     match served.output {
                         Output::Boxes(boxes) => boxes,
                         Output::Image(_) => continue,
@@ -281,7 +281,7 @@ impl Finish<'_> {
             Take::Upscaled { answer, crop } => {
                 let served = self.run.answer(answer)?;
                 done.frames_inferred += 1;
-                done.device_seconds += served.device_seconds;
+                done.served(&served);
                 let Output::Image(model) = served.output else {
                     return Err(RenderError::Broken("an upscaler answered with boxes".into()));
                 };

@@ -13,6 +13,7 @@ mod overlay;
 mod source_frames;
 mod stop;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,8 +43,6 @@ pub struct Source {
 /// What rendering needs of the node and of the export it works for.
 pub struct Run {
     pub tenant: TenantId,
-    /// The tenant's share of the devices.
-    pub weight: f64,
     pub export: ExportId,
     pub profile: ExportProfile,
     pub queue: Arc<FrameQueue>,
@@ -68,7 +67,19 @@ pub struct RenderedSegment {
     pub frames: u64,
     pub frames_inferred: u64,
     pub device_seconds: f64,
+    /// Frames inferred and device seconds, by device.
+    pub devices: BTreeMap<Arc<str>, (u64, f64)>,
     pub detections: Vec<FoundFrame>,
+}
+
+impl RenderedSegment {
+    /// Books a served frame.
+    fn served(&mut self, served: &Served) {
+        self.device_seconds += served.device_seconds;
+        let (frames, seconds) = self.devices.entry(Arc::clone(&served.device)).or_default();
+        *frames += 1;
+        *seconds += served.device_seconds;
+    }
 }
 
 /// Detections of one frame, in the pixels of their subject.
@@ -213,12 +224,12 @@ impl Run {
         let size = (image.width, image.height);
         let estimate = self.speeds.expected(kind, profile, size);
         let task = Task { kind, profile: Arc::clone(profile) };
-        let (job, served) = FrameJob::new(self.tenant, self.weight, self.export, task, image, estimate);
+        let (job, served) = FrameJob::new(self.tenant, self.export, task, image, estimate);
         self.queue.push(job, &|| self.stop.is_raised()).map_err(|error| match error {
             PushError::Closed => RenderError::Stopped(StopReason::NodeStops),
             PushError::Cancelled => self.stopped(),
         })?;
-        Ok(Answer { served, kind, profile: Arc::clone(profile), size })
+        Ok(Answer { served, kind, profile: Arc::clone(profile), size, estimate })
     }
 
     /// Waits for a device's answer and books it.
@@ -226,6 +237,7 @@ impl Run {
         match self.stop.wait_for(answer.served) {
             Some(Ok(Ok(served))) => {
                 self.meter.served(&served);
+                self.queue.settle(self.tenant, answer.estimate, served.device_seconds);
                 self.speeds.note(answer.kind, &answer.profile, answer.size, served.device_seconds);
                 Ok(served)
             }
@@ -234,11 +246,6 @@ impl Run {
             Some(Err(_)) => Err(RenderError::Stopped(StopReason::NodeStops)),
             None => Err(self.stopped()),
         }
-    }
-
-    /// Device seconds a part may take: the unit of fair sharing between tenants.
-    pub fn estimate(&self, segment: &SegmentPlan) -> f64 {
-        if self.profile.uses_models() { segment.frames as f64 } else { 0.0 }
     }
 
     fn stopped(&self) -> RenderError {
@@ -252,4 +259,5 @@ struct Answer {
     kind: TaskKind,
     profile: Arc<ModelProfile>,
     size: (u32, u32),
+    estimate: f64,
 }

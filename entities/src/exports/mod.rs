@@ -103,10 +103,31 @@ pub struct NewExport {
     pub frames_total: i64,
     /// Made with a simulated device.
     pub simulated: bool,
+    /// What it is expected to take.
+    pub estimate: Option<Estimated>,
     /// Who asked.
     pub created_by: Option<UserId>,
     /// Videos it reads; repetitions do no harm.
     pub sources: Vec<VideoId>,
+}
+
+/// What an export is expected to take.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
+pub struct Estimated {
+    /// Device time.
+    pub device_seconds: f64,
+    /// Wall time, alone on the node.
+    pub seconds: f64,
+    /// Price of the device time.
+    pub cost: f64,
+}
+
+impl Export {
+    /// What it was expected to take when it was accepted.
+    pub fn estimate(&self) -> Option<Estimated> {
+        let (device_seconds, seconds) = (self.estimated_device_seconds?, self.estimated_seconds?);
+        Some(Estimated { device_seconds, seconds, cost: self.estimated_cost? })
+    }
 }
 
 /// Which exports are listed.
@@ -148,6 +169,9 @@ pub async fn insert(tx: &Transaction, new: NewExport) -> Result<Export> {
         problem: None,
         device_seconds: 0.0,
         cost: 0.0,
+        estimated_device_seconds: new.estimate.map(|estimate| estimate.device_seconds),
+        estimated_seconds: new.estimate.map(|estimate| estimate.seconds),
+        estimated_cost: new.estimate.map(|estimate| estimate.cost),
         simulated: new.simulated,
         report: None,
         result_key: None,
@@ -195,16 +219,29 @@ pub async fn for_worker(db: &Database, job: &Job) -> Result<Option<Export>> {
     get(db, job.tenant_id, job.export_id).await
 }
 
-/// How many exports of a tenant are unfinished. With [`crate::tenants::lock`] before it in the transaction, a limit
-/// that is checked against it holds until the commit.
-pub async fn count_unfinished(tx: &Transaction, tenant: TenantId) -> Result<u64> {
-    use sea_orm::PaginatorTrait;
-    let unfinished = Entity::find()
+/// How much of a tenant is unfinished.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Backlog {
+    /// Exports.
+    pub exports: u64,
+    /// Device seconds that they are still expected to take.
+    pub device_seconds: f64,
+}
+
+/// What is unfinished of a tenant. With [`crate::tenants::lock`] before it in the transaction, a limit that is checked
+/// against it holds until the commit.
+pub async fn backlog(tx: &Transaction, tenant: TenantId) -> Result<Backlog> {
+    let rows: Vec<(Option<f64>, f64)> = Entity::find()
+        .select_only()
+        .columns([Column::EstimatedDeviceSeconds, Column::DeviceSeconds])
         .filter(Column::TenantId.eq(tenant))
         .filter(Column::State.is_in(ExportState::UNFINISHED))
-        .count(tx.raw())
-        .await;
-    unfinished.doing("counting unfinished exports")
+        .into_tuple()
+        .all(tx.raw())
+        .await
+        .doing("adding up what is unfinished")?;
+    let left = |(expected, done): &(Option<f64>, f64)| (expected.unwrap_or(0.0) - done).max(0.0);
+    Ok(Backlog { exports: rows.len() as u64, device_seconds: rows.iter().map(left).sum() })
 }
 
 /// Bytes of a tenant's stored results.

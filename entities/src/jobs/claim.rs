@@ -3,13 +3,9 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use sea_orm::{
-    Condition, ExprTrait, FromQueryResult,
-    entity::prelude::*,
-    sea_query::{Alias, LockBehavior, LockType, Order, Query},
-};
+use sea_orm::{ExprTrait, FromQueryResult, entity::prelude::*, sea_query::Query};
 
-use super::{Job, JobKind, JobState, held};
+use super::{Job, JobKind, JobState, fair, held};
 use crate::{
     Database, Result,
     error::Doing,
@@ -17,14 +13,14 @@ use crate::{
     rows::job::{Column, Entity},
 };
 
-/// Claims the ready job with the least fair tag among `kinds` for the length of `lease`; `None` when there is none.
-/// Ask only for what can be started now.
+/// Claims a ready job among `kinds` for the length of `lease`, in the [fair order](super::fair), coordinators first;
+/// `None` when there is none. Ask only for what can be started now.
 pub async fn claim(db: &Database, owner: &str, kinds: &[JobKind], lease: Duration) -> Result<Option<Job>> {
     claim_within(db, owner, kinds, lease, u32::MAX).await
 }
 
-/// [`claim`] that leaves a tenant's next export waiting while `exports_at_once` of its exports are at work. Nodes that
-/// claim at the same instant may together exceed it by one each.
+/// [`claim`] that leaves a tenant's next export waiting while `exports_at_once` of its exports are at work, or as many
+/// as the tenant's own limit says. Nodes that claim at the same instant may together exceed it by one each.
 pub async fn claim_within(
     db: &Database,
     owner: &str,
@@ -32,46 +28,36 @@ pub async fn claim_within(
     lease: Duration,
     exports_at_once: u32,
 ) -> Result<Option<Job>> {
+    let tx = db.begin().await?;
     let now = now();
-    let mut next = Query::select();
-    next.column((Entity, Column::Id))
-        .from(Entity)
-        .and_where(Column::State.eq(JobState::Ready))
-        .and_where(Column::Kind.is_in(kinds.iter().copied()))
-        .and_where(Column::RunAt.lte(now))
-        .order_by((Entity, Column::Tag), Order::Asc)
-        .order_by((Entity, Column::Id), Order::Asc)
-        .limit(1)
-        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
-    if exports_at_once < u32::MAX && kinds.contains(&JobKind::Coordinate) {
-        next.cond_where(within(exports_at_once));
+    let mut next = None;
+    if kinds.contains(&JobKind::Coordinate) {
+        next = fair::next_coordinator(&tx, exports_at_once, now).await?;
     }
+    if next.is_none() {
+        next = fair::next_part(&tx, kinds, now).await?;
+    }
+    let Some(id) = next else { return Ok(None) };
     let claim = Query::update()
         .table(Entity)
         .value(Column::State, JobState::Running)
         .value(Column::Attempt, Expr::col(Column::Attempt).add(1))
         .value(Column::Owner, owner)
         .value(Column::LeaseUntil, until(now, lease))
-        // A scalar subquery: PostgreSQL runs it once, where it may run that of an `in` again for every row.
-        .and_where(Expr::col(Column::Id).eq(Expr::from(next)))
+        .and_where(Column::Id.eq(id))
+        .and_where(Column::State.eq(JobState::Ready))
         .returning_all()
         .to_owned();
-    // All rows are asked for, not one: SQLite ends a statement, and with it its transaction, only after the last.
-    let rows = db.writer().query_all(&claim).await.doing("claiming a job")?;
-    rows.first().map(|row| Job::from_query_result(row, "")).transpose().doing("reading a claimed job")
-}
-
-/// The job is no coordinator, or its tenant has fewer than `limit` of them running.
-fn within(limit: u32) -> Condition {
-    let other = Alias::new("other");
-    let running = Query::select()
-        .expr(Expr::col((other.clone(), Column::Id)).count())
-        .from_as(Entity, other.clone())
-        .and_where(Expr::col((other.clone(), Column::TenantId)).equals((Entity, Column::TenantId)))
-        .and_where(Expr::col((other.clone(), Column::Kind)).eq(JobKind::Coordinate))
-        .and_where(Expr::col((other, Column::State)).eq(JobState::Running))
-        .to_owned();
-    Condition::any().add(Column::Kind.ne(JobKind::Coordinate)).add(Expr::from(running).lt(i64::from(limit)))
+    // All rows are asked for, not one: SQLite ends a statement only after the last.
+    let rows = tx.raw().query_all(&claim).await.doing("claiming a job")?;
+    let claimed = rows.first().map(|row| Job::from_query_result(row, "")).transpose();
+    // None: on PostgreSQL another node was faster.
+    let Some(mut job) = claimed.doing("reading a claimed job")? else { return Ok(None) };
+    if job.kind != JobKind::Coordinate {
+        fair::charge(&tx, &mut job).await?;
+    }
+    tx.commit().await?;
+    Ok(Some(job))
 }
 
 /// Prolongs the lease to `lease` from now; false when the job is no longer the caller's, which must then stop its work.

@@ -16,7 +16,11 @@ mod claim;
 mod fair;
 mod fault;
 
-use sea_orm::{Condition, QueryOrder, entity::prelude::*, sea_query::Query};
+use sea_orm::{
+    Condition, QueryOrder, QuerySelect,
+    entity::prelude::*,
+    sea_query::{Func, Query},
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -29,6 +33,7 @@ use crate::{
 pub use crate::rows::job::Model as Job;
 pub(crate) use claim::done_in;
 pub use claim::{claim, claim_within, done, release, renew};
+pub(crate) use fair::{charge_tenant, settle};
 pub use fair::{enqueue, enqueue_all};
 pub use fault::{Failure, MAX_CRASHES, MAX_FAILURES, Swept, fail, sweep, take_back};
 
@@ -91,6 +96,31 @@ pub async fn of_export(db: &Database, job: &Job) -> Result<Vec<Job>> {
         .all(db.reader())
         .await;
     jobs.doing("reading an export's jobs")
+}
+
+/// How much of the whole deployment is unfinished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Load {
+    /// Exports.
+    pub exports: u64,
+    /// Tenants whose they are.
+    pub tenants: u64,
+}
+
+/// What is unfinished, told by the coordinators that have not ended.
+pub async fn load(tx: &Transaction) -> Result<Load> {
+    let row: Option<(i64, i64)> = Entity::find()
+        .select_only()
+        .column_as(Column::Id.count(), "exports")
+        .column_as(Expr::expr(Func::count_distinct(Expr::col(Column::TenantId))), "tenants")
+        .filter(Column::State.is_in([JobState::Ready, JobState::Running]))
+        .filter(Column::Kind.eq(JobKind::Coordinate))
+        .into_tuple()
+        .one(tx.raw())
+        .await
+        .doing("counting what is unfinished")?;
+    let (exports, tenants) = row.unwrap_or_default();
+    Ok(Load { exports: exports.unsigned_abs(), tenants: tenants.unsigned_abs() })
 }
 
 /// Does the claimer still hold this job?

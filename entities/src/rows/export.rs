@@ -35,6 +35,11 @@ pub struct Model {
     /// Device time of committed segments, in seconds.
     pub device_seconds: f64,
     pub cost: f64,
+    /// Device time it was expected to take when it was accepted.
+    pub estimated_device_seconds: Option<f64>,
+    /// Wall time it was expected to take then, alone on the node.
+    pub estimated_seconds: Option<f64>,
+    pub estimated_cost: Option<f64>,
     /// Made with a simulated device.
     pub simulated: bool,
     /// The final report.

@@ -8,8 +8,9 @@ use crate::TenantId;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub tenant_id: TenantId,
-    /// Finish tag of the tenant's last enqueued job.
-    pub finish_tag: f64,
+    /// What the tenant was given so far, in device-seconds over its weight.
+    #[sea_orm(column_name = "finish_tag")]
+    pub tag: f64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

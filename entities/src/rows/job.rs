@@ -17,7 +17,7 @@ pub struct Model {
     /// Which segment; 0 for the other kinds.
     pub index: i32,
     pub state: JobState,
-    /// Fair start tag: jobs are claimed in its order.
+    /// The tenant's place in the fair order when it was claimed; 0 before.
     pub tag: f64,
     /// Estimated device-seconds.
     pub cost: f64,

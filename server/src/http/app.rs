@@ -17,7 +17,7 @@ use super::extract::authenticate;
 use super::observe::{harden, limit_time, observe};
 use super::problem::{Problem, ProblemBody};
 use super::state::State;
-use super::{admin, exports, links, live, me, methods, service, single_frame, tokens, tus, uploads, videos};
+use super::{admin, exports, links, live, me, methods, service, single_frame, tokens, tus, uploads, usage, videos};
 
 /// The longest JSON body, in bytes: room for 10 000 keyframes of a spec.
 const LONGEST_JSON: usize = 4 << 20;
@@ -84,7 +84,7 @@ fn routes_of_everything(routes: &mut ServiceConfig) {
         .configure(|api: &mut ServiceConfig| {
             api.service(service::openapi_json);
             api.service(tokens::log_in).service(tokens::refresh_tokens).service(tokens::log_out);
-            api.service(me::read_me);
+            api.service(me::read_me).service(usage::read_usage);
             api.service(uploads::upload_capabilities)
                 .service(uploads::begin_upload)
                 .service(uploads::read_upload_offset)
@@ -108,7 +108,11 @@ fn routes_of_everything(routes: &mut ServiceConfig) {
                 .service(admin::devices::disable_device)
                 .service(admin::devices::enable_device);
             api.service(admin::plan::plan_job);
-            api.service(admin::tenants::list_tenants).service(admin::tenants::create_tenant);
+            api.service(admin::tenants::list_tenants)
+                .service(admin::tenants::create_tenant)
+                .service(admin::tenants::get_tenant)
+                .service(admin::tenants::change_tenant);
+            api.service(admin::usage::read_everybodys_usage);
             api.service(admin::users::list_users).service(admin::users::create_user);
         })
         .wrap(from_fn(authenticate));

@@ -6,7 +6,7 @@ use actors::detection_cache::Invalidate;
 use actors::segment_job::hex;
 use actors::{AcceptError, CancelExport, DeleteExport, Estimate, GetLatest, NewRequest, RetryExport, StartExport};
 use chrono::{DateTime, Utc};
-use entities::exports::{self, Cancelled, Export, ExportKind, ExportState, Filter, Retried};
+use entities::exports::{self, Cancelled, Estimated, Export, ExportKind, ExportState, Filter, Retried};
 use entities::idempotency::RequestKey;
 use entities::{ExportId, Subject, UserId};
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,8 @@ pub struct ExportView {
     pub device_seconds: f64,
     /// What that costs.
     pub cost: f64,
+    /// What it was expected to take when it was accepted.
+    pub estimate: Option<Estimated>,
     /// Made with a simulated device.
     pub simulated: bool,
     /// The final report.
@@ -75,6 +77,7 @@ pub struct ExportView {
 impl From<Export> for ExportView {
     fn from(export: Export) -> Self {
         Self {
+            estimate: export.estimate(),
             id: export.id,
             kind: export.kind,
             state: export.state,
@@ -183,7 +186,7 @@ fn refused(error: AcceptError) -> Problem {
         AcceptError::Invalid(errors) => {
             Problem::invalid("invalid_spec", "the spec has mistakes; nothing was stored", errors)
         }
-        AcceptError::TooMany { .. } => Problem::too_many("too_many_exports", error.to_string(), 5),
+        AcceptError::Limit(reached) => reached.into(),
         error => Problem::internal("accepting an export", error),
     }
 }

@@ -31,6 +31,7 @@ pub mod tus;
 mod upload_sweep;
 mod upload_writer;
 pub mod uploads;
+pub mod usage;
 pub mod videos;
 
 pub use app::openapi;

@@ -11,6 +11,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use actors::ImportError;
+use actors::LimitReached;
 use edits::FieldError;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -28,10 +29,11 @@ pub struct Problem {
     code: &'static str,
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
+    limit: Option<&'static str>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// The body of a problem response, RFC 9457 with two extension members.
+/// The body of a problem response, RFC 9457 with extension members.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct ProblemBody {
@@ -52,12 +54,15 @@ pub struct ProblemBody {
     pub code: &'static str,
     /// Every fault found in the request body, each with a JSON pointer; empty when the fault is elsewhere.
     pub errors: Vec<FieldError>,
+    /// The name of the limit that is reached, with status 429.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<&'static str>,
 }
 
 impl Problem {
     /// A problem with any status.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, detail: detail.into(), errors: Vec::new(), headers: Vec::new() }
+        Self { status, code, detail: detail.into(), errors: Vec::new(), limit: None, headers: Vec::new() }
     }
 
     /// 400: the request cannot be read.
@@ -171,7 +176,17 @@ impl Problem {
             detail: self.detail.clone().into_owned(),
             code: self.code,
             errors: self.errors.clone(),
+            limit: self.limit,
         }
+    }
+}
+
+impl From<LimitReached> for Problem {
+    fn from(reached: LimitReached) -> Self {
+        let retry_after = reached.retry_after.as_secs_f64().ceil() as u64;
+        let mut problem = Self::too_many("limit_reached", reached.to_string(), retry_after);
+        problem.limit = Some(reached.limit);
+        problem
     }
 }
 

@@ -47,7 +47,8 @@ impl FrameQuestion {
     }
 }
 
-/// Looks for persons in one frame now, and keeps what is found with the video's detections.
+/// Looks for persons in one frame now, and keeps what is found with the video's detections. `Server-Timing` tells how
+/// long the frame waited for a device and how long that took (W3C Server Timing, in milliseconds).
 #[utoipa::path(
     tag = "videos",
     params(("id" = VideoId, Path)),
@@ -68,6 +69,7 @@ pub async fn detect_in_frame(
     let pointer = if question.time.is_some() { "/time" } else { "/frame" };
     let found = state.node.detect_in_frame(editor.tenant, id.0, choice).await.map_err(|error| match error {
         LookError::NotFound => Problem::not_found("video"),
+        LookError::Limit(reached) => reached.into(),
         LookError::NotReady => Problem::conflict("not_ready", error.to_string()),
         LookError::Outside { .. } => Problem::invalid_field(pointer, "outside_video", error.to_string()),
         LookError::Stopping => Problem::unavailable("stopping", error.to_string()),
@@ -75,7 +77,13 @@ pub async fn detect_in_frame(
     })?;
     let mut frame = found.frame;
     frame.boxes.retain(|person| f64::from(person.confidence) >= question.confidence);
-    Ok(HttpResponse::Ok().json(Detections {
+    let milliseconds = |seconds: f64| seconds * 1e3;
+    let timing = format!(
+        "queue;dur={:.3}, device;dur={:.3}",
+        milliseconds(found.waited.as_secs_f64()),
+        milliseconds(found.device_seconds)
+    );
+    Ok(HttpResponse::Ok().insert_header(("Server-Timing", timing)).json(Detections {
         width: found.width as i32,
         height: found.height as i32,
         fps: found.fps,

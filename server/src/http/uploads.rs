@@ -8,8 +8,9 @@ use actix_web::http::header::{self, HeaderValue, HttpDate};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, delete, head, options, patch, post, web};
 use actors::faults::{self, Point};
 use chrono::{DateTime, TimeDelta, Utc};
+use config::Limits;
 use entities::uploads::{self, NewUpload, Upload};
-use entities::{VideoId, videos};
+use entities::{TenantId, VideoId, videos};
 
 use super::extract::{Editor, Id, Principal};
 use super::problem::Problem;
@@ -33,7 +34,7 @@ pub async fn upload_capabilities(state: web::Data<State>) -> HttpResponse {
     answer(StatusCode::NO_CONTENT)
         .insert_header((tus::TUS_VERSION, tus::VERSION))
         .insert_header((tus::TUS_EXTENSION, tus::EXTENSIONS))
-        .insert_header((tus::TUS_MAX_SIZE, size_limit(&state).to_string()))
+        .insert_header((tus::TUS_MAX_SIZE, state.node.live.borrow().live.limits.upload_bytes.to_string()))
         .finish()
 }
 
@@ -230,20 +231,22 @@ async fn end(editor: &Principal, id: VideoId, request: &HttpRequest, state: &Sta
     Ok(answer(StatusCode::NO_CONTENT).finish())
 }
 
-/// The largest upload a tenant may make, in bytes.
-fn size_limit(state: &State) -> u64 {
-    state.node.live.borrow().live.limits.upload_bytes
+/// What holds for a tenant.
+async fn limits_of(state: &State, tenant: TenantId) -> Result<Limits, Problem> {
+    let everywhere = state.node.live.borrow().live.limits.clone();
+    Ok(actors::limits::of(&state.node.db, &everywhere, tenant).await?)
 }
 
 async fn check_size(state: &State, editor: &Principal, length: u64) -> Result<(), Problem> {
     if length == 0 {
         return Err(Problem::invalid("empty_upload", "a file of zero bytes is no video", Vec::new()));
     }
-    let most = size_limit(state);
+    let limits = limits_of(state, editor.tenant).await?;
+    let most = limits.upload_bytes;
     if length > most {
         return Err(Problem::too_large(format!("an upload has at most {most} bytes, and this one {length}")));
     }
-    let room = state.node.live.borrow().live.limits.storage_bytes;
+    let room = limits.storage_bytes;
     let stored = videos::stored_bytes(&state.node.db, editor.tenant).await?;
     if stored.saturating_add(length) > room {
         let detail = format!("the tenant stores {stored} of {room} bytes; delete videos to make room");

@@ -4,4 +4,5 @@ pub mod config;
 pub mod devices;
 pub mod plan;
 pub mod tenants;
+pub mod usage;
 pub mod users;

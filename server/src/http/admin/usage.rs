@@ -1,0 +1,22 @@
+//! What every tenant used.
+
+use actix_web::{HttpResponse, get, web};
+use entities::usage;
+
+use crate::http::extract::{Listing, Operator};
+use crate::http::problem::Problem;
+use crate::http::refusals::ReadRefusals;
+use crate::http::state::State;
+use crate::http::usage::PeriodQuery;
+
+/// Tells what each tenant used, by tenant.
+#[utoipa::path(tag = "admin", params(PeriodQuery), responses((status = 200, description = "a line a tenant", body = Listing<usage::TenantTotals>), ReadRefusals))]
+#[get("/admin/usage")]
+pub async fn read_everybodys_usage(
+    _: Operator,
+    period: web::Query<PeriodQuery>,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    let items = usage::by_tenant(&state.node.db, period.period()?).await?;
+    Ok(HttpResponse::Ok().json(Listing { items, next_cursor: None }))
+}
