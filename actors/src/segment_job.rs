@@ -10,6 +10,7 @@ use entities::jobs::{self, Failure, Job, JobKind};
 use entities::segments::{self, Committed, NewSegment};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use crate::node::Shared;
 use crate::render::{FoundFrame, RenderError, RenderedSegment, SegmentPlan};
@@ -109,7 +110,7 @@ async fn attempt(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job) -> Res
         frames_inferred: rendered.frames_inferred as i64,
     };
     let found: Vec<NewDetection> = rendered.detections.into_iter().map(row_of).collect::<Result<_, _>>()?;
-    let committed = segments::commit(&shared.db, job, row, &found).await;
+    let committed = segments::commit(&shared.db, job, row, &found).instrument(tracing::debug_span!("commit")).await;
     match committed.map_err(|error| RenderError::Broken(error.to_string()))? {
         Committed::First => Ok(JobEnd::Committed),
         Committed::Late => {
@@ -168,9 +169,11 @@ pub async fn on_thread<T: Send + 'static>(
 ) -> Result<T, RenderError> {
     let (sender, done) = oneshot::channel();
     let thread = std::thread::Builder::new().name(name.clone());
+    // What is logged and traced there belongs to the job it is done for.
+    let span = tracing::Span::current();
     let spawned = thread.spawn(move || {
         // Nobody waits any more only when the node is being dropped.
-        let _ = sender.send(work());
+        let _ = sender.send(span.in_scope(work));
     });
     spawned.map_err(|source| RenderError::Io { doing: format!("starting thread {name}"), source })?;
     done.await.map_err(|_| RenderError::Broken(format!("thread {name} panicked")))?

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Instant;
 
 use tokio::sync::mpsc::Sender;
+use tracing::{Span, trace_span};
 
 use super::engine::{Engine, EngineFactory};
 use crate::frame_queue::{FrameJob, Output, Served};
@@ -76,7 +77,7 @@ fn serve(
     while let Ok(batch) = inbox.recv() {
         tell(WorkerNews::Began);
         let began = Instant::now();
-        let result = run(engine.as_mut(), &batch);
+        let result = span_of(device, &batch).in_scope(|| run(engine.as_mut(), &batch));
         let ended = Instant::now();
         let seconds = (ended - began).as_secs_f64();
         match result {
@@ -92,6 +93,17 @@ fn serve(
         }
     }
     Ok(())
+}
+
+/// A batch in a trace: whose frames it holds, and who serves them.
+fn span_of(device: &Arc<str>, batch: &Batch) -> Span {
+    let exports = || {
+        let mut ids: Vec<_> = batch.iter().map(|job| job.export.to_string()).collect();
+        ids.dedup();
+        ids.join(" ")
+    };
+    let kind = batch.first().map(|job| job.task.kind);
+    trace_span!("infer", %device, ?kind, frames = batch.len(), export = exports())
 }
 
 /// Serves one batch; a panic inside the engine is a failure of the batch's device and passes through.
