@@ -9,7 +9,7 @@
 //! * [`frame_queue`] and [`device`]: where frames wait, and who serves them; [`profile`] keeps results equal.
 //! * [`single_frame`]: one frame searched at once, beside the exports; [`estimate`]: what one would take, by [`speeds`].
 //! * [`progress_hub`], [`detection_cache`], [`config_keeper`]: what listeners, readers and operators talk to.
-//! * [`storage`]: where files are kept. [`faults`]: what goes wrong on purpose.
+//! * [`storage`]: where files are kept. [`faults`]: what goes wrong on purpose. [`measures`]: what is counted.
 //!
 //! Actors pass small messages, never frames. Decoding, inference and encoding run on named threads
 //! (`decode-…`, `device-…`, `encode-…`), never on an arbiter. Mailboxes are bounded: what can fill one is awaited or
@@ -34,6 +34,7 @@ pub mod export_actor;
 pub mod faults;
 pub mod frame_queue;
 pub mod ingest;
+pub mod measures;
 pub mod node;
 pub mod profile;
 pub mod progress_hub;

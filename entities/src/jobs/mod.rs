@@ -15,6 +15,7 @@
 mod claim;
 mod fair;
 mod fault;
+mod standing;
 
 use sea_orm::{Condition, QueryOrder, entity::prelude::*, sea_query::Query};
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,7 @@ pub(crate) use claim::done_in;
 pub use claim::{claim, claim_within, done, release, renew};
 pub use fair::{enqueue, enqueue_all};
 pub use fault::{Failure, MAX_CRASHES, MAX_FAILURES, Swept, fail, sweep, take_back};
+pub use standing::{Standing, standing};
 
 /// What a job does.
 #[derive(

@@ -15,7 +15,7 @@ use super::logs::{self, Logs};
 #[command(after_help = EXAMPLES)]
 pub struct ServeArgs {
     /// Write what every thread does into a file for https://ui.perfetto.dev; it grows as long as the server runs
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "TOUCHLINE_TRACE")]
     pub trace: Option<PathBuf>,
 }
 

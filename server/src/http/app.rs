@@ -102,7 +102,7 @@ fn routes_of_everything(routes: &mut ServiceConfig) {
             api.service(links::download_shared_file).service(links::get_link).service(links::revoke_link);
             api.service(live::create_ticket).service(live::open_socket);
             api.service(admin::config::read_config).service(admin::config::change_config);
-            api.service(admin::devices::list_devices).service(admin::plan::plan_job);
+            api.service(admin::devices::list_devices).service(admin::queue::show_queue).service(admin::plan::plan_job);
             api.service(admin::tenants::list_tenants).service(admin::tenants::create_tenant);
             api.service(admin::users::list_users).service(admin::users::create_user);
         })

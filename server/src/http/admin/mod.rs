@@ -3,5 +3,6 @@
 pub mod config;
 pub mod devices;
 pub mod plan;
+pub mod queue;
 pub mod tenants;
 pub mod users;
