@@ -16,11 +16,13 @@ use entities::jobs::{self, Job, JobKind, Swept};
 use entities::videos::{self, Video};
 use entities::{ExportId, TenantId};
 use tokio::sync::OnceCell;
+use tracing::{Instrument, Span, info_span};
 
 use crate::accept::{self, AcceptError, NewRequest};
 use crate::export_actor::{ExportActor, Halt, Look, fail_coordinator};
 use crate::faults::{self, Point};
 use crate::ingest::{self, ImportError, Indexing, NewSource};
+use crate::measures;
 use crate::node::Shared;
 use crate::progress_hub::{Progress, Publish};
 use crate::render::{StopReason, StopSignal};
@@ -148,14 +150,14 @@ impl Dispatcher {
     }
 
     fn coordinate(&self, cell: Plan, stop: Arc<StopSignal>, job: Job, ctx: &mut Context<Self>) {
-        let shared = Arc::clone(&self.shared);
+        let (shared, span) = (Arc::clone(&self.shared), span_of(&job));
         let open = async move {
             match cell.get_or_try_init(|| Running::open(&shared, &job, stop)).await {
                 Ok(running) => Ok((Arc::clone(running), job)),
                 Err(trouble) => Err((job.export_id, fail_coordinator(&shared, &job, &trouble).await)),
             }
         };
-        ctx.spawn(open.into_actor(self).map(|opened, this, ctx| match opened {
+        ctx.spawn(open.instrument(span).into_actor(self).map(|opened, this, ctx| match opened {
             Ok((running, job)) => {
                 let export = job.export_id;
                 let actor = ExportActor::new(Arc::clone(&this.shared), running, job, ctx.address()).start();
@@ -177,17 +179,18 @@ impl Dispatcher {
     }
 
     fn render(&self, cell: Plan, stop: Arc<StopSignal>, job: Job, ctx: &mut Context<Self>) {
-        let shared = Arc::clone(&self.shared);
+        let (shared, began) = (Arc::clone(&self.shared), Instant::now());
+        let span = span_of(&job);
         let render = async move {
             let end = match cell.get_or_try_init(|| Running::open(&shared, &job, stop)).await {
                 Ok(running) => segment_job::run(&shared, running, &job).await,
                 Err(trouble) => segment_job::fail(&shared, &job, &trouble).await,
             };
+            measures::job_ended(job.kind, &end, began.elapsed());
             (job.export_id, end)
         };
-        ctx.spawn(render.into_actor(self).map(|(export, end), this, ctx| {
+        ctx.spawn(render.instrument(span).into_actor(self).map(|(export, end), this, ctx| {
             this.rendering -= 1;
-            metrics::counter!("touchline_jobs_total", "end" => end.name()).increment(1);
             if let Some(coordinator) = this.live.get(&export).and_then(|live| live.coordinator.as_ref()) {
                 coordinator.do_send(Look);
             }
@@ -278,6 +281,12 @@ impl Dispatcher {
         };
         ctx.spawn(index.into_actor(self));
     }
+}
+
+/// What is logged and traced on behalf of a claimed job says whose it is.
+pub(crate) fn span_of(job: &Job) -> Span {
+    let Job { export_id: export, tenant_id: tenant, kind, index, attempt, .. } = job;
+    info_span!("job", %export, %tenant, %kind, index, attempt)
 }
 
 async fn remove_files(shared: &Shared, tenant: TenantId, export: ExportId) {

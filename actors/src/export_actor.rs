@@ -12,12 +12,14 @@ use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Ha
 use entities::exports::{self, Export, ExportState, Finished, ResultFile};
 use entities::jobs::{self, Failure, Job, JobKind, JobState, NewJob};
 use entities::segments::{self, Segment, SegmentKind};
+use tracing::Instrument;
 
 use crate::detection_cache::Invalidate;
-use crate::dispatcher::{CoordinatorEnded, Dispatcher, Wake};
+use crate::dispatcher::{CoordinatorEnded, Dispatcher, Wake, span_of};
 use crate::estimate;
 use crate::faults::{self, Point};
 use crate::ingest::blocking;
+use crate::measures;
 use crate::node::Shared;
 use crate::progress_hub::{Progress, Publish};
 use crate::render::{Joined, RenderError, SegmentPlan, StopReason};
@@ -41,6 +43,9 @@ pub struct ExportActor {
     /// The export was cancelled while a step was under way.
     halted: bool,
     stored_at: Instant,
+    stored_progress: f64,
+    /// What the meter had counted when progress was last told.
+    told_beats: Option<u64>,
 }
 
 /// How often progress is computed and offered to the hub, which spaces it.
@@ -64,6 +69,8 @@ impl ExportActor {
             look_again: false,
             halted: false,
             stored_at: Instant::now(),
+            stored_progress: 0.0,
+            told_beats: None,
         }
     }
 
@@ -75,7 +82,8 @@ impl ExportActor {
         }
         self.busy = true;
         let (shared, running, job) = (Arc::clone(&self.shared), Arc::clone(&self.running), self.job.clone());
-        let step = async move { step(&shared, &running, &job).await };
+        let span = span_of(&job);
+        let step = async move { step(&shared, &running, &job).await }.instrument(span);
         ctx.spawn(step.into_actor(self).map(|step, this, ctx| {
             this.busy = false;
             if this.halted {
@@ -116,7 +124,7 @@ impl ExportActor {
     /// The export has its final state: everybody is told, and what nobody needs any more goes.
     fn end(&mut self, row: Export, ctx: &mut Context<Self>) {
         tracing::info!(export = %row.id, state = %row.state, "export ended");
-        metrics::counter!("touchline_exports_total", "state" => row.state.to_string().to_lowercase()).increment(1);
+        measures::export_ended(&row);
         if row.state == ExportState::Failed {
             // What other segments still render would be committed too late.
             self.running.run.stop.raise(StopReason::Cancelled);
@@ -132,7 +140,8 @@ impl ExportActor {
         ctx.stop();
     }
 
-    /// Computes the progress from the counters, tells it, and now and then stores it.
+    /// Computes the progress from the counters, tells it if anything moved, and now and then stores it. Exports that wait
+    /// their turn, hundreds perhaps, keep listeners and rows in peace.
     fn tell(&mut self, ctx: &mut Context<Self>) {
         if self.row.state != ExportState::Rendering {
             return;
@@ -145,26 +154,43 @@ impl ExportActor {
         let progress = (done as f64 / total as f64).min(1.0) * RENDERING_SHARE;
         self.row.progress = self.row.progress.max(progress);
         self.row.frames_done = done as i64;
+        let beats = meter.beats();
+        if self.told_beats.replace(beats) != Some(beats) {
+            self.publish_progress(fps, total.saturating_sub(done));
+        }
+        if self.stored_at.elapsed() >= STORE {
+            self.stored_at = Instant::now();
+            self.store_progress(ctx);
+            self.look(ctx);
+        }
+    }
+
+    fn publish_progress(&self, fps: f64, frames_left: u64) {
+        let meter = &self.running.run.meter;
         let told = Progress {
             fps,
-            eta_seconds: (fps > 0.0).then(|| total.saturating_sub(done) as f64 / fps),
+            eta_seconds: (fps > 0.0).then(|| frames_left as f64 / fps),
             device_seconds: meter.devices().iter().map(|device| device.device_seconds).sum(),
             warnings: serde_json::json!(meter.warnings()),
             ..Progress::of(&self.row)
         };
         // A full mailbox skips one of many updates; the next follows at once.
         let _ = self.shared.progress.try_send(Publish(told));
-        if self.stored_at.elapsed() >= STORE {
-            self.stored_at = Instant::now();
-            let (db, job, progress) = (self.shared.db.clone(), self.job.clone(), self.row.progress);
-            let store = async move {
-                if let Err(error) = exports::set_progress(&db, &job, progress, "rendering").await {
-                    tracing::warn!(export = %job.export_id, %error, "storing progress failed");
-                }
-            };
-            ctx.spawn(store.into_actor(self));
-            self.look(ctx);
+    }
+
+    /// Writes progress down if there was any: each write costs the whole node a turn of its only writer.
+    fn store_progress(&mut self, ctx: &mut Context<Self>) {
+        if self.row.progress <= self.stored_progress {
+            return;
         }
+        self.stored_progress = self.row.progress;
+        let (db, job, progress) = (self.shared.db.clone(), self.job.clone(), self.row.progress);
+        let store = async move {
+            if let Err(error) = exports::set_progress(&db, &job, progress, "rendering").await {
+                tracing::warn!(export = %job.export_id, %error, "storing progress failed");
+            }
+        };
+        ctx.spawn(store.into_actor(self));
     }
 
     fn renew(&mut self, ctx: &mut Context<Self>) {

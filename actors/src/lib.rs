@@ -11,7 +11,7 @@
 //! * [`limits`]: how much a tenant may ask for. [`single_frame`]: one frame searched at once, beside the exports; [`estimate`]: what one would take, by [`speeds`].
 //! * [`progress_hub`], [`detection_cache`], [`config_keeper`]: what listeners, readers and operators talk to.
 //! * [`retry`]: another attempt of an export; [`trouble`]: why one failed; [`sweeper`]: what goes with time.
-//! * [`storage`]: where files are kept. [`faults`]: what goes wrong on purpose.
+//! * [`storage`]: where files are kept. [`faults`]: what goes wrong on purpose. [`measures`]: what is counted.
 //!
 //! Actors pass small messages, never frames. Decoding, inference and encoding run on named threads
 //! (`decode-…`, `device-…`, `encode-…`), never on an arbiter. Mailboxes are bounded: what can fill one is awaited or
@@ -38,6 +38,7 @@ pub mod frame_queue;
 pub mod ingest;
 pub mod ledger;
 pub mod limits;
+pub mod measures;
 pub mod node;
 pub mod profile;
 pub mod progress_hub;

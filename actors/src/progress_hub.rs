@@ -78,7 +78,6 @@ const TERMINAL_PATIENCE: Duration = Duration::from_secs(30);
 const TERMINAL_KEPT: Duration = Duration::from_secs(60);
 
 struct Listener {
-    tenant: TenantId,
     /// None listens to every export of the tenant.
     export: Option<ExportId>,
     sink: Sender<Arc<Progress>>,
@@ -101,10 +100,34 @@ impl Latest {
 pub struct ProgressHub {
     db: Database,
     next_listener: u64,
-    listeners: HashMap<u64, Listener>,
+    /// By tenant, so that one tenant's progress costs the others' listeners nothing.
+    listeners: HashMap<TenantId, HashMap<u64, Listener>>,
     latest: HashMap<ExportId, Latest>,
     /// The last number given to a message.
     seq: u64,
+}
+
+/// Counts what became of a message for one listener.
+fn count(outcome: &'static str) {
+    metrics::counter!("touchline_progress_messages_total", "outcome" => outcome).increment(1);
+}
+
+/// Hands a message to a listener without waiting for it. A terminal one that finds no room waits beside the actor.
+fn deliver(sink: &Sender<Arc<Progress>>, progress: Arc<Progress>) {
+    match sink.try_send(progress) {
+        Ok(()) => count("sent"),
+        Err(TrySendError::Full(progress)) if progress.state.is_terminal() => {
+            let sink = sink.clone();
+            actix::spawn(async move {
+                // A listener that left, or sleeps this long, has its socket closed by its handler.
+                let sent = sink.send_timeout(progress, TERMINAL_PATIENCE).await;
+                count(if sent.is_ok() { "waited" } else { "lost" });
+            });
+        }
+        Err(TrySendError::Full(_)) => count("skipped"),
+        // Its subscription is about to go.
+        Err(TrySendError::Closed(_)) => {}
+    }
 }
 
 impl ProgressHub {
@@ -113,7 +136,7 @@ impl ProgressHub {
         Self { db, next_listener: 0, listeners: HashMap::new(), latest: HashMap::new(), seq: 0 }
     }
 
-    fn publish(&mut self, mut progress: Progress, ctx: &mut Context<Self>) {
+    fn publish(&mut self, mut progress: Progress) {
         self.seq += 1;
         progress.seq = self.seq;
         if let Some(latest) = self.latest.get(&progress.export_id).filter(|latest| !latest.is_over()) {
@@ -125,7 +148,7 @@ impl ProgressHub {
         let (id, progress) = (progress.export_id, Arc::new(progress));
         let due = self.latest.get(&id).is_none_or(|latest| latest.sent.elapsed() >= SPACING);
         if terminal || due {
-            self.send(&progress, ctx);
+            self.send(&progress);
             self.latest.insert(id, Latest { progress, sent: Instant::now(), unsent: false });
         } else if let Some(latest) = self.latest.get_mut(&id) {
             latest.progress = progress;
@@ -134,7 +157,7 @@ impl ProgressHub {
     }
 
     /// Sends what was held back for its spacing.
-    fn flush(&mut self, ctx: &mut Context<Self>) {
+    fn flush(&mut self, _: &mut Context<Self>) {
         let mut due = Vec::new();
         for latest in self.latest.values_mut() {
             if latest.unsent && latest.sent.elapsed() >= SPACING {
@@ -144,30 +167,21 @@ impl ProgressHub {
             }
         }
         for progress in due {
-            self.send(&progress, ctx);
+            self.send(&progress);
         }
         self.latest.retain(|_, latest| !latest.is_over() || latest.sent.elapsed() < TERMINAL_KEPT);
-        self.listeners.retain(|_, listener| !listener.sink.is_closed());
+        for listeners in self.listeners.values_mut() {
+            listeners.retain(|_, listener| !listener.sink.is_closed());
+        }
+        self.listeners.retain(|_, listeners| !listeners.is_empty());
+        let count: usize = self.listeners.values().map(HashMap::len).sum();
+        metrics::gauge!("touchline_progress_listeners").set(count as f64);
     }
 
-    fn send(&self, progress: &Arc<Progress>, ctx: &mut Context<Self>) {
-        for listener in self.listeners.values() {
-            let wants =
-                listener.tenant == progress.tenant && listener.export.is_none_or(|export| export == progress.export_id);
-            if !wants {
-                continue;
-            }
-            match listener.sink.try_send(Arc::clone(progress)) {
-                Err(TrySendError::Full(progress)) if progress.state.is_terminal() => {
-                    let sink = listener.sink.clone();
-                    let wait = async move {
-                        // A listener that left, or sleeps this long, has its socket closed by its handler.
-                        let _ = sink.send_timeout(progress, TERMINAL_PATIENCE).await;
-                    };
-                    ctx.spawn(wait.into_actor(self));
-                }
-                _ => {}
-            }
+    fn send(&self, progress: &Arc<Progress>) {
+        let listeners = self.listeners.get(&progress.tenant).into_iter().flat_map(HashMap::values);
+        for listener in listeners.filter(|listener| listener.export.is_none_or(|export| export == progress.export_id)) {
+            deliver(&listener.sink, Arc::clone(progress));
         }
     }
 }
@@ -191,14 +205,17 @@ impl Message for Publish {
 impl Handler<Publish> for ProgressHub {
     type Result = ();
 
-    fn handle(&mut self, Publish(progress): Publish, ctx: &mut Self::Context) {
-        self.publish(progress, ctx);
+    fn handle(&mut self, Publish(progress): Publish, _: &mut Self::Context) {
+        self.publish(progress);
     }
 }
 
 /// Names a listener, to end its subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SubscriptionId(u64);
+pub struct SubscriptionId {
+    tenant: TenantId,
+    number: u64,
+}
 
 /// Why a subscription was refused.
 #[derive(Debug, thiserror::Error)]
@@ -237,13 +254,12 @@ impl Handler<Subscribe> for ProgressHub {
         let register = move |row: Result<Option<Export>, SubscribeError>, this: &mut Self, _: &mut Context<Self>| {
             // Registered and told in one step of the actor: no update can slip between the two.
             for progress in this.snapshot(tenant, row?) {
-                // A fresh channel has room for the snapshot of a reasonable number of live exports; later updates
-                // tell of the rest.
-                let _ = sink.try_send(progress);
+                deliver(&sink, progress);
             }
             this.next_listener += 1;
-            this.listeners.insert(this.next_listener, Listener { tenant, export, sink });
-            Ok(SubscriptionId(this.next_listener))
+            let number = this.next_listener;
+            this.listeners.entry(tenant).or_default().insert(number, Listener { export, sink });
+            Ok(SubscriptionId { tenant, number })
         };
         Box::pin(look.into_actor(self).map(register))
     }
@@ -290,7 +306,9 @@ impl Message for Unsubscribe {
 impl Handler<Unsubscribe> for ProgressHub {
     type Result = ();
 
-    fn handle(&mut self, Unsubscribe(SubscriptionId(id)): Unsubscribe, _: &mut Self::Context) {
-        self.listeners.remove(&id);
+    fn handle(&mut self, Unsubscribe(SubscriptionId { tenant, number }): Unsubscribe, _: &mut Self::Context) {
+        if let Some(listeners) = self.listeners.get_mut(&tenant) {
+            listeners.remove(&number);
+        }
     }
 }

@@ -11,6 +11,7 @@ use entities::segments::{self, Committed, NewSegment};
 use entities::usage::DeviceTime;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use crate::faults::{self, Point};
 use crate::node::Shared;
@@ -196,7 +197,7 @@ async fn finish(
         devices: device_times(shared, &rendered),
     };
     let found: Vec<NewDetection> = rendered.detections.into_iter().map(row_of).collect::<Result<_, _>>()?;
-    let committed = segments::commit(&shared.db, job, row, &found).await?;
+    let committed = segments::commit(&shared.db, job, row, &found).instrument(tracing::debug_span!("commit")).await?;
     faults::passed(after);
     match committed {
         Committed::First => Ok(JobEnd::Committed),
@@ -267,9 +268,11 @@ pub async fn on_thread<T: Send + 'static>(
 ) -> Result<T, RenderError> {
     let (sender, done) = oneshot::channel();
     let thread = std::thread::Builder::new().name(name.clone());
+    // What is logged and traced there belongs to the job it is done for.
+    let span = tracing::Span::current();
     let spawned = thread.spawn(move || {
         // Nobody waits any more only when the node is being dropped.
-        let _ = sender.send(work());
+        let _ = sender.send(span.in_scope(work));
     });
     spawned.map_err(|source| RenderError::Io { doing: format!("starting thread {name}"), source })?;
     done.await.map_err(|_| RenderError::Broken(format!("thread {name} panicked")))?

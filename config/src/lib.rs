@@ -25,7 +25,7 @@ mod sim;
 
 pub use devices::{DeviceList, DeviceName};
 pub use error::{ConfigError, Invalid};
-pub use live::{DetectSettings, Limits, Live, LogLevel, LogSettings, PlannerSettings, UpscaleSettings};
+pub use live::{DetectSettings, Limits, Live, LogFormat, LogLevel, LogSettings, PlannerSettings, UpscaleSettings};
 pub use secret::{Secret, redact_url};
 pub use settings::{
     AuthSettings, CorsSettings, DatabaseSettings, DevicesSettings, ModelsSettings, RedisSettings, RetentionSettings,

@@ -79,6 +79,18 @@ pub struct PlannerSettings {
 pub struct LogSettings {
     /// What is logged.
     pub level: LogLevel,
+    /// How it is written.
+    pub format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for machines.
+    Json,
 }
 
 /// The least severe level that is logged.

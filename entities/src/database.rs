@@ -126,6 +126,25 @@ impl Database {
         self.reader.ping().await.doing("asking the database for an answer")
     }
 
+    /// How many connections are open and how many of them idle, by pool: `reader` and `writer`, which PostgreSQL has as
+    /// one, `both`.
+    pub fn connections(&self) -> Vec<(&'static str, u32, usize)> {
+        match self.writer.get_database_backend() {
+            DbBackend::Sqlite => {
+                let count = |name, connection: &DatabaseConnection| {
+                    let pool = connection.get_sqlite_connection_pool();
+                    (name, pool.size(), pool.num_idle())
+                };
+                vec![count("reader", &self.reader), count("writer", &self.writer)]
+            }
+            DbBackend::Postgres => {
+                let pool = self.writer.get_postgres_connection_pool();
+                vec![("both", pool.size(), pool.num_idle())]
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Closes all connections, after their queries have ended.
     pub async fn close(self) -> Result<()> {
         self.reader.close().await.doing("closing the database")?;

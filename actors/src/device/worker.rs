@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use edits::RgbImage;
 use tokio::sync::mpsc::Sender;
+use tracing::{Span, trace_span};
 
 use super::answers;
 use super::engine::{Engine, EngineFactory};
@@ -63,6 +64,7 @@ impl Worker {
         events: Sender<WorkerEvent>,
     ) -> std::io::Result<Self> {
         let (batches, inbox) = sync_channel(IN_HAND);
+        let name = Arc::clone(&device);
         let alive = Arc::new(());
         let life = Arc::downgrade(&alive);
         thread::Builder::new().name(format!("device-{device}")).spawn(move || {
@@ -71,7 +73,7 @@ impl Worker {
                 // The supervisor may have gone: then the node is stopping, and so does this thread.
                 let _ = events.blocking_send(WorkerEvent { epoch, what });
             };
-            let ended = catch_unwind(AssertUnwindSafe(|| serve(&factory, &inbox, &tell)));
+            let ended = catch_unwind(AssertUnwindSafe(|| serve(&name, &factory, &inbox, &tell)));
             let reason = match ended {
                 Ok(Ok(())) => return,
                 Ok(Err(reason)) => reason,
@@ -95,7 +97,12 @@ impl Worker {
     }
 }
 
-fn serve(factory: &EngineFactory, inbox: &Receiver<Batch>, tell: &dyn Fn(WorkerNews)) -> Result<(), String> {
+fn serve(
+    device: &Arc<str>,
+    factory: &EngineFactory,
+    inbox: &Receiver<Batch>,
+    tell: &dyn Fn(WorkerNews),
+) -> Result<(), String> {
     let mut engine = factory()?;
     tell(WorkerNews::Ready);
     while let Ok(batch) = inbox.recv() {
@@ -105,12 +112,23 @@ fn serve(factory: &EngineFactory, inbox: &Receiver<Batch>, tell: &dyn Fn(WorkerN
         }
         let began = Instant::now();
         tell(WorkerNews::Began { at: began });
-        tell(match run(engine.as_mut(), &batch) {
+        tell(match span_of(device, &batch).in_scope(|| run(engine.as_mut(), &batch)) {
             Ok(answers) => WorkerNews::Served { answers, began, ended: Instant::now() },
             Err(reason) => WorkerNews::Failed { reason },
         });
     }
     Ok(())
+}
+
+/// A batch in a trace: whose frames it holds, and who serves them.
+fn span_of(device: &Arc<str>, batch: &Batch) -> Span {
+    let exports = || {
+        let mut ids: Vec<_> = batch.iter().map(|job| job.export.to_string()).collect();
+        ids.dedup();
+        ids.join(" ")
+    };
+    let kind = batch.first().map(|job| job.task.kind);
+    trace_span!("infer", %device, ?kind, frames = batch.len(), export = exports())
 }
 
 /// Serves one batch; a panic inside the engine is a failure of the batch's device and passes through.

@@ -336,10 +336,11 @@ impl ExportKind for Framing {
 
     fn render_segment(&self, run: &Run, segment: &SegmentPlan, out: &Path) -> Result<RenderedSegment, RenderError> {
         let (sender, steps) = sync_channel(run.window);
+        let span = tracing::Span::current();
         let (walked, encoded) = thread::scope(|scope| {
             let walker = thread::Builder::new()
                 .name(format!("decode-{}", segment.index))
-                .spawn_scoped(scope, move || self.walk(run, segment, &sender));
+                .spawn_scoped(scope, move || span.in_scope(|| self.walk(run, segment, &sender)));
             let encoded = self.encode(run, segment, steps, out);
             (walker.map(|thread| thread.join()), encoded)
         });

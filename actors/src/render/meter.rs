@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use tracing::{Span, trace_span};
 
 use crate::frame_queue::Served;
 
@@ -17,6 +18,19 @@ pub enum Stage {
     Infer,
     Encode,
     Mux,
+}
+
+impl Stage {
+    /// The stage's name in a trace.
+    fn span(self) -> Span {
+        match self {
+            Self::Decode => trace_span!("decode"),
+            Self::Transform => trace_span!("transform"),
+            Self::Infer => trace_span!("infer"),
+            Self::Encode => trace_span!("encode"),
+            Self::Mux => trace_span!("mux"),
+        }
+    }
 }
 
 /// Busy seconds of each stage, summed over threads.
@@ -75,7 +89,7 @@ impl Meter {
     /// Runs `work` and books its time on a stage.
     pub fn time<T>(&self, stage: Stage, work: impl FnOnce() -> T) -> T {
         let began = Instant::now();
-        let result = work();
+        let result = stage.span().in_scope(work);
         self.beat();
         let nanoseconds = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.stages[stage as usize].fetch_add(nanoseconds, Relaxed);

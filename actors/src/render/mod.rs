@@ -21,6 +21,7 @@ use edits::{ExportSpec, FieldError, FrameDetections, RgbImage, SourceFacts};
 use entities::{ExportId, Subject, TenantId};
 use media::{FrameIndex, MediaError};
 use tokio::sync::oneshot;
+use tracing::trace_span;
 
 pub use meter::{DeviceUse, Meter, Stage, Stages};
 pub use stop::{StopReason, StopSignal};
@@ -225,7 +226,8 @@ impl Run {
         let estimate = self.speeds.expected(kind, profile, size);
         let task = Task { kind, profile: Arc::clone(profile) };
         let (job, served) = FrameJob::new(self.tenant, self.export, task, image, estimate);
-        self.queue.push(job, &|| self.stop.is_raised()).map_err(|error| match error {
+        let pushed = trace_span!("queue").in_scope(|| self.queue.push(job, &|| self.stop.is_raised()));
+        pushed.map_err(|error| match error {
             PushError::Closed => RenderError::Stopped(StopReason::NodeStops),
             PushError::Cancelled => self.stopped(),
         })?;
@@ -234,7 +236,8 @@ impl Run {
 
     /// Waits for a device's answer and books it.
     fn answer(&self, answer: Answer) -> Result<Served, RenderError> {
-        match self.stop.wait_for(answer.served) {
+        let answered = trace_span!("wait").in_scope(|| self.stop.wait_for(answer.served));
+        match answered {
             Some(Ok(Ok(served))) => {
                 self.meter.served(&served);
                 self.queue.settle(self.tenant, answer.estimate, served.device_seconds);

@@ -15,6 +15,7 @@
 mod claim;
 mod fair;
 mod fault;
+mod standing;
 
 use sea_orm::{
     Condition, QueryOrder, QuerySelect,
@@ -36,6 +37,7 @@ pub use claim::{claim, claim_within, done, release, renew};
 pub(crate) use fair::{charge_tenant, settle};
 pub use fair::{enqueue, enqueue_all};
 pub use fault::{Failure, MAX_CRASHES, MAX_FAILURES, Swept, fail, sweep, take_back};
+pub use standing::{Standing, standing};
 
 /// What a job does.
 #[derive(

@@ -215,6 +215,7 @@ fn framing(clip: &Path, folder: &Path, settings: Settings, seconds: f64) -> Resu
         devices: None,
         batch: None,
         sim_frame_ms: None,
+        trace: None,
     };
     let report = render::perform(&Job::prepare("framing", args)?, settings)?;
     let fps = report["fps"].as_f64().unwrap_or_default();

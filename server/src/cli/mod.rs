@@ -18,10 +18,11 @@ mod report;
 mod serve;
 mod signals;
 mod tenant;
+mod trace;
 mod user;
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -29,6 +30,7 @@ use clap::{Parser, Subcommand};
 use config::Settings;
 
 use error::CliError;
+use logs::Logs;
 
 #[derive(Parser)]
 #[command(name = "touchline", version, about = "A media server for sports footage", after_help = EXAMPLES)]
@@ -80,6 +82,16 @@ enum Command {
     Openapi(openapi::OpenapiArgs),
 }
 
+impl Command {
+    /// Where a trace is asked for.
+    fn trace(&self) -> Option<&Path> {
+        match self {
+            Self::Render(command) => command.args().trace.as_deref(),
+            _ => None,
+        }
+    }
+}
+
 /// Parses the arguments, runs the command and reports how it went.
 pub fn main() -> ExitCode {
     let result = Cli::try_parse().map_err(usage_error).and_then(run);
@@ -95,10 +107,13 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), CliError> {
     let settings = || Settings::load(cli.config.as_deref()).map_err(|error| CliError::Usage(error.to_string()));
-    match &cli.command {
-        Command::Serve(_) => {}
-        _ if cli.verbose => logs::show_everything(),
-        _ => logs::hide_panics(),
+    let log = match &cli.command {
+        // It has a setting of its own.
+        Command::Serve(_) => None,
+        command => Some(Logs::start(cli.verbose.then_some(&logs::EVERYTHING), command.trace())?),
+    };
+    if log.is_some() && !cli.verbose {
+        logs::hide_panics();
     }
     match cli.command {
         Command::Serve(args) => serve::run(args, settings()?, cli.verbose),

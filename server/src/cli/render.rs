@@ -60,6 +60,21 @@ pub struct RenderArgs {
     /// What a simulated device waits for each frame
     #[arg(long, value_name = "MS", value_parser = milliseconds)]
     pub sim_frame_ms: Option<f64>,
+    /// Write what every thread does into a file for https://ui.perfetto.dev
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+}
+
+impl RenderCommand {
+    /// The arguments, which all kinds share.
+    pub fn args(&self) -> &RenderArgs {
+        let (Self::Framing(args)
+        | Self::Overlay(args)
+        | Self::Annotated(args)
+        | Self::Clip(args)
+        | Self::Detection(args)) = self;
+        args
+    }
 }
 
 const EXAMPLES: &str = "\

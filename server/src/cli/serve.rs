@@ -1,17 +1,23 @@
 //! `touchline serve`.
 
+use std::path::PathBuf;
+
 use actors::{Node, NodeOptions, faults};
 use clap::Args;
-use config::{LogLevel, Settings};
+use config::Settings;
 use touchline::http;
 
 use super::error::CliError;
-use super::logs;
+use super::logs::{self, Logs};
 
 /// Runs until SIGTERM or Ctrl-C, then stops within ten seconds and leaves unfinished segments for the next start.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
-pub struct ServeArgs {}
+pub struct ServeArgs {
+    /// Write what every thread does into a file for https://ui.perfetto.dev; it grows as long as the server runs
+    #[arg(long, value_name = "FILE", env = "TOUCHLINE_TRACE")]
+    pub trace: Option<PathBuf>,
+}
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,9 +28,9 @@ Examples:
 The first start makes the tenant `default` and an operator, from TOUCHLINE_ADMIN_EMAIL and
 TOUCHLINE_ADMIN_PASSWORD or as admin@localhost with a password that is printed once.";
 
-pub fn run(_: ServeArgs, settings: Settings, verbose: bool) -> Result<(), CliError> {
-    let level = if verbose { LogLevel::Debug } else { settings.log.level };
-    let log = logs::start(level);
+pub fn run(args: ServeArgs, settings: Settings, verbose: bool) -> Result<(), CliError> {
+    let lines = if verbose { &logs::EVERYTHING } else { &settings.log };
+    let log = Logs::start(Some(lines), args.trace.as_deref())?;
     faults::arm();
     let system = actix::System::new();
     let ended = system.block_on(async {

@@ -122,7 +122,10 @@ enum Request {
 
 impl Socket {
     async fn run(mut self, mut messages: AggregatedMessageStream, mut progress: mpsc::Receiver<Arc<Progress>>) {
+        let open = metrics::gauge!("touchline_sockets_open");
+        open.increment(1);
         let Ending(code, reason) = self.serve(&mut messages, &mut progress).await;
+        open.decrement(1);
         for (_, subscription) in self.subscriptions.drain() {
             // The hub notices a closed channel by itself when its mailbox is gone.
             let _ = self.state.node.progress.send(Unsubscribe(subscription)).await;

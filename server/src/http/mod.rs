@@ -7,7 +7,7 @@
 //!   what they rest on.
 //! * One file a resource: [`tokens`], [`uploads`] (with [`tus`], its header language), [`videos`],
 //!   [`exports`], [`links`], [`live`], [`me`], [`admin`], [`service`].
-//! * [`content`] sends files by range; [`observe`] logs, counts and hardens.
+//! * [`content`] sends files by range; [`observe`] logs, counts and hardens; `metrics` says what is counted.
 
 pub mod admin;
 mod app;
@@ -19,6 +19,7 @@ pub mod links;
 pub mod live;
 pub mod me;
 mod methods;
+mod metrics;
 pub mod observe;
 pub mod problem;
 mod refusals;
@@ -34,5 +35,6 @@ pub mod uploads;
 pub mod usage;
 pub mod videos;
 
+pub use self::metrics::install_metrics;
 pub use app::openapi;
-pub use serve::{install_metrics, serve, stop_signal};
+pub use serve::{serve, stop_signal};

@@ -1,19 +1,19 @@
 //! The server's life: first start, listening, stopping.
 
 use std::net::TcpListener;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use actix_web::{HttpServer, web};
 use actors::Node;
 use anyhow::Context;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::app::{app, openapi};
 use super::auth::first_start::first_start;
 use super::methods::Routes;
+use super::metrics::install_metrics;
 use super::state::State;
 use super::upload_sweep;
 
@@ -115,23 +115,4 @@ pub async fn stop_signal() {
         () = terminated => {}
         _ = tokio::signal::ctrl_c() => {}
     }
-}
-
-/// The process' metrics recorder, installed by the first call. Call it before the node starts, so
-/// that what happens at start is counted too.
-///
-/// # Errors
-/// When another recorder is installed already.
-pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
-    static INSTALLED: OnceLock<PrometheusHandle> = OnceLock::new();
-    if let Some(handle) = INSTALLED.get() {
-        return Ok(handle.clone());
-    }
-    let buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
-    let handle = PrometheusBuilder::new()
-        .set_buckets(&buckets)
-        .context("naming the buckets of histograms")?
-        .install_recorder()
-        .context("installing the metrics recorder")?;
-    Ok(INSTALLED.get_or_init(|| handle).clone())
 }

@@ -5,6 +5,7 @@ use actix_web::{HttpResponse, get, web};
 use actors::Readiness;
 use utoipa::openapi::OpenApi;
 
+use super::metrics::look_up;
 use super::problem::Problem;
 use super::state::State;
 
@@ -43,6 +44,10 @@ pub async fn readyz(state: web::Data<State>) -> HttpResponse {
 #[utoipa::path(tag = "service", security(()), responses((status = 200, description = "text format 0.0.4", body = String)))]
 #[get("/metrics")]
 pub async fn metrics(state: web::Data<State>) -> HttpResponse {
+    if let Err(error) = look_up(&state).await {
+        // What is counted as it happens is told all the same.
+        tracing::error!(%error, "looking up figures failed");
+    }
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
         .body(state.metrics.render())

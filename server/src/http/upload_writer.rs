@@ -160,6 +160,7 @@ impl UploadWriter {
             }
             file.write_all(&chunk).await.map_err(|error| Problem::io("writing an upload", &error))?;
             at += chunk.len() as u64;
+            metrics::counter!("touchline_upload_bytes_total").increment(chunk.len() as u64);
             if at - self.upload.received.unsigned_abs() >= CHECKPOINT && at < self.length() {
                 self.acknowledge(file, at).await?;
             }
@@ -193,13 +194,18 @@ impl UploadWriter {
             link: false,
         };
         let import = ImportVideo { source, indexing: Indexing::Later };
-        let Err(error) = self.state.node.dispatcher.send(import).await? else { return Ok(()) };
+        let uploads = |outcome: &'static str| metrics::counter!("touchline_uploads_total", "outcome" => outcome);
+        let Err(error) = self.state.node.dispatcher.send(import).await? else {
+            uploads("accepted").increment(1);
+            return Ok(());
+        };
         let problem = match refusal(&error) {
             Some(problem) => problem,
             None => return Err(error.into()),
         };
         uploads::delete(&self.state.node.db, tenant_id, id).await?;
         remove(self.path.clone()).await;
+        uploads("refused").increment(1);
         tracing::info!(upload = %id, code = problem.code(), "an upload was refused");
         Err(problem)
     }

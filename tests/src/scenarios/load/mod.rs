@@ -70,6 +70,7 @@ pub async fn run(size: Size) -> Result<Vec<Finding>> {
         ("TOUCHLINE_ADMIN_EMAIL", OPERATOR.0),
         ("TOUCHLINE_ADMIN_PASSWORD", OPERATOR.1),
     ];
+    let arriving = Instant::now();
     let server = Server::start_in(folder.path(), &variables).await?;
     let mut clubs = gather(&server, folder.path(), size.tenants).await?;
     let places = (0..size.listeners).map(|number| number % clubs.len());
@@ -79,6 +80,13 @@ pub async fn run(size: Size) -> Result<Vec<Finding>> {
         .try_collect()
         .await?;
 
+    eprintln!(
+        "  {} clubs and {} listeners came in {:.1} s",
+        clubs.len(),
+        listeners.len(),
+        arriving.elapsed().as_secs_f64()
+    );
+
     let began = Instant::now();
     clubs = club::all(clubs, |mut club| async move {
         club.fill().await;
@@ -86,6 +94,7 @@ pub async fn run(size: Size) -> Result<Vec<Finding>> {
     })
     .await?;
     let filled = began.elapsed();
+    eprintln!("  their queues are full after {:.1} s", filled.as_secs_f64());
     let memory = Memory::watch(server.id());
     let until = Instant::now() + size.lasts;
     clubs = club::all(clubs, move |mut club| async move {
@@ -94,12 +103,14 @@ pub async fn run(size: Size) -> Result<Vec<Finding>> {
     })
     .await?;
     let memory = memory.end();
+    eprintln!("  they stayed {:.1} s longer", began.elapsed().as_secs_f64() - filled.as_secs_f64());
 
     let mut findings = Vec::new();
     let mut tally = Tally::default();
     let heard = all_heard(&mut clubs, &listeners).await?;
     let (server, stopped) = stop(server).await?;
     let quiet = quiet(&server.log());
+    eprintln!("  the server has stopped; it starts again");
     drop(server);
     let server = Server::start_in(folder.path(), &variables).await.context("starting again")?;
     let mut kept = Vec::new();

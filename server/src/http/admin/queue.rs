@@ -1,0 +1,99 @@
+//! What waits and what is worked on, tenant by tenant.
+
+use std::collections::BTreeMap;
+
+use actix_web::{HttpResponse, get, web};
+use chrono::{DateTime, Utc};
+use entities::TenantId;
+use entities::jobs::{self, JobKind, JobState, Standing};
+use entities::tenants::{self, Tenant, TenantState};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::http::extract::{Listing, Operator};
+use crate::http::problem::Problem;
+use crate::http::refusals::ReadRefusals;
+use crate::http::state::State;
+
+/// What a tenant has in the queue.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TenantQueue)]
+pub struct TenantQueueView {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// The tenant's name.
+    pub name: String,
+    /// Whether its people may do anything.
+    pub state: TenantState,
+    /// Its share of the devices relative to other tenants.
+    pub weight: f64,
+    /// Its unfinished exports.
+    pub exports: ExportCounts,
+    /// The unfinished parts of those that run: segments and sound tracks.
+    pub parts: PartCounts,
+    /// How long the oldest of all that waits could have been taken up, in seconds; 0 when nothing waits.
+    pub oldest_seconds: f64,
+}
+
+/// Unfinished exports.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct ExportCounts {
+    /// Accepted; nobody works on them yet.
+    pub queued: i64,
+    /// At work.
+    pub running: i64,
+}
+
+/// Unfinished parts of exports.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct PartCounts {
+    /// Nobody works on them yet.
+    pub ready: i64,
+    /// Being rendered.
+    pub running: i64,
+    /// Those of both that have failed before.
+    pub retrying: i64,
+}
+
+/// Tells what each tenant has waiting and at work, the longest waiting first. Tenants that have nothing are left out.
+#[utoipa::path(tag = "admin", responses((status = 200, description = "all of it", body = Listing<TenantQueueView>), ReadRefusals))]
+#[get("/admin/queue")]
+pub async fn show_queue(_: Operator, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+    let db = &state.node.db;
+    let mut standing: BTreeMap<TenantId, Vec<Standing>> = BTreeMap::new();
+    for jobs in jobs::standing(db).await? {
+        standing.entry(jobs.tenant_id).or_default().push(jobs);
+    }
+    let now = Utc::now();
+    let mut items = Vec::new();
+    for tenant in tenants::all(db).await? {
+        if let Some(jobs) = standing.get(&tenant.id) {
+            items.push(view(tenant, jobs, now));
+        }
+    }
+    items.sort_by(|a, b| b.oldest_seconds.total_cmp(&a.oldest_seconds));
+    Ok(HttpResponse::Ok().json(Listing { items, next_cursor: None }))
+}
+
+fn view(tenant: Tenant, jobs: &[Standing], now: DateTime<Utc>) -> TenantQueueView {
+    let (mut exports, mut parts, mut oldest) = (ExportCounts::default(), PartCounts::default(), None);
+    for one in jobs {
+        let counted = match (one.kind, one.state) {
+            (JobKind::Coordinate, JobState::Ready) => &mut exports.queued,
+            (JobKind::Coordinate, _) => &mut exports.running,
+            (_, JobState::Ready) => &mut parts.ready,
+            _ => &mut parts.running,
+        };
+        *counted += one.jobs;
+        if one.kind != JobKind::Coordinate {
+            parts.retrying += one.retrying;
+        }
+        if one.state == JobState::Ready {
+            oldest = Some(oldest.map_or(one.oldest, |oldest: DateTime<Utc>| oldest.min(one.oldest)));
+        }
+    }
+    // One that is tried again later is not late yet.
+    let oldest_seconds = oldest.map_or(0.0, |oldest| (now - oldest).as_seconds_f64().max(0.0));
+    let Tenant { id, name, state, weight, .. } = tenant;
+    TenantQueueView { tenant_id: id, name, state, weight, exports, parts, oldest_seconds }
+}
