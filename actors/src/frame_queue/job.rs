@@ -187,10 +187,12 @@ impl FrameJob {
         wanted.class == self.task.profile.class && !self.left_to_others(&wanted.device, ready)
     }
 
-    /// Whether both may be in one batch.
+    /// Whether both may be in one batch. A frame that failed is tried alone: it may be the one that made the others
+    /// fail.
     pub(super) fn alike(&self, other: &Self) -> bool {
         let shape = |job: &Self| (job.image.width, job.image.height);
-        self.task == other.task && shape(self) == shape(other)
+        let failed = |job: &Self| !lock(&job.failed_on).is_empty();
+        self.task == other.task && shape(self) == shape(other) && !failed(self) && !failed(other)
     }
 
     /// Ids are UUIDv7: they sort by age.

@@ -173,6 +173,11 @@ impl FrameQueue {
         }
     }
 
+    /// Whether no device can be relied on now: whoever waits for one waits with reason.
+    pub fn is_deserted(&self) -> bool {
+        lock(&self.state).ready.is_empty()
+    }
+
     /// Takes back frames a device never began: no try is counted.
     pub fn put_back(&self, jobs: Vec<Arc<FrameJob>>) {
         for job in jobs {
@@ -264,6 +269,7 @@ mod tests {
     #[test]
     fn a_failed_frame_goes_to_another_device_that_is_ready() {
         let queue = FrameQueue::new(4, 0.1);
+        assert!(queue.is_deserted());
         ready(&queue, &["sim:0", "sim:1"]);
         let (work, _answer) = job(TenantId::new());
         queue.push(work, &|| false).unwrap();
@@ -273,6 +279,20 @@ mod tests {
         assert!(queue.try_next(&wanted("sim:2")).is_empty(), "it is not ready itself");
         queue.set_ready(&"sim:1".into(), DeviceClass::Sim, false);
         assert_eq!(queue.try_next(&wanted("sim:0")).len(), 1, "nobody else is ready");
+    }
+
+    #[test]
+    fn frames_of_a_failed_batch_are_tried_one_by_one() {
+        let queue = FrameQueue::new(4, 0.1);
+        let tenant = TenantId::new();
+        let kept: Vec<_> = [tenant, tenant, tenant].map(job).into();
+        kept.iter().for_each(|(work, _)| queue.push(Arc::clone(work), &|| false).unwrap());
+        let two = Wanted { max: 2, ..wanted("sim:0") };
+        let first = queue.try_next(&two);
+        assert_eq!(first.len(), 2);
+        queue.give_back(first, &fault("sim:0"));
+        let sizes: Vec<_> = (0..3).map(|_| queue.try_next(&two).len()).collect();
+        assert_eq!(sizes, [1, 1, 1]);
     }
 
     #[test]
