@@ -231,7 +231,8 @@ fn plan_of(running: &Running, job: &Job) -> Result<Option<SegmentPlan>, RenderEr
     plan.map(Some).ok_or_else(|| RenderError::Broken(format!("the plan has no segment {number}")))
 }
 
-/// Waits for `work` and renews the lease meanwhile, as long as the export's counters show that it advances.
+/// Waits for `work` and renews the lease meanwhile, as long as the export's counters show that it advances, or no device
+/// is there for which it could.
 async fn while_leased<T>(
     shared: &Shared,
     running: &Running,
@@ -247,7 +248,7 @@ async fn while_leased<T>(
             done = &mut work => return done,
             () = tokio::time::sleep(LEASE / 3) => {
                 let now = running.run.meter.beats();
-                if now != beats {
+                if now != beats || shared.queue.is_deserted() {
                     (beats, advanced) = (now, Instant::now());
                 }
                 // Lost or not renewed, the commit's fence decides what the work is worth.
