@@ -156,6 +156,6 @@ async fn unfinished_exports_are_counted(fresh: Fresh) {
     exports::cancel(&fresh.db, club.id, first.id).await.unwrap();
     let tx = fresh.db.begin().await.unwrap();
     assert!(tenants::lock(&tx, club.id).await.unwrap().is_some());
-    assert_eq!(exports::count_unfinished(&tx, club.id).await.unwrap(), 1);
+    assert_eq!(exports::backlog(&tx, club.id).await.unwrap().exports, 1);
     tx.commit().await.unwrap();
 }

@@ -8,4 +8,5 @@ mod schema;
 mod segments;
 mod support;
 mod tenancy;
+mod usage;
 mod videos;

@@ -6,6 +6,7 @@ use entities::{
     exports,
     jobs::{self, JobKind},
     segments::{self, Committed, NewSegment, SegmentKind},
+    usage::DeviceTime,
 };
 use serde_json::json;
 
@@ -29,6 +30,7 @@ fn segment(first_frame: i64) -> NewSegment {
         sha256: "00".repeat(32),
         device_seconds: 0.25,
         frames_inferred: 15,
+        devices: vec![DeviceTime { device: "sim:0".to_owned(), frames: 15, device_seconds: 0.25, cost: 0.5 }],
     }
 }
 

@@ -18,7 +18,9 @@ use entities::{
     Database, ExportId, TenantId, VideoId,
     exports::{self, Export, ExportKind, NewExport},
     jobs::{self, Job, JobKind, NewJob},
+    segments::{self, Committed, NewSegment},
     tenants::{self, Tenant},
+    usage::DeviceTime,
     videos::{self, NewVideo, Video},
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection};
@@ -117,6 +119,7 @@ impl Fresh {
             profile: Some(json!({"model": "m"})),
             frames_total: 90,
             simulated: false,
+            estimate: None,
             created_by: None,
             sources: sources.to_vec(),
         };
@@ -141,6 +144,31 @@ impl Fresh {
         let job = self.claim(owner, JobKind::Coordinate).await.unwrap();
         assert_eq!(job.export_id, export.id);
         (export, job)
+    }
+
+    /// Commits a claimed segment that took so long.
+    pub async fn commit(&self, job: &Job, device_seconds: f64) {
+        assert_eq!(self.try_commit(job, device_seconds).await, Committed::First);
+    }
+
+    /// Commits it once more; whether that counted.
+    pub async fn commit_again(&self, job: &Job) -> bool {
+        self.try_commit(job, 9.0).await == Committed::First
+    }
+
+    async fn try_commit(&self, job: &Job, device_seconds: f64) -> Committed {
+        let device = DeviceTime { device: "sim:0".to_owned(), frames: 30, device_seconds, cost: device_seconds / 2.0 };
+        let segment = NewSegment {
+            first_frame: i64::from(job.index) * 30,
+            frames: 30,
+            storage_key: format!("segment-{}", job.index),
+            bytes: 500,
+            sha256: "00".repeat(32),
+            device_seconds,
+            frames_inferred: 30,
+            devices: vec![device],
+        };
+        segments::commit(&self.db, job, segment, &[]).await.unwrap()
     }
 
     pub async fn claim(&self, owner: &str, kind: JobKind) -> Option<Job> {

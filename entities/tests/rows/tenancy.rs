@@ -10,6 +10,7 @@ use entities::{
     page::PageRequest,
     segments::{self, Committed, NewSegment},
     uploads::{self, NewUpload},
+    usage::{self, DeviceTime, Period},
     users::{self, NewUser, Role},
     videos::{self, Deleted as DeletedVideo, Processed},
 };
@@ -47,6 +48,7 @@ async fn another_tenants_rows_are_not_there(fresh: Fresh) {
         sha256: String::new(),
         device_seconds: 1.0,
         frames_inferred: 1,
+        devices: vec![DeviceTime { device: "sim:0".to_owned(), frames: 1, device_seconds: 1.0, cost: 0.5 }],
     };
     let subjects = [Subject::Video(video.id), Subject::Export(export.id)];
     let boxes = subjects.map(|subject| NewDetection {
@@ -71,6 +73,8 @@ async fn another_tenants_rows_are_not_there(fresh: Fresh) {
     assert_eq!(exports::cancel(db, thief, export.id).await.unwrap(), Cancelled::NotFound);
     assert_eq!(exports::delete(db, thief, export.id).await.unwrap(), DeletedExport::NotFound);
     assert!(!detections::put(db, thief, &boxes).await.unwrap());
+    let took = DeviceTime { device: "sim:0".to_owned(), frames: 1, device_seconds: 1.0, cost: 0.5 };
+    assert!(!usage::record_frame(db, thief, &boxes[0], &took).await.unwrap());
     assert!(!links::revoke(db, thief, link.id).await.unwrap());
     for subject in subjects {
         assert_eq!(links::create(db, thief, subject, false, later).await.unwrap(), None);
@@ -92,9 +96,12 @@ async fn another_tenants_rows_are_not_there(fresh: Fresh) {
                 !segments::list(db, tenant, export.id).await.unwrap().is_empty(),
                 detections::get(db, tenant, subjects[0]).await.unwrap().is_some(),
                 detections::get(db, tenant, subjects[1]).await.unwrap().is_some(),
+                usage::of_tenant(db, tenant, Period::default()).await.unwrap().entries > 0,
+                !usage::devices_of_tenant(db, tenant, Period::default()).await.unwrap().is_empty(),
+                !usage::exports_of_tenant(db, tenant, Period::default(), None, 9).await.unwrap().is_empty(),
                 links::get(db, tenant, link.id).await.unwrap().is_some_and(|link| link.revoked_at.is_none()),
             ]
         };
-        assert_eq!(seen(tenant).await, [sees; 14]);
+        assert_eq!(seen(tenant).await, [sees; 17]);
     }
 }

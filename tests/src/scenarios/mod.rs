@@ -10,6 +10,10 @@ pub mod load;
 pub mod devices;
 pub mod scaling;
 
+pub mod crowd;
+pub mod fairness;
+pub mod latency;
+
 /// One figure of a scenario.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {

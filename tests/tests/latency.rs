@@ -1,0 +1,10 @@
+//! People do not wait for exports.
+
+use anyhow::Result;
+use touchline_tests::scenarios::{assert_met, latency};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_waits_for_a_running_batch_at_most() -> Result<()> {
+    assert_met(&latency::run(latency::Size::TEST).await?);
+    Ok(())
+}
