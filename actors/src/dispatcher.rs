@@ -285,7 +285,8 @@ impl Dispatcher {
 
 /// What is logged and traced on behalf of a claimed job says whose it is.
 pub(crate) fn span_of(job: &Job) -> Span {
-    let Job { export_id: export, tenant_id: tenant, kind, index, attempt, .. } = job;
+    let Job { export_id: export, tenant_id: tenant, index, attempt, .. } = job;
+    let kind = job.kind.to_string().to_lowercase();
     info_span!("job", %export, %tenant, %kind, index, attempt)
 }
 
