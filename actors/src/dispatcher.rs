@@ -170,7 +170,7 @@ impl Dispatcher {
             }
             Err((export, ended)) => {
                 if let Some(row) = ended {
-                    this.shared.progress.do_send(Publish(Progress::of(&row)));
+                    tell_end(&this.shared, &row);
                 }
                 this.coordinating -= 1;
                 this.job_ended(export, ctx);
@@ -285,7 +285,8 @@ impl Dispatcher {
 
 /// What is logged and traced on behalf of a claimed job says whose it is.
 pub(crate) fn span_of(job: &Job) -> Span {
-    let Job { export_id: export, tenant_id: tenant, kind, index, attempt, .. } = job;
+    let Job { export_id: export, tenant_id: tenant, index, attempt, .. } = job;
+    let kind = job.kind.to_string().to_lowercase();
     info_span!("job", %export, %tenant, %kind, index, attempt)
 }
 
@@ -297,11 +298,17 @@ async fn remove_files(shared: &Shared, tenant: TenantId, export: ExportId) {
     }
 }
 
+/// Counts an export that did not end by its own actor, and tells its listeners.
+fn tell_end(shared: &Shared, row: &Export) {
+    measures::export_ended(row);
+    shared.progress.do_send(Publish(Progress::of(row)));
+}
+
 /// Tells listeners of exports that ended because their coordinators crashed too often: nobody else is left to.
 pub async fn tell_of_the_dead(shared: &Shared, swept: &Swept) -> Result<(), entities::Error> {
     for job in swept.dead.iter().filter(|job| job.kind == JobKind::Coordinate) {
         if let Some(row) = exports::for_worker(&shared.db, job).await? {
-            shared.progress.do_send(Publish(Progress::of(&row)));
+            tell_end(shared, &row);
         }
     }
     Ok(())
@@ -401,7 +408,7 @@ impl Handler<CancelExport> for Dispatcher {
         Box::pin(cancel.into_actor(self).map(move |cancelled, this, ctx| {
             if let Ok(Cancelled::Now(row)) = &cancelled {
                 faults::passed(Point::ExportCancelled);
-                this.shared.progress.do_send(Publish(Progress::of(row)));
+                tell_end(&this.shared, row);
                 this.halt(tenant, export, ctx);
             }
             cancelled
@@ -430,7 +437,7 @@ impl Handler<ExportsCancelled> for Dispatcher {
         let tell = async move {
             for export in exports {
                 match exports::get(&shared.db, tenant, export).await {
-                    Ok(Some(row)) => shared.progress.do_send(Publish(Progress::of(&row))),
+                    Ok(Some(row)) => tell_end(&shared, &row),
                     Ok(None) => {}
                     Err(error) => tracing::warn!(%export, %error, "reading a cancelled export failed"),
                 }

@@ -124,7 +124,10 @@ impl ExportActor {
     /// The export has its final state: everybody is told, and what nobody needs any more goes.
     fn end(&mut self, row: Export, ctx: &mut Context<Self>) {
         tracing::info!(export = %row.id, state = %row.state, "export ended");
-        measures::export_ended(&row);
+        if row.state != ExportState::Cancelled {
+            // Whoever cancelled it has counted it.
+            measures::export_ended(&row);
+        }
         if row.state == ExportState::Failed {
             // What other segments still render would be committed too late.
             self.running.run.stop.raise(StopReason::Cancelled);

@@ -11,7 +11,7 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 use crate::segment_job::JobEnd;
 
-/// Says what each figure of this room means.
+/// Says what each figure of this room means; the queue and the devices describe their own.
 pub fn describe() {
     describe_counter!("touchline_exports_total", Unit::Count, "Exports that ended, by kind and state.");
     describe_histogram!(
@@ -40,14 +40,8 @@ pub fn describe() {
          waited (a last message that had to wait for its listener) or lost (a last message whose listener never \
          took it)."
     );
-    describe_devices();
-}
-
-fn describe_devices() {
-    describe_counter!("touchline_device_frames_total", Unit::Count, "Frames that a device served.");
-    describe_gauge!("touchline_device_busy_seconds", Unit::Seconds, "Time a device spent on batches since the start.");
-    describe_counter!("touchline_device_faults_total", Unit::Count, "Batches that failed, and workers that died.");
-    describe_counter!("touchline_device_stalls_total", Unit::Count, "Batches that were not answered in time.");
+    crate::frame_queue::describe();
+    crate::device::describe();
 }
 
 /// Counts an ended job that made, or should have made, a file.

@@ -143,7 +143,6 @@ impl Node {
         let in_flight: usize = setups.iter().map(|setup| 2 * setup.batch).sum();
         let queue = Arc::new(FrameQueue::new(in_flight + 2, MOST_CREDIT));
         let (supervisors, devices) = start_devices(setups, &queue);
-        frame_queue::describe();
         actix::spawn(frame_queue::observe(Arc::downgrade(&queue)));
 
         let detections = DetectionCache::new(db.clone()).start();

@@ -24,4 +24,5 @@ pub use health::DeviceHealth;
 pub use list::auto;
 pub use sim::{SimDevice, SimEngine};
 pub use state::DeviceState;
+pub(crate) use state::describe;
 pub use supervisor::{DeviceSetup, DeviceSupervisor, Operate, Operation};

@@ -123,20 +123,41 @@ impl DeviceState {
     }
 }
 
-/// Says in `/metrics` what the devices' series mean, and shows the counters from the start, at 0.
-pub(super) fn describe(device: &str) {
-    describe_gauge!("touchline_device_health", "1 for the health a device has now, 0 for the others");
-    describe_gauge!("touchline_device_busy_seconds", "Seconds a device's served batches took, since the start");
-    describe_gauge!("touchline_device_busy_ratio", "Share of the last minute in which a device worked");
-    describe_gauge!("touchline_device_in_hand_frames", "Frames a device works on or has prepared");
-    describe_gauge!("touchline_device_hung_threads", "Threads of a device's earlier workers that do not return");
-    describe_gauge!("touchline_device_generation", "The worker generation whose results count");
-    describe_counter!("touchline_device_frames_total", "Frames a device served");
-    describe_histogram!("touchline_device_batch_frames", "Frames of a served batch");
-    describe_histogram!("touchline_device_batch_seconds", "Seconds a served batch took");
-    describe_counter!("touchline_device_faults_total", "Batches and workers of a device that failed, stalls included");
-    describe_counter!("touchline_device_stalls_total", "Results of a device that did not come in time");
-    describe_counter!("touchline_device_restarts_total", "Workers of a device started after the first");
+/// Says what the devices' figures mean.
+pub(crate) fn describe() {
+    use metrics::Unit::{Count, Seconds};
+    describe_gauge!("touchline_device_health", Count, "1 for the health that a device has now, 0 for the others.");
+    describe_gauge!(
+        "touchline_device_busy_seconds",
+        Seconds,
+        "Time that a device's served batches took, since the start."
+    );
+    describe_gauge!("touchline_device_busy_ratio", Count, "Share of the last minute in which a device worked.");
+    describe_gauge!("touchline_device_in_hand_frames", Count, "Frames that a device works on or has prepared.");
+    describe_gauge!(
+        "touchline_device_hung_threads",
+        Count,
+        "Threads of a device's earlier workers that do not return."
+    );
+    describe_gauge!("touchline_device_generation", Count, "The worker generation whose results count.");
+    describe_counter!("touchline_device_frames_total", Count, "Frames that a device served.");
+    describe_histogram!("touchline_device_batch_frames", Count, "Frames of a served batch.");
+    describe_histogram!("touchline_device_batch_seconds", Seconds, "Time that a served batch took.");
+    describe_counter!(
+        "touchline_device_faults_total",
+        Count,
+        "Batches and workers of a device that failed, stalls included."
+    );
+    describe_counter!("touchline_device_stalls_total", Count, "Results of a device that did not come in time.");
+    describe_counter!(
+        "touchline_device_restarts_total",
+        Count,
+        "Workers of a device that were started after the first."
+    );
+}
+
+/// Shows a device's counters from the start, at 0.
+pub(super) fn show_counters(device: &str) {
     for name in [
         "touchline_device_frames_total",
         "touchline_device_faults_total",

@@ -319,7 +319,7 @@ impl Actor for DeviceSupervisor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        state::describe(&self.setup.id);
+        state::show_counters(&self.setup.id);
         if let Some(mut inbox) = self.inbox.take() {
             ctx.add_stream(futures_util::stream::poll_fn(move |cx| inbox.poll_recv(cx)));
         }

@@ -16,7 +16,7 @@ use tracing::{Span, trace_span};
 
 use super::answers;
 use super::engine::{Engine, EngineFactory};
-use crate::frame_queue::{FrameJob, Output};
+use crate::frame_queue::{FrameJob, Output, TaskKind};
 
 /// Frames of one task and one size.
 pub type Batch = Vec<Arc<FrameJob>>;
@@ -127,8 +127,12 @@ fn span_of(device: &Arc<str>, batch: &Batch) -> Span {
         ids.dedup();
         ids.join(" ")
     };
-    let kind = batch.first().map(|job| job.task.kind);
-    trace_span!("infer", %device, ?kind, frames = batch.len(), export = exports())
+    let kind = match batch.first().map(|job| job.task.kind) {
+        Some(TaskKind::Upscale) => "upscale",
+        Some(TaskKind::Detect) => "detect",
+        None => "nothing",
+    };
+    trace_span!("infer", %device, %kind, frames = batch.len(), export = %exports())
 }
 
 /// Serves one batch; a panic inside the engine is a failure of the batch's device and passes through.

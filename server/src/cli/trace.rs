@@ -12,7 +12,7 @@ use std::path::Path;
 use anyhow::Context;
 use tracing::level_filters::LevelFilter;
 use tracing_chrome::{ChromeLayerBuilder, FlushGuard};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
 use tracing_subscriber::{Layer, Registry};
 
 /// Finishes the file when it is dropped.
@@ -31,5 +31,7 @@ pub fn to_file(path: &Path) -> anyhow::Result<(Box<dyn Layer<Registry> + Send + 
     let (layer, guard) =
         ChromeLayerBuilder::new().writer(BufWriter::new(file)).include_args(true).include_locations(false).build();
     let own = Targets::new().with_target("actors", LevelFilter::TRACE).with_target("touchline", LevelFilter::INFO);
-    Ok((layer.with_filter(own).boxed(), Finish { _guard: guard }))
+    // What is logged is in the log.
+    let spans = own.and(filter_fn(|metadata| metadata.is_span()));
+    Ok((layer.with_filter(spans).boxed(), Finish { _guard: guard }))
 }

@@ -14,7 +14,8 @@ use super::state::State;
 /// Upper bounds of a histogram's buckets, in seconds, unless [`BUCKETS`] has others.
 const SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 /// Histograms of other ranges.
-const BUCKETS: [(&str, &[f64]); 2] = [
+const BUCKETS: [(&str, &[f64]); 3] = [
+    ("touchline_device_batch_frames", &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0]),
     ("touchline_export_seconds", &[1.0, 5.0, 15.0, 60.0, 180.0, 600.0, 1800.0, 3600.0, 14_400.0]),
     ("touchline_job_seconds", &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]),
 ];

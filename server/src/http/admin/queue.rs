@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, get, web};
+use actors::frame_queue::TenantQueue;
 use chrono::{DateTime, Utc};
 use entities::TenantId;
 use entities::jobs::{self, JobKind, JobState, Standing};
@@ -31,6 +32,10 @@ pub struct TenantQueueView {
     pub exports: ExportCounts,
     /// The unfinished parts of those that run: segments and sound tracks.
     pub parts: PartCounts,
+    /// Frames of those on this node that wait for a device.
+    pub frames: FrameCounts,
+    /// Device time that its frames took on this node since it started, in seconds.
+    pub device_seconds: f64,
     /// How long the oldest of all that waits could have been taken up, in seconds; 0 when nothing waits.
     pub oldest_seconds: f64,
 }
@@ -55,6 +60,17 @@ pub struct PartCounts {
     pub retrying: i64,
 }
 
+/// Frames that wait for a device.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct FrameCounts {
+    /// Of exports.
+    pub waiting: usize,
+    /// Single ones that somebody waits for.
+    pub interactive: usize,
+    /// How long the oldest has waited, in seconds.
+    pub oldest_seconds: f64,
+}
+
 /// Tells what each tenant has waiting and at work, the longest waiting first. Tenants that have nothing are left out.
 #[utoipa::path(tag = "admin", responses((status = 200, description = "all of it", body = Listing<TenantQueueView>), ReadRefusals))]
 #[get("/admin/queue")]
@@ -64,18 +80,21 @@ pub async fn show_queue(_: Operator, state: web::Data<State>) -> Result<HttpResp
     for jobs in jobs::standing(db).await? {
         standing.entry(jobs.tenant_id).or_default().push(jobs);
     }
+    let frames: BTreeMap<TenantId, TenantQueue> =
+        state.node.shared.queue.snapshot().into_iter().map(|queue| (queue.tenant, queue)).collect();
     let now = Utc::now();
     let mut items = Vec::new();
     for tenant in tenants::all(db).await? {
-        if let Some(jobs) = standing.get(&tenant.id) {
-            items.push(view(tenant, jobs, now));
+        let (jobs, frames) = (standing.get(&tenant.id), frames.get(&tenant.id));
+        if jobs.is_some() || frames.is_some_and(|queue| queue.frames + queue.interactive > 0) {
+            items.push(view(tenant, jobs.map_or(&[], Vec::as_slice), frames, now));
         }
     }
     items.sort_by(|a, b| b.oldest_seconds.total_cmp(&a.oldest_seconds));
     Ok(HttpResponse::Ok().json(Listing { items, next_cursor: None }))
 }
 
-fn view(tenant: Tenant, jobs: &[Standing], now: DateTime<Utc>) -> TenantQueueView {
+fn view(tenant: Tenant, jobs: &[Standing], queue: Option<&TenantQueue>, now: DateTime<Utc>) -> TenantQueueView {
     let (mut exports, mut parts, mut oldest) = (ExportCounts::default(), PartCounts::default(), None);
     for one in jobs {
         let counted = match (one.kind, one.state) {
@@ -94,6 +113,12 @@ fn view(tenant: Tenant, jobs: &[Standing], now: DateTime<Utc>) -> TenantQueueVie
     }
     // One that is tried again later is not late yet.
     let oldest_seconds = oldest.map_or(0.0, |oldest| (now - oldest).as_seconds_f64().max(0.0));
+    let frames = queue.map_or_else(FrameCounts::default, |queue| FrameCounts {
+        waiting: queue.frames,
+        interactive: queue.interactive,
+        oldest_seconds: queue.oldest_seconds,
+    });
+    let device_seconds = queue.map_or(0.0, |queue| queue.device_seconds);
     let Tenant { id, name, state, weight, .. } = tenant;
-    TenantQueueView { tenant_id: id, name, state, weight, exports, parts, oldest_seconds }
+    TenantQueueView { tenant_id: id, name, state, weight, exports, parts, frames, device_seconds, oldest_seconds }
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use touchline_tests::repository;
-use touchline_tests::scenarios::{Finding, fuzz, load};
+use touchline_tests::scenarios::{Finding, devices, fuzz, load, scaling};
 
 use page::{Page, Section};
 
@@ -30,6 +30,16 @@ struct Scenario {
 
 /// Every scenario, in the order of the page.
 const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "devices",
+        about: "Three of four simulated devices err, hang or return garbage; an operator takes some out and brings them back.",
+        run: || Box::pin(devices::run(devices::Size::SOAK)),
+    },
+    Scenario {
+        name: "scaling",
+        about: "One export on one, four and eight simulated devices, and on four of different speeds.",
+        run: || Box::pin(scaling::run(scaling::Size::SOAK)),
+    },
     Scenario {
         name: "load",
         about: "A crowd of tenants keeps its queues full on 4 simulated devices while others listen.",
