@@ -32,6 +32,7 @@ async fn finish_next(fresh: &Fresh) -> Committed {
         sha256: "00".repeat(32),
         device_seconds: 0.25,
         frames_inferred: 15,
+        devices: Vec::new(),
     };
     segments::commit(&fresh.db, &job, new, &[]).await.unwrap()
 }
