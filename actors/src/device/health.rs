@@ -84,7 +84,6 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
 impl Health {
     /// A device whose first worker loads.
-    #[expect(clippy::new_without_default, reason = "a device begins somewhere, it has no default health")]
     pub fn new() -> Self {
         Self { now: DeviceHealth::Loading, faults_in_a_row: 0, workers_lost: 0 }
     }
