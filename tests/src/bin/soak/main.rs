@@ -12,7 +12,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use touchline_tests::repository;
-use touchline_tests::scenarios::{Finding, crash_points, devices, disk, fuzz, kills, load, scaling, uploads};
+use touchline_tests::scenarios::{
+    Finding, crash_points, devices, disk, fairness, fuzz, kills, latency, load, scaling, uploads,
+};
 
 use page::{Page, Section};
 
@@ -59,6 +61,16 @@ const SCENARIOS: &[Scenario] = &[
         name: "scaling",
         about: "One export on one, four and eight simulated devices, and on four of different speeds.",
         run: || Box::pin(scaling::run(scaling::Size::SOAK)),
+    },
+    Scenario {
+        name: "fairness",
+        about: "One greedy tenant among nine modest ones, and three of different weights, on simulated devices.",
+        run: || Box::pin(fairness::run(fairness::Size::SOAK)),
+    },
+    Scenario {
+        name: "latency",
+        about: "Single frames are searched while the queue is full of other work.",
+        run: || Box::pin(latency::run(latency::Size::SOAK)),
     },
     Scenario {
         name: "load",
