@@ -310,7 +310,8 @@ async fn prepare(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job) -> Res
         .collect();
     let tx = shared.db.begin().await.map_err(told)?;
     jobs::enqueue_all(&tx, &missing).await.map_err(told)?;
-    faults::at(Point::PartsPlanned).map_err(|error| Trouble::full(error).while_doing("planning the segments"))?;
+    let planned = faults::at(Point::PartsPlanned);
+    planned.map_err(|source| RenderError::Io { doing: "planning the segments".into(), source })?;
     tx.commit().await.map_err(told)?;
     faults::passed(Point::PartsEnqueued);
     if !advance(shared, job, ExportState::Rendering).await? {

@@ -62,6 +62,9 @@ pub struct Export {
     pub frames_done: u64,
     pub frames_total: u64,
     pub frames_inferred: u64,
+    pub fps: f64,
+    pub attempt: i32,
+    pub device_seconds: f64,
     pub warnings: Vec<String>,
     pub problem: Option<Value>,
     pub report: Option<Value>,
@@ -217,6 +220,13 @@ impl Client {
         Ok(header(answer.headers(), "upload-offset")?.parse()?)
     }
 
+    /// How many bytes of an upload the server has.
+    pub async fn upload_offset(&self, location: &str) -> Result<u64> {
+        let request = self.request(Method::HEAD, location).header("Tus-Resumable", "1.0.0");
+        let answer = answered(request.send().await?).await?;
+        Ok(header(answer.headers(), "upload-offset")?.parse()?)
+    }
+
     /// Reads a video.
     pub async fn video(&self, id: &str) -> Result<Video> {
         self.get(&format!("/videos/{id}")).await
@@ -225,6 +235,12 @@ impl Client {
     /// Starts an export.
     pub async fn start(&self, spec: &Value) -> Result<Export> {
         self.post("/exports", spec).await
+    }
+
+    /// Starts an export; repeated with the same key, the same one.
+    pub async fn start_once(&self, spec: &Value, key: &str) -> Result<Export> {
+        let request = self.request(Method::POST, "/exports").header("Idempotency-Key", key).json(spec);
+        Ok(answered(request.send().await?).await?.json().await?)
     }
 
     /// Reads an export.

@@ -1,29 +1,13 @@
 //! Files with random damage, the same each time: file `n` depends on `n` and on its seeds alone.
 
-/// SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `limit`; 0 where that is 0.
-    fn below(&mut self, limit: usize) -> usize {
-        if limit == 0 { 0 } else { (self.next() % limit as u64) as usize }
-    }
-}
+use crate::random::Random;
 
 /// Bytes at the start in which containers describe themselves.
 const HEADER: usize = 4096;
 
 /// File `number`: one of the seeds, damaged. Returns what was done, which seed it was, and the bytes.
 pub fn damaged(seeds: &[Vec<u8>], number: u64) -> (String, usize, Vec<u8>) {
-    let mut random = Random(number);
+    let mut random = Random::new(number);
     let seed = random.below(seeds.len());
     let mut bytes = seeds[seed].clone();
     let done = match random.below(7) {

@@ -10,6 +10,7 @@
 //! * [`footage`]: sources whose frames carry their number and whose sound clicks at known times.
 //! * [`damage`]: files with random damage, the same each time.
 //! * [`inputs`]: footage as it really comes, file by file, and what Touchline does with it.
+//! * [`rows`]: a server's database, read beside it; [`random`]: dice with a seed.
 //! * [`scenarios`]: kills, faulty devices, full disks, crowds and damaged files.
 //!
 //! ```no_run
@@ -30,6 +31,8 @@ pub mod damage;
 pub mod ffmpeg;
 pub mod footage;
 pub mod inputs;
+pub mod random;
+pub mod rows;
 pub mod scenarios;
 pub mod server;
 

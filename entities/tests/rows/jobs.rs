@@ -237,12 +237,14 @@ async fn errors_back_off_and_kill_the_third_time(fresh: Fresh) {
     }
     let job = fresh.claim("a", JobKind::Segment).await.unwrap();
     assert_eq!((job.attempt, job.failures), (3, 2));
-    assert_eq!(jobs::fail(&fresh.db, &job, "render_failed", "no memory on cpu:0").await.unwrap(), Failure::Dead);
+    assert_eq!(jobs::fail(&fresh.db, &job, "device_failed", "no memory on cpu:0").await.unwrap(), Failure::Dead);
     fresh.skip_backoff().await;
     assert_eq!(fresh.claim("a", JobKind::Segment).await, None);
     let row = &jobs::of_export(&fresh.db, &job).await.unwrap()[0];
     assert_eq!((row.state, row.failures), (JobState::Dead, 3));
     assert_eq!(row.error.as_deref(), Some("no memory on cpu:0"));
+    let problem = row.problem();
+    assert_eq!((problem["code"].as_str(), problem["detail"].as_str()), (Some("device_failed"), row.error.as_deref()));
     // A dead segment leaves the end of the export to its coordinator.
     let export = exports::get(&fresh.db, tenant.id, export.id).await.unwrap().unwrap();
     assert_eq!(export.state, ExportState::Queued);

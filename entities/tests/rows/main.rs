@@ -4,6 +4,7 @@ mod exports;
 mod history;
 mod jobs;
 mod people;
+mod retries;
 mod schema;
 mod segments;
 mod support;

@@ -14,6 +14,13 @@ pub mod crowd;
 pub mod fairness;
 pub mod latency;
 
+pub mod crash_points;
+pub mod disk;
+pub mod kills;
+pub mod stage;
+pub mod uploads;
+pub mod walks;
+
 /// One figure of a scenario.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {

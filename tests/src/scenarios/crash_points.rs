@@ -1,0 +1,93 @@
+//! Every point at which something durable is done is crashed at in turn; then the client asks again. Whatever the point,
+//! the outcome is that of an undisturbed server.
+
+use std::time::Duration;
+
+use actors::faults::Point;
+use anyhow::{Context, Result};
+use futures_util::{StreamExt, stream};
+
+use super::Finding;
+use super::stage::Stage;
+use super::walks::{Walk, Walker, variables};
+
+/// How thoroughly it is crashed.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// Each point is crashed at when it is passed for the first time, the second, up to this one.
+    pub times: u32,
+    /// Servers at a time.
+    pub at_once: usize,
+}
+
+impl Size {
+    /// For every test run.
+    pub const TEST: Self = Self { times: 1, at_once: 3 };
+    /// For a soak.
+    pub const SOAK: Self = Self { times: 4, at_once: 2 };
+}
+
+/// How long a server may take to come to a point.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Crashes at every point.
+pub async fn run(size: Size) -> Result<Vec<Finding>> {
+    let mut stage = Stage::open(&variables()).await?;
+    let walker = Walker::prepare(&mut stage).await?;
+    let crashes = Point::ALL.iter().flat_map(|&point| (0..times(point, size)).map(move |before| (point, before)));
+    let (stage, walker) = (&stage, &walker);
+    let found = stream::iter(crashes)
+        .map(|(point, before)| async move {
+            let outcome = crash(stage, walker.clone(), point, before).await;
+            finding(point, before, outcome)
+        })
+        .buffered(size.at_once)
+        .filter_map(std::future::ready);
+    Ok(found.collect().await)
+}
+
+/// The state goes forward four times, and each is another crash.
+fn times(point: Point, size: Size) -> u32 {
+    if point == Point::StateAdvanced { size.times.max(4) } else { size.times }
+}
+
+/// A point that is not passed so often is no finding; one that is never passed is.
+fn finding(point: Point, before: u32, outcome: Result<bool>) -> Option<Finding> {
+    let what = match before {
+        0 => format!("crash at {}", point.name()),
+        before => format!("crash at {}, passed {before} times before", point.name()),
+    };
+    let (found, met) = match outcome {
+        Ok(true) => ("the same".to_owned(), true),
+        Ok(false) if before > 0 => return None,
+        Ok(false) => ("never reached".to_owned(), false),
+        Err(error) => (format!("{error:#}"), false),
+    };
+    Some(Finding::new(what, "as without it, nothing left over", found, met))
+}
+
+/// Crashes at one point and walks again; false when the point was not reached.
+async fn crash(original: &Stage, mut walker: Walker, point: Point, before: u32) -> Result<bool> {
+    let mut stage = original.copy()?;
+    let (walk, others) = Walk::through(point);
+    let before = if before > 0 { format!("{before}*off->") } else { String::new() };
+    stage.restart(Some(&format!("{others}{}={before}return(crash)", point.name()))).await?;
+    let walked = walker.walk(&stage, walk).await;
+    // A walk that went through may have passed the point after its answer; one that did not, has.
+    let patience = if walked.is_ok() { Duration::from_millis(500) } else { PATIENCE };
+    if !stage.dies_within(patience).await? {
+        return walked.map(|()| false).context("the server goes on, but the walk did not");
+    }
+    if walk == Walk::Cancel {
+        // What a cancelled export leaves must be gone before somebody wants it after all.
+        stage.restart(None).await?;
+        let orphans = stage.orphans().await?;
+        anyhow::ensure!(orphans.is_empty(), "left over after the restart: {orphans:?}");
+    }
+    stage.restart(None).await?;
+    walker.walk(&stage, walk).await.with_context(|| format!("after the crash; the log: {}", stage.log()))?;
+    let orphans = stage.orphans().await?;
+    anyhow::ensure!(orphans.is_empty(), "left over: {orphans:?}");
+    stage.stop()?;
+    Ok(true)
+}

@@ -1,0 +1,219 @@
+//! A club with a video on a server of its own, which scenarios kill, restart and copy.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+
+use crate::client::{Client, Export};
+use crate::rows::Rows;
+use crate::server::{Account, Server};
+
+/// See the [module](self).
+pub struct Stage {
+    folder: PathBuf,
+    variables: Vec<(String, String)>,
+    token: String,
+    server: Option<Server>,
+    /// The club's view of the server that runs now.
+    pub club: Client,
+    /// Removed with the stage.
+    _owned: Option<TempDir>,
+}
+
+/// How long an export may take on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+const POLL: Duration = Duration::from_millis(10);
+
+impl Stage {
+    /// A new server with a tenant and an editor of it.
+    pub async fn open(variables: &[(&str, &str)]) -> Result<Self> {
+        let owned = tempfile::tempdir()?;
+        let mut stage = Self::open_in(owned.path(), variables).await?;
+        stage._owned = Some(owned);
+        Ok(stage)
+    }
+
+    /// [`Stage::open`] in a folder of the caller's.
+    pub async fn open_in(folder: &Path, variables: &[(&str, &str)]) -> Result<Self> {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let mut variables: Vec<(String, String)> = variables.iter().map(own).collect();
+        // Restarts must not outlive the token.
+        variables.push(("TOUCHLINE__AUTH__ACCESS_MINUTES".into(), "1440".into()));
+        let server = start(folder, &variables, None).await?;
+        let account = server.account("club", "coach@club.example", "editor")?;
+        let club = Client::log_in(&server.url(), &account.email, &account.password).await?;
+        let token = club.token().to_owned();
+        Ok(Self { folder: folder.to_owned(), variables, token, server: Some(server), club, _owned: None })
+    }
+
+    /// The same data on another server, which does not run yet. This stage's server must not run either.
+    pub fn copy(&self) -> Result<Self> {
+        ensure!(self.server.is_none(), "a running server's data cannot be copied");
+        let owned = tempfile::tempdir()?;
+        copy_folder(&self.folder, owned.path())?;
+        let (folder, variables, token) = (owned.path().to_owned(), self.variables.clone(), self.token.clone());
+        Ok(Self { folder, variables, token, server: None, club: self.club.clone(), _owned: Some(owned) })
+    }
+
+    /// Starts the server again, killing the one that runs. `faults` are what `FAILPOINTS` says.
+    pub async fn restart(&mut self, faults: Option<&str>) -> Result<()> {
+        self.kill()?;
+        let server = start(&self.folder, &self.variables, faults).await?;
+        self.club = Client::with_token(&server.url(), &self.token);
+        self.server = Some(server);
+        Ok(())
+    }
+
+    /// Kills the server as a power cut would.
+    pub fn kill(&mut self) -> Result<()> {
+        self.server.take().map_or(Ok(()), |mut server| server.kill())
+    }
+
+    /// Stops the server as an operator would.
+    pub fn stop(&mut self) -> Result<()> {
+        let Some(mut server) = self.server.take() else { return Ok(()) };
+        ensure!(server.stop()?.success(), "the server did not stop cleanly: {}", server.log());
+        Ok(())
+    }
+
+    /// Whether the server ends by itself within `patience`.
+    pub async fn dies_within(&mut self, patience: Duration) -> Result<bool> {
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            if self.server.as_mut().map_or(Ok(true), Server::has_ended)? {
+                return Ok(true);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(false)
+    }
+
+    /// What the server that runs, or ran last, logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("stderr.log")).unwrap_or_default()
+    }
+
+    /// Makes a tenant and a user of it.
+    pub fn account(&self, tenant: &str, email: &str, role: &str) -> Result<Account> {
+        self.running()?.account(tenant, email, role)
+    }
+
+    /// Where the server answers.
+    pub fn url(&self) -> Result<String> {
+        Ok(self.running()?.url())
+    }
+
+    fn running(&self) -> Result<&Server> {
+        self.server.as_ref().context("no server runs")
+    }
+
+    /// The server's `data_dir`.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// The server's rows.
+    pub async fn rows(&self) -> Result<Rows> {
+        let elsewhere = self.variables.iter().find(|(name, _)| name == "TOUCHLINE__DATABASE__URL");
+        match elsewhere.and_then(|(_, url)| url.strip_prefix("sqlite://")) {
+            Some(file) => Rows::open(Path::new(file)).await,
+            None => Rows::open(&self.data_dir().join("touchline.db")).await,
+        }
+    }
+
+    /// The bytes of an export's result.
+    pub async fn result(&self, export: &str) -> Result<Vec<u8>> {
+        let file = self.folder.join("download");
+        self.club.download(export, &file).await?;
+        Ok(fs::read(&file)?)
+    }
+
+    /// Waits for an export's end, whatever it is.
+    pub async fn ended(&self, export: &str) -> Result<Export> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let export = self.club.export(export).await?;
+            if matches!(export.state.as_str(), "complete" | "failed" | "cancelled") {
+                return Ok(export);
+            }
+            ensure!(Instant::now() < deadline, "export {} stays {}: {}", export.id, export.state, self.log());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits for an export's good end.
+    pub async fn completed(&self, export: &str) -> Result<Export> {
+        let export = self.ended(export).await?;
+        if export.state != "complete" {
+            bail!("export {} is {}: {:?}", export.id, export.state, export.problem);
+        }
+        Ok(export)
+    }
+
+    /// Files below `data_dir` that no row accounts for. Waits some seconds for a sweep to take them.
+    pub async fn orphans(&self) -> Result<Vec<String>> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let found = orphans(&self.data_dir(), &self.rows().await?).await?;
+            if found.is_empty() || Instant::now() > deadline {
+                return Ok(found);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+async fn start(folder: &Path, variables: &[(String, String)], faults: Option<&str>) -> Result<Server> {
+    let mut all: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    all.extend(faults.map(|faults| ("FAILPOINTS", faults)));
+    Server::start_in(folder, &all).await
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Files of a server that are not its media: rows, secret, lock.
+const OWN: [&str; 5] = ["touchline.db", "touchline.db-wal", "touchline.db-shm", "lock", "secret"];
+
+async fn orphans(data_dir: &Path, rows: &Rows) -> Result<Vec<String>> {
+    let (files, uploads) = (rows.files().await?, rows.uploads().await?);
+    let mut found = Vec::new();
+    let mut folders = vec![data_dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        // A folder may go while it is looked at.
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+                continue;
+            }
+            let path = entry.path();
+            let name = path.strip_prefix(data_dir)?.to_string_lossy().into_owned();
+            let accounted = match name.split_once('/') {
+                None => OWN.contains(&name.as_str()),
+                Some(("media", key)) => key == ".touchline" || files.contains(key),
+                Some(("uploads", file)) => {
+                    file.rsplit('/').next().is_some_and(|id| uploads.contains(&id.replace('-', "")))
+                }
+                Some(_) => false,
+            };
+            if !accounted {
+                found.push(name);
+            }
+        }
+    }
+    Ok(found)
+}
