@@ -11,7 +11,10 @@ use migrations::MigratorTrait;
 use sea_orm::{
     AccessMode, ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
     IsolationLevel, SqliteTransactionMode, TransactionOptions, TransactionTrait,
-    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+    sqlx::{
+        self, Connection, SqliteConnection,
+        sqlite::{SqliteJournalMode, SqliteSynchronous},
+    },
 };
 
 use crate::{Error, Result, error::Doing};
@@ -78,8 +81,18 @@ async fn sqlite(url: &str, connections: u32, read_only: bool) -> std::result::Re
                 .foreign_keys(true)
                 .busy_timeout(BUSY_TIMEOUT);
             if read_only { sqlite.pragma("query_only", "on") } else { sqlite }
-        });
+        })
+        .map_sqlx_sqlite_pool_opts(|pool| pool.after_release(|connection, _| Box::pin(is_clean(connection))));
     sea_orm::Database::connect(options).await
+}
+
+/// Whether a connection can be used again. A commit that fails on a full disk is rolled back by SQLite itself; the driver
+/// does not know, cannot roll it back once more, and would nest everything that follows in a transaction that never
+/// ends. Such a connection is closed, and the next writer opens a new one.
+async fn is_clean(connection: &mut SqliteConnection) -> std::result::Result<bool, sqlx::Error> {
+    // Lets a rollback that was begun by a drop end first.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 async fn postgres(url: &str) -> std::result::Result<DatabaseConnection, DbErr> {

@@ -67,7 +67,7 @@ fn overwrite(bytes: &mut [u8], random: &mut Random) -> String {
             *byte = match kind {
                 0 => 0,
                 1 => 0xFF,
-                _ => random.next() as u8,
+                _ => random.draw() as u8,
             };
         }
     }

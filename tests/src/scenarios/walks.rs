@@ -42,7 +42,7 @@ pub struct Walker {
 }
 
 /// Bytes of an upload's piece.
-const PIECE: usize = 60_000;
+const PIECE: usize = 10_000;
 /// Under which the export is asked for.
 const KEY: &str = "the same export, whoever asks again";
 
