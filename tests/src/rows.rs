@@ -78,6 +78,13 @@ impl Rows {
         })
     }
 
+    /// The device seconds in the accounts of an export.
+    pub async fn used(&self, export: &str) -> Result<f64> {
+        let sql = "select coalesce(sum(device_seconds), 0.0) as seconds from usage where hex(export_id) = ?";
+        let row = self.all(sql, export).await?.into_iter().next().context("a sum has a row")?;
+        Ok(row.try_get("", "seconds")?)
+    }
+
     /// The files that rows name, below `media` of the server's `data_dir`.
     pub async fn files(&self) -> Result<BTreeSet<String>> {
         let sql = "select storage_key as key from videos where state <> 'failed'

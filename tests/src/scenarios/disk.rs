@@ -15,8 +15,22 @@ use super::Finding;
 use super::stage::Stage;
 use super::walks::{Walk, Walker, retry, spec, variables};
 
-/// Servers at a time.
-const AT_ONCE: usize = 3;
+/// How thoroughly the disk is filled.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// Servers at a time.
+    pub at_once: usize,
+    /// How often each of the real disks fills up.
+    pub disks: u32,
+}
+
+impl Size {
+    /// For every test run.
+    pub const TEST: Self = Self { at_once: 3, disks: 1 };
+    /// For a soak.
+    pub const SOAK: Self = Self { at_once: 2, disks: 5 };
+}
+
 /// Size of the small filesystem, in MiB.
 const DISK_MIB: u32 = 24;
 /// How long the disk stays full.
@@ -26,16 +40,18 @@ const SLOW: (&str, &str) = ("TOUCHLINE__DEVICES__SIM_FRAME_MS", "20.0");
 const CODE: &str = "disk_full";
 
 /// Fills the disk at every point, and a real one.
-pub async fn run() -> Result<Vec<Finding>> {
+pub async fn run(size: Size) -> Result<Vec<Finding>> {
     let mut stage = Stage::open(&variables()).await?;
     let walker = Walker::prepare(&mut stage).await?;
     let (original, walker) = (&stage, &walker);
     let points = Point::ALL.iter().filter(|point| point.writes());
     let found = stream::iter(points)
         .map(|&point| async move { finding(point, full_at(original, walker.clone(), point).await) })
-        .buffered(AT_ONCE);
+        .buffered(size.at_once);
     let mut findings: Vec<Finding> = found.collect().await;
-    findings.extend(real_disks().await);
+    for _ in 0..size.disks {
+        findings.extend(real_disks().await);
+    }
     Ok(findings)
 }
 

@@ -128,7 +128,8 @@ async fn judge(stage: &Stage, size: Size, seen: &Seen, expected: &[u8]) -> Resul
         let frames: i64 = last.iter().map(|segment| segment.frames).sum();
         let told = report["device_seconds"].as_f64().unwrap_or(f64::NAN);
         let frames_right = frames == booked.frames_done && frames == booked.frames_total;
-        ledgers += u32::from(frames_right && exact(booked.device_seconds) && exact(told));
+        let seconds = [booked.device_seconds, told, rows.used(export).await?];
+        ledgers += u32::from(frames_right && seconds.into_iter().all(exact));
     }
     let all = seen.exports.len() as u32;
     let orphans = stage.orphans().await?;
@@ -144,7 +145,7 @@ async fn judge(stage: &Stage, size: Size, seen: &Seen, expected: &[u8]) -> Resul
         ),
         Finding::new(what("finished segments made again or changed"), "0", format!("{again} of {kept}"), again == 0),
         Finding::new(
-            what("ledgers that add up to their segments"),
+            what("exports whose row, report and account are the sum of their segments"),
             format!("{all} of {all}"),
             ledgers.to_string(),
             ledgers == all,

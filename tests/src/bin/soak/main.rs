@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use touchline_tests::repository;
-use touchline_tests::scenarios::{Finding, devices, fuzz, load, scaling};
+use touchline_tests::scenarios::{Finding, crash_points, devices, disk, fuzz, kills, load, scaling, uploads};
 
 use page::{Page, Section};
 
@@ -30,6 +30,26 @@ struct Scenario {
 
 /// Every scenario, in the order of the page.
 const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "kills",
+        about: "A real export (two clips, upscaled, searched for players) whose server is killed at random moments.",
+        run: || Box::pin(kills::run(kills::Size::SOAK)),
+    },
+    Scenario {
+        name: "crash_points",
+        about: "The server crashes at every commit, rename and send in the life of an upload and of an export.",
+        run: || Box::pin(crash_points::run(crash_points::Size::SOAK)),
+    },
+    Scenario {
+        name: "disk",
+        about: "The disk is full at every point that writes, and a real small one fills up during an export.",
+        run: || Box::pin(disk::run(disk::Size::SOAK)),
+    },
+    Scenario {
+        name: "uploads",
+        about: "An upload whose server is killed at random bytes of it.",
+        run: || Box::pin(uploads::run(uploads::Size::SOAK)),
+    },
     Scenario {
         name: "devices",
         about: "Three of four simulated devices err, hang or return garbage; an operator takes some out and brings them back.",
