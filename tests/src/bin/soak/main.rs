@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use touchline_tests::repository;
-use touchline_tests::scenarios::{Finding, fuzz, load};
+use touchline_tests::scenarios::{Finding, fairness, fuzz, latency, load};
 
 use page::{Page, Section};
 
@@ -34,6 +34,16 @@ const SCENARIOS: &[Scenario] = &[
         name: "load",
         about: "A crowd of tenants keeps its queues full on 4 simulated devices while others listen.",
         run: || Box::pin(load::run(load::Size::SOAK)),
+    },
+    Scenario {
+        name: "fairness",
+        about: "One tenant queues fifty exports beside nine with one each; then tenants weigh 1, 2 and 4.",
+        run: || Box::pin(fairness::run(fairness::Size::SOAK)),
+    },
+    Scenario {
+        name: "latency",
+        about: "People look at single frames while exports keep 4 simulated devices busy.",
+        run: || Box::pin(latency::run(latency::Size::SOAK)),
     },
     Scenario {
         name: "fuzz",
