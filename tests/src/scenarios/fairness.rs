@@ -68,23 +68,26 @@ async fn equal_weights(size: Size, file: &std::path::Path, alone: f64) -> Result
     let all_in = Utc::now();
     let ends = try_join_all(others.iter().zip(&exports).map(|(club, export)| club.finished(export))).await?;
     let slowest = ends.iter().map(|(seconds, _)| *seconds).fold(0.0, f64::max) / alone;
+    let mean = ends.iter().map(|(seconds, _)| *seconds).sum::<f64>() / ends.len() as f64 / alone;
     let first_end =
         ends.iter().map(|(_, row)| crowd::moment(row, "finished_at")).collect::<Result<Vec<_>>>()?.into_iter().min();
     let first_end = first_end.context("there are exports")?;
     let served = served(&operator, &clubs, all_in, first_end).await?;
     let (jain, segments) = (jain(served.iter().map(|(seconds, _)| *seconds)), served.iter().map(|(_, n)| *n).min());
+    let busy = served.iter().map(|(seconds, _)| seconds).sum::<f64>()
+        / ((first_end - all_in).as_seconds_f64() * f64::from(TENANTS));
     let accounts = accounts_are_exact(&operator, others, &ends, began).await?;
     Ok(vec![
         Finding::new(
             format!("{MANY} exports of one tenant beside 9 of nine, {TENANTS} simulated devices: the slowest of the 9"),
             "<= 1.3x its time on a tenth of the devices",
-            format!("{slowest:.2}x of {alone:.1} s"),
+            format!("{slowest:.2}x of {alone:.1} s; the mean {mean:.2}x"),
             slowest <= 1.3,
         ),
         Finding::new(
             "Jain's index of the ten tenants' device seconds while all of them had work",
             format!(">= 0.98, at least {LEAST_SEGMENTS} segments a tenant"),
-            format!("{jain:.4}, {} segments", segments.unwrap_or(0)),
+            format!("{jain:.4}, {} segments, devices {:.0} % busy", segments.unwrap_or(0), busy * 100.0),
             jain >= 0.98 && segments >= Some(LEAST_SEGMENTS),
         ),
         accounts,
