@@ -112,6 +112,7 @@ pub use shape::{ColourTags, StreamShape};
 pub use smart::{SmartLayout, Spliced, smart_layout, splice};
 pub use tags::Chapter;
 pub use timed::{TimedEncoder, TimedSettings};
+pub use tracks::sound_not_for_mp4;
 pub use versions::library_versions;
 pub use window::build_index_around;
 pub use yuv::{YuvFrame, to_rgb, to_yuv};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use edits::Rat;
 use ffmpeg_next as av;
-use ffmpeg_next::{format, media};
+use ffmpeg_next::{codec, format, media};
 
 use crate::error::{MediaError, Result};
 use crate::input::{self, Parameters};
@@ -139,10 +139,26 @@ pub(crate) fn sound_streams(source: &format::context::Input) -> Vec<usize> {
     source.streams().filter(is_sound).map(|stream| stream.index()).collect()
 }
 
-/// Why the sound of a file cannot be put into MP4 packet by packet.
+/// Sound that players know in MP4. The muxer takes more, such as Vorbis, or says so and then does not, such as PCM.
+const IN_MP4: [codec::Id; 7] =
+    [codec::Id::AAC, codec::Id::MP3, codec::Id::MP2, codec::Id::AC3, codec::Id::EAC3, codec::Id::ALAC, codec::Id::OPUS];
+/// Least sample rate at which MP4 takes MP3, in Hz.
+const SLOWEST_MP3: u32 = 16_000;
+
+/// Why the sound of a file cannot be put into MP4 packet by packet; `None` where it can.
+///
+/// # Errors
+/// When the file cannot be opened.
+pub fn sound_not_for_mp4(path: &Path) -> Result<Option<String>> {
+    Ok(not_for_mp4(&input::open(path)?))
+}
+
 pub(crate) fn not_for_mp4(source: &format::context::Input) -> Option<String> {
     let streams = sound_streams(source).into_iter().filter_map(|index| source.stream(index));
-    let mut codecs = streams.map(|stream| stream.parameters().id());
-    let codec = codecs.find(|&codec| !output::fits_mp4(codec))?;
+    let fits = |stream: &format::stream::Stream| {
+        let id = stream.parameters().id();
+        IN_MP4.contains(&id) && (id != codec::Id::MP3 || Parameters::of(stream).sample_rate >= SLOWEST_MP3)
+    };
+    let codec = streams.filter(|stream| !fits(stream)).map(|stream| stream.parameters().id()).next()?;
     Some(format!("MP4 cannot hold the sound's codec, {}", codec.name()))
 }

@@ -14,6 +14,7 @@ use media::{
     smart_layout, splice,
 };
 use serde_json::{Map, Value, json};
+use tempfile::TempPath;
 
 use super::source_frames::{self, SourceFrames, tick};
 use super::{ExportKind, Joined, RenderError, RenderedSegment, Run, SegmentPlan, Source, Stage, Work};
@@ -52,6 +53,20 @@ impl Overlay {
 
     fn prepared(&self) -> Result<&Prepared, RenderError> {
         self.prepared.get().ok_or_else(|| RenderError::Broken("the overlay was not prepared".into()))
+    }
+
+    /// The main sound, encoded again beside `out`, where MP4 cannot hold the source's as it is.
+    fn encoded_sound(&self, run: &Run, out: &Path) -> Result<Option<TempPath>, RenderError> {
+        let Source { path, facts, .. } = &self.source;
+        if !facts.has_audio || media::sound_not_for_mp4(path)?.is_none() {
+            return Ok(None);
+        }
+        // Removed when it is in the result, or of no use.
+        let path = out.with_extension("sound.mp4");
+        let sound = TempPath::try_from_path(&path)
+            .map_err(|source| RenderError::Io { doing: format!("naming {}", path.display()), source })?;
+        source_frames::sound(run, &self.source, std::slice::from_ref(&(0..self.plan.frames())), &sound)?;
+        Ok(Some(sound))
     }
 
     fn look(&self) -> Result<Prepared, RenderError> {
@@ -149,9 +164,11 @@ impl ExportKind for Overlay {
                     end: at(frames.end),
                 };
                 let parts: Vec<_> = segments.iter().zip(parts).map(part).collect();
-                let audio = match facts.has_audio {
-                    true => AudioFrom::CopyOf { source: path, start: index.start() },
-                    false => AudioFrom::None,
+                let encoded = self.encoded_sound(run, out)?;
+                let audio = match &encoded {
+                    Some(sound) => AudioFrom::File(sound),
+                    None if facts.has_audio => AudioFrom::CopyOf { source: path, start: index.start() },
+                    None => AudioFrom::None,
                 };
                 let assembly = Assembly {
                     time_base: encoder.shape.time_base,
