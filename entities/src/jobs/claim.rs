@@ -44,6 +44,9 @@ pub async fn claim_within(
         .value(Column::Attempt, Expr::col(Column::Attempt).add(1))
         .value(Column::Owner, owner)
         .value(Column::LeaseUntil, until(now, lease))
+        // Here and not in a statement of its own: PostgreSQL looks at the export of a row that one transaction changes
+        // twice, and would wait for a commit that waits for the tenant's share.
+        .value(Column::Tag, fair::tag_of_tenant())
         .and_where(Column::Id.eq(id))
         .and_where(Column::State.eq(JobState::Ready))
         .returning_all()
@@ -52,9 +55,9 @@ pub async fn claim_within(
     let rows = tx.raw().query_all(&claim).await.doing("claiming a job")?;
     let claimed = rows.first().map(|row| Job::from_query_result(row, "")).transpose();
     // None: on PostgreSQL another node was faster.
-    let Some(mut job) = claimed.doing("reading a claimed job")? else { return Ok(None) };
+    let Some(job) = claimed.doing("reading a claimed job")? else { return Ok(None) };
     if job.kind != JobKind::Coordinate {
-        fair::charge(&tx, &mut job).await?;
+        fair::charge(&tx, &job).await?;
     }
     tx.commit().await?;
     Ok(Some(job))

@@ -19,7 +19,7 @@ use sea_orm::{
     ActiveValue::Set,
     ExprTrait, JoinType, QueryOrder, QuerySelect,
     entity::prelude::*,
-    sea_query::{LockBehavior, LockType, OnConflict},
+    sea_query::{Func, LockBehavior, LockType, OnConflict, Query},
 };
 
 use super::{Job, JobKind, JobState, NewJob};
@@ -225,17 +225,18 @@ pub(super) async fn next_part(tx: &Transaction, kinds: &[JobKind], now: DateTime
     next.into_tuple().one(tx.raw()).await.doing("choosing a job")
 }
 
-/// Notes at which tag a claimed part comes, and charges its tenant on the first try.
-pub(super) async fn charge(tx: &Transaction, job: &mut Job) -> Result<()> {
-    let doing = "charging a claimed job";
-    let share = fair_share::Entity::find_by_id(job.tenant_id).lock_exclusive().one(tx.raw()).await.doing(doing)?;
-    job.tag = share.map_or(0.0, |share| share.tag);
-    Entity::update_many()
-        .col_expr(Column::Tag, Expr::value(job.tag))
-        .filter(Column::Id.eq(job.id))
-        .exec(tx.raw())
-        .await
-        .doing(doing)?;
+/// The tag at which a job of the table is claimed now: its tenant's.
+pub(super) fn tag_of_tenant() -> Expr {
+    let share = Query::select()
+        .column((fair_share::Entity, fair_share::Column::Tag))
+        .from(fair_share::Entity)
+        .and_where(Expr::col((fair_share::Entity, fair_share::Column::TenantId)).equals((Entity, Column::TenantId)))
+        .to_owned();
+    Func::coalesce([Expr::from(share), Expr::value(0.0)]).into()
+}
+
+/// Charges the tenant of a claimed part, on the first try.
+pub(super) async fn charge(tx: &Transaction, job: &Job) -> Result<()> {
     if job.attempt == 1 { charge_tenant(tx, job.tenant_id, job.cost).await } else { Ok(()) }
 }
 
