@@ -2,14 +2,14 @@
 //! and the sound stays with them.
 
 use std::ops::Range;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::case::{Accepted, Footage};
-use super::check::{Desk, Source, check_clicks, fraction, json_of, source};
+use super::check::{Desk, Source, check_clicks, ffprobe, fraction, json_of, source};
 use super::picture;
-use crate::footage;
 
 /// Seconds by which a frame may be shown off its time.
 const ON_TIME: f64 = 0.001;
@@ -93,11 +93,7 @@ fn between(source: &Source, (start, end): (f64, f64)) -> Range<usize> {
 }
 
 fn check_frames(desk: &Desk, whole: &Source, ranges: &[Range<usize>]) -> Result<()> {
-    let frames = picture::frames(desk.output())?;
-    let (ticks, (numerator, denominator)) = footage::frame_times(desk.output())?;
-    let times = ticks.iter().map(|tick| (tick - ticks[0]) as f64 * numerator as f64 / denominator as f64);
-    let shown: Vec<_> = times.zip(&frames).map(|(time, frame)| (time, frame.number())).collect();
-    ensure!(shown.len() == frames.len(), "{} times for {} frames", ticks.len(), frames.len());
+    let shown = shown(desk.output())?;
     let mut due = Vec::new();
     let mut begin = 0.0;
     for range in ranges {
@@ -118,6 +114,22 @@ fn check_frames(desk: &Desk, whole: &Source, ranges: &[Range<usize>]) -> Result<
     }
 }
 
+/// When each frame is shown, in seconds from the first, and its number.
+fn shown(output: &Path) -> Result<Vec<(f64, Option<u32>)>> {
+    let entries = "stream=codec_name:packet=pts_time,flags";
+    let probed = ffprobe(output, &["-select_streams", "v:0", "-show_entries", entries])?;
+    // FFmpeg's wrapper of dav1d gives frames out that an edit list hides; that of libaom does not.
+    let decoder: &[&str] = if probed["streams"][0]["codec_name"] == "av1" { &["-c:v", "libaom-av1"] } else { &[] };
+    let packets = probed["packets"].as_array().context("no packets")?.iter();
+    let kept = packets.filter(|packet| packet["flags"].as_str().is_some_and(|flags| !flags.contains('D')));
+    let times: Option<Vec<f64>> = kept.map(|packet| packet["pts_time"].as_str()?.parse().ok()).collect();
+    let mut times = times.context("a frame without a time")?;
+    times.sort_by(f64::total_cmp);
+    let frames = picture::frames(output, decoder)?;
+    ensure!(times.len() == frames.len(), "{} times for {} frames", times.len(), frames.len());
+    Ok(times.iter().zip(&frames).map(|(time, frame)| (time - times[0], frame.number())).collect())
+}
+
 fn check_sound(
     desk: &Desk,
     footage: &Footage,
@@ -128,7 +140,14 @@ fn check_sound(
     let rate = fraction(footage.picture.rate)?;
     let (start, number) = whole.frames[range.start];
     let end = whole.frames.get(range.end).map_or(footage.picture.seconds, |(end, _)| *end);
-    let lead = footage::start(desk.output(), "v:0")? - footage::start(desk.output(), "a:0")?;
+    let starts =
+        ffprobe(desk.output(), &["-select_streams", "v:0", "-show_entries", "stream=start_time:format=start_time"])?;
+    let second = |place: &Value| place["start_time"].as_str().and_then(|time| time.parse::<f64>().ok());
+    let pictures = second(&starts["streams"][0]).context("the pictures have no start")?;
+    // Seconds that sound may come before the pictures.
+    let lead = pictures - second(&starts["format"]).context("the file has no start")?;
     let first = f64::from(number) / rate - accepted.muxed_late;
-    check_clicks(desk.output(), footage, first - lead, end - start).context("the sound")
+    // Copied sound keeps its time stamps, and with them its gaps.
+    let by_time_stamps = ["-af", "aresample=async=1:min_hard_comp=0.01:first_pts=0"];
+    check_clicks(desk.output(), &by_time_stamps, footage, first - lead, end - start).context("the sound")
 }

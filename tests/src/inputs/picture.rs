@@ -121,14 +121,16 @@ fn mark_at(corner: usize) -> (u32, u32) {
 pub struct Frame(Vec<u8>);
 
 /// Decodes every frame of a file with ffmpeg, turned upright and scaled to 320x180. What ffmpeg says is passed over:
-/// some of the files are damaged.
+/// some of the files are damaged. `decoder`: arguments that choose one; none for ffmpeg's choice.
 ///
 /// # Errors
 /// When ffmpeg does not run or gives a broken frame.
-pub fn frames(path: &Path) -> Result<Vec<Frame>> {
+pub fn frames(path: &Path, decoder: &[&str]) -> Result<Vec<Frame>> {
     let scale = format!("scale={WIDTH}:{HEIGHT}:flags=bilinear+accurate_rnd+full_chroma_int");
     let output = Command::new("ffmpeg")
-        .args(["-hide_banner", "-loglevel", "quiet", "-nostdin", "-flags", "-output_corrupt", "-i"])
+        .args(["-hide_banner", "-loglevel", "quiet", "-nostdin", "-flags", "-output_corrupt"])
+        .args(decoder)
+        .arg("-i")
         .arg(path)
         .args(["-map", "0:v:0", "-fps_mode", "passthrough", "-vf", &scale, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
         .stdin(Stdio::null())
