@@ -137,7 +137,7 @@ fn all_invalid_values_are_told_at_once() {
         ("TOUCHLINE__AUTH__ACCESS_MINUTES", "0"),
         ("TOUCHLINE__AUTH__REFRESH_DAYS", "0"),
         ("TOUCHLINE__CORS__ALLOWED_ORIGINS", r#"["https://club.example/page"]"#),
-        ("TOUCHLINE__SEGMENTS__SECONDS", "0.5"),
+        ("TOUCHLINE__SEGMENTS__SECONDS", "0.05"),
         ("TOUCHLINE__LIMITS__QUEUED_EXPORTS", "0"),
         ("TOUCHLINE__PLANNER__PRICE_PER_DEVICE_SECOND", "-1"),
     ]);

@@ -90,7 +90,10 @@ async fn what_is_no_video_is_refused_and_leaves_nothing() -> Result<()> {
     let page: Value = club.get("/videos").await?;
     assert_eq!(page["items"], json!([]));
     for place in ["media", "uploads", "work"] {
-        assert_eq!(files_below(&server.data_dir().join(place))?, Vec::<String>::new(), "in {place}");
+        let mut left = files_below(&server.data_dir().join(place))?;
+        // The mark by which a folder that is not mounted is noticed.
+        left.retain(|file| !file.ends_with("/media/.touchline"));
+        assert_eq!(left, Vec::<String>::new(), "in {place}");
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::try_join_all;
 use serde_json::Value;
 
@@ -35,6 +35,9 @@ impl Size {
 const TENANTS: u32 = 10;
 /// Exports of the first tenant.
 const MANY: u32 = 50;
+/// How long a tenant may wait for its first segment.
+const PATIENCE: TimeDelta = TimeDelta::seconds(60);
+const POLL: Duration = Duration::from_millis(100);
 /// Segments that each tenant must have in the time over which shares are compared.
 const LEAST_SEGMENTS: i64 = 10;
 
@@ -65,7 +68,7 @@ async fn equal_weights(size: Size, file: &std::path::Path, alone: f64) -> Result
     }
     let began = Utc::now();
     let exports = try_join_all(others.iter().map(|club| club.start(size.segments))).await?;
-    let all_in = Utc::now();
+    let all_in = all_served(&operator, others, began).await?;
     let ends = try_join_all(others.iter().zip(&exports).map(|(club, export)| club.finished(export))).await?;
     let slowest = ends.iter().map(|(seconds, _)| *seconds).fold(0.0, f64::max) / alone;
     let mean = ends.iter().map(|(seconds, _)| *seconds).sum::<f64>() / ends.len() as f64 / alone;
@@ -92,6 +95,18 @@ async fn equal_weights(size: Size, file: &std::path::Path, alone: f64) -> Result
         ),
         accounts,
     ])
+}
+
+/// Waits until every tenant has a finished segment: what the devices had begun before these came is done then.
+async fn all_served(operator: &Client, clubs: &[Club], began: DateTime<Utc>) -> Result<DateTime<Utc>> {
+    loop {
+        let now = Utc::now();
+        if served(operator, clubs, began, now).await?.iter().all(|(_, segments)| *segments > 0) {
+            return Ok(now);
+        }
+        ensure!(now - began < PATIENCE, "a tenant has no segment finished after {PATIENCE}");
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 /// Each tenant's device seconds and segments in a time, from the operator's accounts.

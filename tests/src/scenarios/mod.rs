@@ -21,6 +21,8 @@ pub mod stage;
 pub mod uploads;
 pub mod walks;
 
+use anyhow::Result;
+
 /// One figure of a scenario.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
@@ -49,4 +51,27 @@ pub fn assert_met(findings: &[Finding]) {
     let missed: Vec<_> = findings.iter().filter(|finding| !finding.met).collect();
     assert!(!findings.is_empty(), "the scenario found nothing out");
     assert!(missed.is_empty(), "{missed:#?}");
+}
+
+/// How often a scenario whose figures are ratios of times is measured.
+const MEASURED: usize = 3;
+
+/// For tests of such scenarios: every figure is as it has to be in one of three measurements. A machine that others use
+/// too may pause in any of them; a scheduler that is unfair is so in all.
+///
+/// # Panics
+/// With the figures of the last measurement that are not.
+pub async fn assert_met_in_time<F>(measure: impl Fn() -> F) -> Result<()>
+where
+    F: Future<Output = Result<Vec<Finding>>>,
+{
+    for _ in 1..MEASURED {
+        let findings = measure().await?;
+        if !findings.is_empty() && findings.iter().all(|finding| finding.met) {
+            return Ok(());
+        }
+        eprintln!("measuring again: {findings:#?}");
+    }
+    assert_met(&measure().await?);
+    Ok(())
 }
