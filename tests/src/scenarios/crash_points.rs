@@ -46,9 +46,13 @@ pub async fn run(size: Size) -> Result<Vec<Finding>> {
     Ok(found.collect().await)
 }
 
-/// The state goes forward four times, and each is another crash.
+/// The state goes forward four times, and each is another crash. A failed export is asked for once more, no oftener.
 fn times(point: Point, size: Size) -> u32 {
-    if point == Point::StateAdvanced { size.times.max(4) } else { size.times }
+    match point {
+        Point::StateAdvanced => size.times.max(4),
+        Point::ExportFailed => size.times.min(2),
+        _ => size.times,
+    }
 }
 
 /// A point that is not passed so often is no finding; one that is never passed is.
