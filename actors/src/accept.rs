@@ -124,7 +124,12 @@ pub async fn accept(shared: &Shared, request: NewRequest) -> Result<Export, Acce
         }
     }
     limits::check_room(&tx, shared, tenant).await?;
-    let export = exports::insert(&tx, row).await?;
+    let export = exports::insert(&tx, row).await.map_err(|error| match error {
+        entities::Error::Gone { .. } => {
+            AcceptError::Invalid(vec![FieldError::new("", "unknown_video", error.to_string())])
+        }
+        error => error.into(),
+    })?;
     let job = NewJob { export: export.id, tenant: export.tenant_id, kind: JobKind::Coordinate, index: 0, cost: 0.0 };
     jobs::enqueue(&tx, &job).await?;
     if let Some(key) = key {

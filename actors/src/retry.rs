@@ -27,9 +27,10 @@ pub async fn retry(shared: &Shared, tenant: TenantId, id: ExportId) -> Result<Re
     limits::check_room(&tx, shared, tenant).await?;
     let retried = exports::retry(&tx, tenant, id, &kept, profile).await?;
     if matches!(retried, Retried::Now(_)) {
+        // While the export's row is locked: after the commit a file may be the new attempt's.
+        remove_all_but(shared, tenant, id, &kept).await?;
         tx.commit().await?;
         faults::passed(Point::ExportRetried);
-        remove_all_but(shared, tenant, id, &kept).await?;
     }
     Ok(retried)
 }

@@ -46,6 +46,12 @@ pub enum Error {
         /// Which value.
         what: String,
     },
+    /// What a new row refers to was deleted at this very moment.
+    #[error("{what} was deleted meanwhile")]
+    Gone {
+        /// What it refers to.
+        what: &'static str,
+    },
 }
 
 impl Error {
@@ -68,6 +74,8 @@ pub(crate) trait Doing<T> {
     fn doing(self, doing: &'static str) -> Result<T>;
     /// Like [`Doing::doing`]; a violated unique index becomes [`Error::Taken`].
     fn unique(self, what: impl FnOnce() -> String, doing: &'static str) -> Result<T>;
+    /// Like [`Doing::doing`]; a violated foreign key becomes [`Error::Gone`].
+    fn referring(self, what: &'static str, doing: &'static str) -> Result<T>;
 }
 
 impl<T> Doing<T> for std::result::Result<T, DbErr> {
@@ -78,6 +86,13 @@ impl<T> Doing<T> for std::result::Result<T, DbErr> {
     fn unique(self, what: impl FnOnce() -> String, doing: &'static str) -> Result<T> {
         self.map_err(|source| match source.sql_err() {
             Some(SqlErr::UniqueConstraintViolation(_)) => Error::Taken { what: what() },
+            _ => Error::Query { doing, source },
+        })
+    }
+
+    fn referring(self, what: &'static str, doing: &'static str) -> Result<T> {
+        self.map_err(|source| match source.sql_err() {
+            Some(SqlErr::ForeignKeyConstraintViolation(_)) => Error::Gone { what },
             _ => Error::Query { doing, source },
         })
     }

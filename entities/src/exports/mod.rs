@@ -192,7 +192,7 @@ pub async fn insert(tx: &Transaction, new: NewExport) -> Result<Export> {
     export_source::Entity::insert_many(sources)
         .exec_without_returning(tx.raw())
         .await
-        .doing("storing an export's sources")?;
+        .referring("a source video", "storing an export's sources")?;
     Ok(export)
 }
 

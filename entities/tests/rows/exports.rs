@@ -1,6 +1,7 @@
 //! The life of an export, and lists of exports.
 
 use entities::{
+    Error, VideoId,
     exports::{self, Cancelled, Deleted, ExportKind, ExportState, Filter, Finished, ResultFile},
     jobs::{self, JobKind},
     page::PageRequest,
@@ -18,6 +19,7 @@ on_both!(
     deleting_needs_an_end,
     lists_are_filtered_and_paged,
     unfinished_exports_are_counted,
+    an_export_of_a_video_that_is_gone_is_not_stored,
 );
 
 fn finished() -> Finished {
@@ -158,4 +160,15 @@ async fn unfinished_exports_are_counted(fresh: Fresh) {
     assert!(tenants::lock(&tx, club.id).await.unwrap().is_some());
     assert_eq!(exports::backlog(&tx, club.id).await.unwrap().exports, 1);
     tx.commit().await.unwrap();
+}
+
+async fn an_export_of_a_video_that_is_gone_is_not_stored(fresh: Fresh) {
+    let tenant = fresh.tenant("club").await;
+    let new = fresh.new_export(tenant.id, &[VideoId::new()]);
+    let id = new.id;
+    let tx = fresh.db.begin().await.unwrap();
+    let error = exports::insert(&tx, new).await.unwrap_err();
+    assert!(matches!(error, Error::Gone { .. }), "{error}");
+    tx.rollback().await.unwrap();
+    assert!(exports::get(&fresh.db, tenant.id, id).await.unwrap().is_none());
 }

@@ -110,8 +110,9 @@ impl Fresh {
         self.export_of(tenant, &[video.id]).await
     }
 
-    pub async fn export_of(&self, tenant: TenantId, sources: &[VideoId]) -> Export {
-        let new = NewExport {
+    /// An export that is not stored.
+    pub fn new_export(&self, tenant: TenantId, sources: &[VideoId]) -> NewExport {
+        NewExport {
             id: ExportId::new(),
             tenant_id: tenant,
             kind: ExportKind::Framing,
@@ -122,9 +123,12 @@ impl Fresh {
             estimate: None,
             created_by: None,
             sources: sources.to_vec(),
-        };
+        }
+    }
+
+    pub async fn export_of(&self, tenant: TenantId, sources: &[VideoId]) -> Export {
         let tx = self.db.begin().await.unwrap();
-        let export = exports::insert(&tx, new).await.unwrap();
+        let export = exports::insert(&tx, self.new_export(tenant, sources)).await.unwrap();
         tx.commit().await.unwrap();
         export
     }
