@@ -332,7 +332,8 @@ impl Client {
             let same = series.split('{').next() == Some(name) && labels.iter().all(has);
             if same { value.parse::<f64>().ok() } else { None }
         });
-        Ok(values.sum())
+        // An empty sum is -0.
+        Ok(values.sum::<f64>() + 0.0)
     }
 }
 
