@@ -395,6 +395,14 @@ pub async fn claim(db: &Database, most: u64, lease: TimeDelta) -> Result<Vec<Err
     Ok(errands)
 }
 
+/// Makes what a courier that is no more had in hand due at once: for the start of a node that is the only one.
+pub async fn take_back(db: &Database) -> Result<u64> {
+    let row = delivery::ActiveModel { state: Set(DeliveryState::Waiting), run_at: Set(now()), ..Default::default() };
+    let sending = delivery::Column::State.eq(DeliveryState::Sending);
+    let taken = delivery::Entity::update_many().set(row).filter(sending).exec(db.writer()).await;
+    Ok(taken.doing("taking deliveries back")?.rows_affected)
+}
+
 /// Writes how a try went; false, and nothing changed, when the delivery is somebody else's by now.
 pub async fn settle(db: &Database, errand: &Errand, outcome: Outcome) -> Result<bool> {
     let tx = db.begin().await?;

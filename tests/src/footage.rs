@@ -82,6 +82,18 @@ pub fn clicks(path: &Path) -> Result<Vec<f64>> {
     Ok(found)
 }
 
+/// Width and height of a file's picture, in pixels.
+pub fn size(path: &Path) -> Result<(u32, u32)> {
+    let output = Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", "v:0", "-of", "csv=p=0", "-show_entries", "stream=width,height"])
+        .arg(path)
+        .output()
+        .context("running ffprobe; install it with scripts/setup")?;
+    let text = String::from_utf8(output.stdout)?;
+    let (width, height) = text.trim().split_once(',').with_context(|| format!("ffprobe says {text:?}"))?;
+    Ok((width.parse()?, height.parse()?))
+}
+
 /// When a stream (such as `v:0`) starts, in seconds of the file's presentation time.
 pub fn start(path: &Path, stream: &str) -> Result<f64> {
     let output = Command::new("ffprobe")

@@ -11,6 +11,7 @@
 //! * [`damage`]: files with random damage, the same each time.
 //! * [`inputs`]: footage as it really comes, file by file, and what Touchline does with it.
 //! * [`rows`]: a server's database, read beside it; [`random`]: dice with a seed.
+//! * [`receiver`]: a small HTTP server that keeps what it is sent.
 //! * [`scenarios`]: kills, faulty devices, full disks, crowds and damaged files.
 //!
 //! ```no_run
@@ -32,6 +33,7 @@ pub mod ffmpeg;
 pub mod footage;
 pub mod inputs;
 pub mod random;
+pub mod receiver;
 pub mod rows;
 pub mod scenarios;
 pub mod server;

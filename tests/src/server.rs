@@ -45,8 +45,13 @@ impl Server {
     pub async fn start(variables: &[(&str, &str)]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut server = Self::start_in(folder.path(), variables).await?;
-        server._folder = Some(folder);
+        server.keep(folder);
         Ok(server)
+    }
+
+    /// Removes the folder of its data with the server.
+    pub fn keep(&mut self, folder: TempDir) {
+        self._folder = Some(folder);
     }
 
     /// [`Server::start`] on data of an earlier server.

@@ -110,8 +110,17 @@ impl Actor for Courier {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(LOOK_EVERY, Self::look);
         ctx.run_interval(FORGET_EVERY, Self::forget);
-        self.look(ctx);
         self.forget(ctx);
+        let db = self.db.clone();
+        let take_back = async move {
+            // On a shared database they may be another node's, whose claims run out by themselves.
+            if !db.is_shared()
+                && let Err(error) = webhooks::take_back(&db).await
+            {
+                tracing::warn!(%error, "what the last courier had in hand waits until its claims run out");
+            }
+        };
+        ctx.wait(take_back.into_actor(self).map(|(), this, ctx| this.look(ctx)));
     }
 }
 

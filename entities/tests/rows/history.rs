@@ -1,34 +1,55 @@
-//! Versions of the live settings.
+//! Versions of the live settings, and the log of who made them.
 
-use entities::config_versions::{self as versions, Appended};
-use serde_json::json;
+use entities::{
+    Database,
+    audit::{self, Deed},
+    config_versions::{self as versions, Appended, NewVersion},
+    page::PageRequest,
+};
+use serde_json::{Value, json};
 
 use crate::support::{Fresh, on_both};
 
 on_both!(a_version_follows_the_one_it_changed, of_many_writers_one_is_let_in);
 
+async fn append(db: &Database, expected: i64, body: Value) -> Appended {
+    let new = NewVersion { body, author: None, rolled_back_to: None };
+    let deed = Deed {
+        tenant: None,
+        actor: "test".to_owned(),
+        action: "config.change",
+        target: format!("after {expected}"),
+        details: json!({}),
+    };
+    versions::append(db, expected, new, deed).await.unwrap()
+}
+
 async fn a_version_follows_the_one_it_changed(fresh: Fresh) {
-    assert_eq!(versions::latest(&fresh.db).await.unwrap(), None);
-    let Appended::Stored(first) = versions::append(&fresh.db, 0, json!({"a": 1}), None).await.unwrap() else {
+    let db = &fresh.db;
+    assert_eq!(versions::latest(db).await.unwrap(), None);
+    let Appended::Stored(first) = append(db, 0, json!({"a": 1})).await else {
         panic!("nothing was there");
     };
     assert_eq!(first.version, 1);
-    let stale = versions::append(&fresh.db, 0, json!({"a": 2}), None).await.unwrap();
-    assert_eq!(stale, Appended::Stale { current: 1 });
-    let ahead = versions::append(&fresh.db, 7, json!({"a": 2}), None).await.unwrap();
-    assert_eq!(ahead, Appended::Stale { current: 1 });
-    versions::append(&fresh.db, 1, json!({"a": 3}), None).await.unwrap();
-    assert_eq!(versions::latest(&fresh.db).await.unwrap().unwrap().body, json!({"a": 3}));
-    assert_eq!(versions::get(&fresh.db, 1).await.unwrap(), Some(first));
-    let history: Vec<_> = versions::history(&fresh.db, 10).await.unwrap().iter().map(|row| row.version).collect();
-    assert_eq!(history, [2, 1]);
+    assert_eq!(append(db, 0, json!({"a": 2})).await, Appended::Stale { current: 1 });
+    assert_eq!(append(db, 7, json!({"a": 2})).await, Appended::Stale { current: 1 });
+    append(db, 1, json!({"a": 3})).await;
+    assert_eq!(versions::latest(db).await.unwrap().unwrap().body, json!({"a": 3}));
+    assert_eq!(versions::get(db, 1).await.unwrap(), Some(first));
+    let page = versions::history(db, &PageRequest::new(Some(1), None).unwrap()).await.unwrap();
+    assert_eq!(page.items.iter().map(|row| row.version).collect::<Vec<_>>(), [2]);
+    let page = versions::history(db, &PageRequest::new(Some(1), page.next.as_deref()).unwrap()).await.unwrap();
+    assert_eq!((page.items[0].version, page.next), (1, None));
+    // What was not stored is in no log.
+    let log = audit::list(db, &audit::Filter::default(), &PageRequest::default()).await.unwrap();
+    assert_eq!(log.items.iter().map(|entry| entry.target.as_str()).collect::<Vec<_>>(), ["after 1", "after 0"]);
 }
 
 async fn of_many_writers_one_is_let_in(fresh: Fresh) {
     let writers: Vec<_> = (0..8)
         .map(|n| {
             let db = fresh.db.clone();
-            tokio::spawn(async move { versions::append(&db, 0, json!({"n": n}), None).await.unwrap() })
+            tokio::spawn(async move { append(&db, 0, json!({"n": n})).await })
         })
         .collect();
     let mut stored = 0;

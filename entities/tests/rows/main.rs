@@ -3,6 +3,7 @@
 mod exports;
 mod history;
 mod jobs;
+mod marks;
 mod people;
 mod retries;
 mod schema;
@@ -11,3 +12,4 @@ mod support;
 mod tenancy;
 mod usage;
 mod videos;
+mod webhooks;

@@ -27,6 +27,24 @@ pub struct Club {
 /// Starts a server with so many simulated devices, each of which takes `frame_ms` for a frame, segments of a second,
 /// and an operator.
 pub async fn server(devices: u32, frame_ms: f64) -> Result<(Server, Client)> {
+    server_with(devices, frame_ms, &[]).await
+}
+
+/// [`server`] with further variables in its environment.
+pub async fn server_with(devices: u32, frame_ms: f64, further: &[(&str, &str)]) -> Result<(Server, Client)> {
+    let folder = tempfile::tempdir()?;
+    let (mut server, operator) = server_in(folder.path(), devices, frame_ms, further).await?;
+    server.keep(folder);
+    Ok((server, operator))
+}
+
+/// [`server_with`] on the data in a folder of the caller's.
+pub async fn server_in(
+    folder: &Path,
+    devices: u32,
+    frame_ms: f64,
+    further: &[(&str, &str)],
+) -> Result<(Server, Client)> {
     let names: Vec<_> = (0..devices).map(|number| format!("sim:{number}")).collect();
     let variables = [
         ("TOUCHLINE__DEVICES__LIST", json!(names).to_string()),
@@ -35,8 +53,9 @@ pub async fn server(devices: u32, frame_ms: f64) -> Result<(Server, Client)> {
         ("TOUCHLINE_ADMIN_EMAIL", OPERATOR.0.to_owned()),
         ("TOUCHLINE_ADMIN_PASSWORD", OPERATOR.1.to_owned()),
     ];
-    let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let server = Server::start(&variables).await?;
+    let own = variables.iter().map(|(name, value)| (*name, value.as_str()));
+    let variables: Vec<_> = own.chain(further.iter().copied()).collect();
+    let server = Server::start_in(folder, &variables).await?;
     let operator = Client::log_in(&server.url(), OPERATOR.0, OPERATOR.1).await?;
     Ok((server, operator))
 }
@@ -46,9 +65,14 @@ pub fn footage(file: &Path, seconds: u32) -> Result<()> {
     footage::stamped(file, &FPS.to_string(), seconds, None, &["-c:v", "libx264", "-preset", "ultrafast", "-an"])
 }
 
-/// Makes a tenant that has uploaded `file`.
+/// Makes a tenant that has uploaded `file`, as an editor of it.
 pub async fn club(server: &Server, name: &str, file: &Path) -> Result<Club> {
-    let account = server.account(name, &format!("coach@{name}.example"), "editor")?;
+    club_as(server, name, "editor", file).await
+}
+
+/// [`club`] as somebody of another role.
+pub async fn club_as(server: &Server, name: &str, role: &str, file: &Path) -> Result<Club> {
+    let account = server.account(name, &format!("coach@{name}.example"), role)?;
     let client = Client::log_in(&server.url(), &account.email, &account.password).await?;
     let video = client.upload(file, 1 << 20, |_, _| {}).await?.id;
     Ok(Club { tenant: account.tenant_id, client, video })
