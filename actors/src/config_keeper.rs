@@ -68,7 +68,8 @@ pub struct PatchConfig {
     /// The version the author saw; None does not care.
     pub if_match: Option<u64>,
     pub patch: serde_json::Value,
-    pub by: UserId,
+    /// The author, where it is a user of this deployment.
+    pub by: Option<UserId>,
 }
 
 /// Why a change was refused; nothing of it took effect.
@@ -102,7 +103,7 @@ impl Handler<PatchConfig> for ConfigKeeper {
             })?;
             let body = serde_json::to_value(&live).expect("settings are plain numbers and strings");
             let expected = now.version as i64;
-            match config_versions::append(&db, expected, body, Some(change.by)).await? {
+            match config_versions::append(&db, expected, body, change.by).await? {
                 Appended::Stored(row) => Ok(Versioned { version: row.version as u64, live }),
                 Appended::Stale { current } => Err(PatchError::Stale(current as u64)),
             }

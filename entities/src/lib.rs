@@ -5,7 +5,7 @@
 //!
 //! * [`Database`] and [`Transaction`]: opaque handles. Nothing outside this crate can send them a query, so a row
 //!   of a tenant is reached only through functions that take its [`TenantId`], or the [`jobs::Job`] a worker holds.
-//! * [`tenants`], [`tenant_limits`], [`users`], [`tokens`]: who may come in, and how much of it.
+//! * [`tenants`], [`tenant_limits`], [`users`], [`tokens`], [`api_keys`]: who may come in, and how much of it.
 //! * [`videos`], [`uploads`], [`links`]: what a tenant has.
 //! * [`exports`], [`jobs`], [`segments`]: what is rendered, by whom, and what is finished; [`usage`]: what that took;
 //!   [`idempotency`]: what was asked for twice.
@@ -31,6 +31,7 @@
 //! }
 //! ```
 
+pub mod api_keys;
 pub mod config_versions;
 mod database;
 pub mod detections;
@@ -54,7 +55,7 @@ pub mod videos;
 
 pub use database::{Database, Transaction, connect};
 pub use error::{Error, Result};
-pub use ids::{ExportId, JobId, LinkId, TenantId, TokenFamily, TokenId, UserId, VideoId};
+pub use ids::{ApiKeyId, ExportId, JobId, LinkId, TenantId, TokenFamily, TokenId, UserId, VideoId};
 pub use subject::{Subject, SubjectKind};
 
 use chrono::{DateTime, SubsecRound, Utc};

@@ -17,7 +17,9 @@ use super::extract::authenticate;
 use super::observe::{harden, limit_time, observe};
 use super::problem::{Problem, ProblemBody};
 use super::state::State;
-use super::{admin, exports, links, live, me, methods, service, single_frame, tokens, tus, uploads, usage, videos};
+use super::{
+    admin, api_keys, exports, links, live, me, methods, service, single_frame, tokens, tus, uploads, usage, videos,
+};
 
 /// The longest JSON body, in bytes: room for 10 000 keyframes of a spec.
 const LONGEST_JSON: usize = 4 << 20;
@@ -85,6 +87,10 @@ fn routes_of_everything(routes: &mut ServiceConfig) {
             api.service(service::openapi_json);
             api.service(tokens::log_in).service(tokens::refresh_tokens).service(tokens::log_out);
             api.service(me::read_me).service(usage::read_usage);
+            api.service(api_keys::list_api_keys)
+                .service(api_keys::create_api_key)
+                .service(api_keys::get_api_key)
+                .service(api_keys::revoke_api_key);
             api.service(uploads::upload_capabilities)
                 .service(uploads::begin_upload)
                 .service(uploads::read_upload_offset)

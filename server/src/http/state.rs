@@ -10,6 +10,7 @@ use entities::VideoId;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
 
+use super::auth::api_key::KeyUse;
 use super::auth::refresh::RefreshTokens;
 use super::auth::secret;
 use super::auth::signature::LinkSigner;
@@ -27,6 +28,8 @@ pub struct State {
     pub refresh: RefreshTokens,
     /// Signs and checks shared links.
     pub links: LinkSigner,
+    /// When API keys were used.
+    pub key_use: KeyUse,
     /// WebSocket tickets not used yet.
     pub tickets: Tickets,
     /// Failed logins.
@@ -55,6 +58,7 @@ impl State {
             tokens: AccessTokens::new(&secret, previous, i64::from(auth.access_minutes) * 60),
             refresh: RefreshTokens::new(&secret, previous, auth.refresh_days),
             links: LinkSigner::new(&secret),
+            key_use: KeyUse::default(),
             tickets: Tickets::new(TICKET_LIFE),
             throttle: LoginThrottle::default(),
             uploads_dir: data_dir.join("uploads"),

@@ -60,7 +60,7 @@ pub async fn change_config(
 ) -> Result<HttpResponse, Problem> {
     let in_force = state.node.config.send(GetConfig).await?;
     let if_match = precondition(&request, in_force.version)?;
-    let change = PatchConfig { if_match, patch: patch.into_inner(), by: operator.user };
+    let change = PatchConfig { if_match, patch: patch.into_inner(), by: operator.user() };
     match state.node.config.send(change).await? {
         Ok(config) => Ok(answer(&config)),
         Err(PatchError::Stale(version)) => Err(stale(version)),

@@ -5,10 +5,13 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header;
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
+use chrono::Utc;
 use entities::tenants::{self, TenantState};
-use entities::{Database, TenantId, UserId, users};
+use entities::{Database, TenantId, api_keys, users};
 
+use super::identity::Identity;
 use super::principal::{Outcome, Principal, Session};
+use crate::http::auth::api_key;
 use crate::http::problem::Problem;
 use crate::http::state::State;
 
@@ -22,7 +25,7 @@ pub async fn authenticate(
     if let Ok(session) = &outcome {
         let span = tracing::Span::current();
         span.record("tenant", tracing::field::display(session.principal.tenant));
-        span.record("user", tracing::field::display(session.principal.user));
+        span.record("user", tracing::field::display(session.principal.identity));
     }
     request.extensions_mut().insert(outcome);
     next.call(request).await
@@ -30,7 +33,10 @@ pub async fn authenticate(
 
 async fn identify(request: &ServiceRequest) -> Outcome {
     let Some(header) = request.headers().get(header::AUTHORIZATION) else {
-        return Err(Problem::unauthorized("missing_token", "send Authorization: Bearer with an access token"));
+        return Err(Problem::unauthorized(
+            "missing_token",
+            "send Authorization: Bearer with an access token or an API key",
+        ));
     };
     let token = header
         .to_str()
@@ -42,23 +48,55 @@ async fn identify(request: &ServiceRequest) -> Outcome {
     let state = request
         .app_data::<web::Data<State>>()
         .ok_or_else(|| Problem::internal("authenticating", "the server's state is missing"))?;
+    if token.starts_with(api_key::PREFIX) {
+        return key_holder(state, token).await;
+    }
     let claims =
         state.tokens.verify(token).map_err(|error| Problem::unauthorized("invalid_token", error.to_string()))?;
-    let mut principal = standing(&state.node.db, claims.tid, claims.sub).await?;
+    let mut principal = standing(&state.node.db, claims.tid, Identity::User(claims.sub)).await?;
     principal.role = principal.role.min(claims.role);
-    Ok(Session { principal, claims })
+    Ok(Session { principal, claims: Some(claims) })
 }
 
-/// The principal that a user is right now.
+async fn key_holder(state: &State, text: &str) -> Outcome {
+    let db = &state.node.db;
+    let key = api_keys::find(db, &api_key::sha256(text)).await?;
+    let key = key.filter(|key| key.is_valid(Utc::now())).ok_or_else(key_ended)?;
+    active(db, key.tenant_id, key_ended).await?;
+    state.key_use.note(db, key.id);
+    let principal = Principal { tenant: key.tenant_id, identity: Identity::Key(key.id), role: key.scope.role() };
+    Ok(Session { principal, claims: None })
+}
+
+/// The principal that somebody is right now.
 ///
 /// # Errors
-/// 401 when the account is gone, 403 when its tenant is suspended.
-pub async fn standing(db: &Database, tenant: TenantId, user: UserId) -> Result<Principal, Problem> {
-    let gone = || Problem::unauthorized("invalid_token", "the account does not exist any more");
-    let tenant = tenants::get(db, tenant).await?.ok_or_else(gone)?;
-    if tenant.state == TenantState::Suspended {
-        return Err(Problem::forbidden("tenant_suspended", "the tenant is suspended; ask the operator"));
+/// 401 when the account or key is gone, 403 when its tenant is suspended.
+pub async fn standing(db: &Database, tenant: TenantId, identity: Identity) -> Result<Principal, Problem> {
+    active(db, tenant, account_gone).await?;
+    let role = match identity {
+        Identity::User(id) => users::get(db, tenant, id).await?.ok_or_else(account_gone)?.role,
+        Identity::Key(id) => {
+            let key = api_keys::get(db, tenant, id).await?;
+            key.filter(|key| key.is_valid(Utc::now())).ok_or_else(key_ended)?.scope.role()
+        }
+    };
+    Ok(Principal { tenant, identity, role })
+}
+
+async fn active(db: &Database, tenant: TenantId, gone: fn() -> Problem) -> Result<(), Problem> {
+    match tenants::get(db, tenant).await?.ok_or_else(gone)?.state {
+        TenantState::Active => Ok(()),
+        TenantState::Suspended => {
+            Err(Problem::forbidden("tenant_suspended", "the tenant is suspended; ask the operator"))
+        }
     }
-    let user = users::get(db, tenant.id, user).await?.ok_or_else(gone)?;
-    Ok(Principal { tenant: tenant.id, user: user.id, role: user.role })
+}
+
+fn account_gone() -> Problem {
+    Problem::unauthorized("invalid_token", "the account does not exist any more")
+}
+
+fn key_ended() -> Problem {
+    Problem::unauthorized("invalid_key", "the API key is unknown, has expired or was revoked")
 }

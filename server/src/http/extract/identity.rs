@@ -1,0 +1,26 @@
+//! Who a principal is.
+
+use std::fmt;
+
+use entities::{ApiKeyId, UserId};
+use serde::{Deserialize, Serialize};
+
+/// Who acts for a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Identity {
+    /// A user of this deployment.
+    User(UserId),
+    /// A program that holds an API key.
+    Key(ApiKeyId),
+}
+
+/// As logs name it.
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(id) => id.fmt(f),
+            Self::Key(id) => write!(f, "key {id}"),
+        }
+    }
+}
