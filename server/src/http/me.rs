@@ -15,7 +15,7 @@ use super::state::State;
 /// Who stands behind a credential.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Me {
-    /// The user or the API key.
+    /// The user, the API key, or an id for the issuer's subject.
     pub id: Uuid,
     /// Which of them it is.
     pub kind: MyKind,
@@ -39,6 +39,8 @@ pub enum MyKind {
     User,
     /// A program with an API key.
     Key,
+    /// Somebody whom a foreign issuer vouches for.
+    Foreign,
 }
 
 /// A tenant, as its users see it.
@@ -61,6 +63,7 @@ pub async fn read_me(viewer: Viewer, state: web::Data<State>) -> Result<HttpResp
             let user = users::get(db, viewer.tenant, id).await?.ok_or_else(gone)?;
             (id.uuid(), MyKind::User, Some(user.email), None)
         }
+        Identity::Foreign { subject, .. } => (subject, MyKind::Foreign, None, None),
         Identity::Key(id) => {
             let key = api_keys::get(db, viewer.tenant, id).await?.ok_or_else(gone)?;
             (id.uuid(), MyKind::Key, None, Some(key.name))

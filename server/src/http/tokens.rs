@@ -122,7 +122,7 @@ pub async fn log_out(session: Session, body: web::Bytes, state: web::Data<State>
         })?
     };
     let (Some(user), Some(claims)) = (session.principal.user(), &session.claims) else {
-        let detail = "only a login can be logged out; revoke an API key with DELETE /api/v1/api-keys/{id}";
+        let detail = "only a login here can be logged out; revoke an API key with DELETE /api/v1/api-keys/{id}";
         return Err(Problem::forbidden("not_a_login", detail));
     };
     match request.map(|request| state.refresh.read(&request.refresh_token)) {

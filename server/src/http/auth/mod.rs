@@ -2,6 +2,7 @@
 
 pub mod api_key;
 pub mod first_start;
+pub mod issuer;
 pub mod password;
 pub mod refresh;
 pub mod secret;

@@ -6,12 +6,13 @@ use actix_web::http::header;
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
 use chrono::Utc;
-use entities::tenants::{self, TenantState};
+use entities::tenants::{self, Tenant, TenantState};
 use entities::{Database, TenantId, api_keys, users};
 
 use super::identity::Identity;
 use super::principal::{Outcome, Principal, Session};
 use crate::http::auth::api_key;
+use crate::http::auth::issuer::{Refused, Vouched};
 use crate::http::problem::Problem;
 use crate::http::state::State;
 
@@ -51,10 +52,13 @@ async fn identify(request: &ServiceRequest) -> Outcome {
     if token.starts_with(api_key::PREFIX) {
         return key_holder(state, token).await;
     }
+    if let Some(vouched) = state.issuers.vouch(token).await {
+        return foreigner(state, vouched).await;
+    }
     let claims =
         state.tokens.verify(token).map_err(|error| Problem::unauthorized("invalid_token", error.to_string()))?;
-    let mut principal = standing(&state.node.db, claims.tid, Identity::User(claims.sub)).await?;
-    principal.role = principal.role.min(claims.role);
+    let principal = Principal { tenant: claims.tid, identity: Identity::User(claims.sub), role: claims.role };
+    let principal = standing(&state.node.db, principal).await?;
     Ok(Session { principal, claims: Some(claims) })
 }
 
@@ -68,24 +72,54 @@ async fn key_holder(state: &State, text: &str) -> Outcome {
     Ok(Session { principal, claims: None })
 }
 
-/// The principal that somebody is right now.
+async fn foreigner(state: &State, vouched: Result<Vouched, Refused>) -> Outcome {
+    let Vouched { subject, tenant, role, until } = vouched.map_err(|refused| match refused {
+        Refused::Expired | Refused::Invalid => Problem::unauthorized("invalid_token", refused.to_string()),
+        Refused::NoTenant => Problem::forbidden("unknown_tenant", refused.to_string()),
+        Refused::NoRole => Problem::forbidden("missing_right", refused.to_string()),
+        Refused::Away => Problem::unavailable("issuer_away", refused.to_string()),
+    })?;
+    let db = &state.node.db;
+    let found = match tenant.parse() {
+        Ok(id) => tenants::get(db, id).await?,
+        Err(_) => tenants::find_by_name(db, &tenant).await?,
+    };
+    let Some(found) = found else {
+        tracing::warn!(tenant, "an issuer speaks for a tenant that is not there");
+        return Err(Problem::forbidden("unknown_tenant", Refused::NoTenant.to_string()));
+    };
+    check_active(&found)?;
+    let identity = Identity::Foreign { subject, until };
+    Ok(Session { principal: Principal { tenant: found.id, identity, role }, claims: None })
+}
+
+/// The principal as it is right now: with the lesser of the role it had and the one it has.
 ///
 /// # Errors
 /// 401 when the account or key is gone, 403 when its tenant is suspended.
-pub async fn standing(db: &Database, tenant: TenantId, identity: Identity) -> Result<Principal, Problem> {
+pub async fn standing(db: &Database, principal: Principal) -> Result<Principal, Problem> {
+    let tenant = principal.tenant;
     active(db, tenant, account_gone).await?;
-    let role = match identity {
+    let role = match principal.identity {
         Identity::User(id) => users::get(db, tenant, id).await?.ok_or_else(account_gone)?.role,
         Identity::Key(id) => {
             let key = api_keys::get(db, tenant, id).await?;
             key.filter(|key| key.is_valid(Utc::now())).ok_or_else(key_ended)?.scope.role()
         }
+        Identity::Foreign { until, .. } if until < Utc::now().timestamp() => {
+            return Err(Problem::unauthorized("invalid_token", Refused::Expired.to_string()));
+        }
+        Identity::Foreign { .. } => principal.role,
     };
-    Ok(Principal { tenant, identity, role })
+    Ok(Principal { role: role.min(principal.role), ..principal })
 }
 
 async fn active(db: &Database, tenant: TenantId, gone: fn() -> Problem) -> Result<(), Problem> {
-    match tenants::get(db, tenant).await?.ok_or_else(gone)?.state {
+    check_active(&tenants::get(db, tenant).await?.ok_or_else(gone)?)
+}
+
+fn check_active(tenant: &Tenant) -> Result<(), Problem> {
+    match tenant.state {
         TenantState::Active => Ok(()),
         TenantState::Suspended => {
             Err(Problem::forbidden("tenant_suspended", "the tenant is suspended; ask the operator"))

@@ -4,6 +4,7 @@ use std::fmt;
 
 use entities::{ApiKeyId, UserId};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// Who acts for a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -13,6 +14,13 @@ pub enum Identity {
     User(UserId),
     /// A program that holds an API key.
     Key(ApiKeyId),
+    /// Somebody whom a foreign issuer vouches for.
+    Foreign {
+        /// Issuer and subject as one id.
+        subject: Uuid,
+        /// Until when, in seconds since 1970.
+        until: i64,
+    },
 }
 
 /// As logs name it.
@@ -21,6 +29,7 @@ impl fmt::Display for Identity {
         match self {
             Self::User(id) => id.fmt(f),
             Self::Key(id) => write!(f, "key {id}"),
+            Self::Foreign { subject, .. } => write!(f, "foreign {subject}"),
         }
     }
 }

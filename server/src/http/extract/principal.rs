@@ -29,7 +29,7 @@ impl Principal {
     pub fn user(&self) -> Option<UserId> {
         match self.identity {
             Identity::User(id) => Some(id),
-            Identity::Key(_) => None,
+            Identity::Key(_) | Identity::Foreign { .. } => None,
         }
     }
 }
