@@ -6,6 +6,7 @@
 //! * [`Live`]: the part that can be changed while the server runs, and how a merge patch changes it.
 //! * [`DeviceList`] and [`DeviceName`]: `auto`, `cuda:0`, `cpu:1`, `sim:3`.
 //! * [`SimSettings`]: how simulated devices are slow and faulty on purpose.
+//! * [`IssuerSettings`]: whose tokens are accepted beside our own.
 //! * [`ConfigError`]: what was wrong, in which layer, at which key.
 //!
 //! ```
@@ -17,6 +18,7 @@
 
 mod devices;
 mod error;
+mod issuers;
 mod layers;
 mod live;
 mod secret;
@@ -25,10 +27,11 @@ mod sim;
 
 pub use devices::{DeviceList, DeviceName};
 pub use error::{ConfigError, Invalid};
+pub use issuers::{IssuerAlgorithm, IssuerRole, IssuerSettings};
 pub use live::{DetectSettings, Limits, Live, LogFormat, LogLevel, LogSettings, PlannerSettings, UpscaleSettings};
 pub use secret::{Secret, redact_url};
 pub use settings::{
     AuthSettings, CorsSettings, DatabaseSettings, DevicesSettings, ModelsSettings, RedisSettings, RetentionSettings,
-    SegmentsSettings, ServerSettings, Settings, StorageSettings, WebhookSettings,
+    SegmentsSettings, ServerSettings, Settings, StorageSettings, TlsSettings, WebhookSettings,
 };
 pub use sim::{SimFault, SimSettings};

@@ -8,8 +8,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ConfigError, DetectSettings, DeviceList, DeviceName, Invalid, Limits, Live, LogSettings, PlannerSettings, Secret,
-    SimSettings, UpscaleSettings, layers, secret::serialize_url, sim,
+    ConfigError, DetectSettings, DeviceList, DeviceName, Invalid, IssuerSettings, Limits, Live, LogSettings,
+    PlannerSettings, Secret, SimSettings, UpscaleSettings, issuers, layers, secret::serialize_url, sim,
 };
 
 /// Shortest `auth.secret`, in bytes: the output size of HMAC-SHA-256, as RFC 7518 §3.2 asks.
@@ -35,6 +35,8 @@ pub struct Settings {
     pub models: ModelsSettings,
     /// Tokens and links.
     pub auth: AuthSettings,
+    /// HTTPS.
+    pub tls: TlsSettings,
     /// Browsers of other origins.
     pub cors: CorsSettings,
     /// How exports are cut.
@@ -155,6 +157,25 @@ pub struct AuthSettings {
     pub access_minutes: u32,
     /// Life of a refresh token, in days.
     pub refresh_days: u32,
+    /// Whose tokens are accepted beside our own.
+    pub issuers: Vec<IssuerSettings>,
+}
+
+/// `[tls]`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSettings {
+    /// PEM file of the certificate and those between it and the root; empty: no TLS.
+    pub certificate: PathBuf,
+    /// PEM file of the certificate's private key.
+    pub key: PathBuf,
+}
+
+impl TlsSettings {
+    /// The files of certificate and key, where TLS is asked for.
+    pub fn files(&self) -> Option<(&Path, &Path)> {
+        Some((self.certificate.as_path(), self.key.as_path())).filter(|(file, _)| !file.as_os_str().is_empty())
+    }
 }
 
 /// `[cors]`
@@ -233,6 +254,7 @@ impl Settings {
     fn check(&self) -> Vec<Invalid> {
         let mut found = self.live().check();
         found.extend(sim::check(&self.devices.sim, &self.devices.list));
+        found.extend(issuers::check(&self.auth.issuers));
         let mut want = |right: bool, pointer: &str, message: &str| {
             if !right {
                 found.push(Invalid::new(pointer, message));
@@ -268,6 +290,9 @@ impl Settings {
         );
         want((1..=1440).contains(&auth.access_minutes), "/auth/access_minutes", "must be 1 to 1440");
         want((1..=3650).contains(&auth.refresh_days), "/auth/refresh_days", "must be 1 to 3650");
+        let tls = &self.tls;
+        let both = tls.certificate.as_os_str().is_empty() == tls.key.as_os_str().is_empty();
+        want(both, "/tls", "needs both a certificate and a key, or neither");
         let origins_right = self.cors.allowed_origins.iter().all(|origin| is_origin(origin));
         want(origins_right, "/cors/allowed_origins", "each must be \"*\" or scheme://host[:port] without a path");
         want((0.1..=600.0).contains(&self.segments.seconds), "/segments/seconds", "must be 0.1 to 600 seconds");

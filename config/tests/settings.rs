@@ -208,3 +208,47 @@ fn secrets_are_not_shown() {
     assert!(shown.contains("postgres://me:***@host/touchline"), "{shown}");
     assert!(!format!("{:?}", settings.auth).contains(secret));
 }
+
+#[test]
+fn issuers_say_whom_they_let_in() {
+    let entry = |more: &str| {
+        let text = format!(
+            "[[auth.issuers]]\nissuer = 'https://login.example/'\njwks_url = 'https://login.example/jwks'\n\
+             audience = 'touchline'\nalgorithms = ['RS256', 'EdDSA']\nrole_claim = 'groups'\n{more}\n"
+        );
+        with_file(&text, &[])
+    };
+    let settings = entry("tenant = 'club'\nroles = { coach = 'editor' }").unwrap();
+    assert_eq!(settings.auth.issuers[0].roles["coach"], config::IssuerRole::Editor);
+    entry("tenant_claim = 'club'\ntenants = { a = 'A' }\nroles = { coach = 'editor' }").unwrap();
+    entry("tenant = 'club'\nroles = { boss = 'operator' }\nallow_operator = true").unwrap();
+    for (wrong, told) in [
+        ("roles = { coach = 'editor' }", "/auth/issuers/0/tenant"),
+        (
+            "tenant = 'a'\ntenant_claim = 'b'\ntenants = { a = 'A' }\nroles = { coach = 'editor' }",
+            "/auth/issuers/0/tenant",
+        ),
+        ("tenant_claim = 'b'\nroles = { coach = 'editor' }", "/auth/issuers/0/tenants"),
+        ("tenant = 'a'\nroles = { boss = 'operator' }", "allow_operator"),
+        ("tenant = 'a'\nroles = {}", "/auth/issuers/0/roles"),
+        ("tenant = 'a'\nroles = { coach = 'editor' }\nalgorithm = 'HS256'", "algorithm"),
+    ] {
+        let told_us = message(entry(wrong));
+        assert!(told_us.contains(told), "{wrong}: {told_us}");
+    }
+    for algorithm in ["none", "HS256", "RS512"] {
+        let text = format!(
+            "[[auth.issuers]]\nissuer = 'i'\njwks_url = 'https://i/'\naudience = 'a'\nalgorithms = ['{algorithm}']\n\
+             tenant = 't'\nrole_claim = 'r'\nroles = {{ a = 'viewer' }}\n"
+        );
+        assert!(message(with_file(&text, &[])).contains("auth.issuers"), "{algorithm}");
+    }
+}
+
+#[test]
+fn tls_needs_a_certificate_and_its_key() {
+    assert_eq!(with_env(&[]).unwrap().tls.files(), None);
+    let both = with_env(&[("TOUCHLINE__TLS__CERTIFICATE", "c.pem"), ("TOUCHLINE__TLS__KEY", "k.pem")]).unwrap();
+    assert_eq!(both.tls.files(), Some(("c.pem".as_ref(), "k.pem".as_ref())));
+    assert!(message(with_env(&[("TOUCHLINE__TLS__KEY", "k.pem")])).contains("/tls"));
+}

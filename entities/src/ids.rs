@@ -68,6 +68,8 @@ typed_id!(/// A customer.
     TenantId);
 typed_id!(/// A person who logs in.
     UserId);
+typed_id!(/// A credential of a program.
+    ApiKeyId);
 typed_id!(/// A refresh token.
     TokenId);
 typed_id!(/// A line of refresh tokens that came from one login.

@@ -5,7 +5,7 @@
 //!
 //! * [`Database`] and [`Transaction`]: opaque handles. Nothing outside this crate can send them a query, so a row
 //!   of a tenant is reached only through functions that take its [`TenantId`], or the [`jobs::Job`] a worker holds.
-//! * [`tenants`], [`tenant_limits`], [`users`], [`tokens`]: who may come in, and how much of it.
+//! * [`tenants`], [`tenant_limits`], [`users`], [`tokens`], [`api_keys`]: who may come in, and how much of it.
 //! * [`videos`], [`uploads`], [`clips`], [`reels`], [`links`]: what a tenant has.
 //! * [`exports`], [`jobs`], [`segments`]: what is rendered, by whom, and what is finished; [`usage`]: what that took;
 //!   [`idempotency`]: what was asked for twice.
@@ -32,6 +32,7 @@
 //! }
 //! ```
 
+pub mod api_keys;
 pub mod audit;
 mod changed;
 pub mod clips;
@@ -62,7 +63,7 @@ pub use changed::Changed;
 pub use database::{Database, Transaction, connect};
 pub use error::{Error, Result};
 pub use ids::{
-    AuditId, ClipId, DeliveryId, ExportId, JobId, LinkId, ReelId, TenantId, TokenFamily, TokenId, UserId, VideoId,
+    ApiKeyId, AuditId, ClipId, DeliveryId, ExportId, JobId, LinkId, ReelId, TenantId, TokenFamily, TokenId, UserId, VideoId,
     WebhookId,
 };
 pub use subject::{Subject, SubjectKind};

@@ -6,7 +6,7 @@
 //! * [`server`]: the built program as a private server on a free port.
 //! * [`cli`]: `touchline render`; [`client`]: a small typed client of the API.
 //! * [`ffmpeg`]: the `ffmpeg` program, which makes sources and pictures.
-//! * [`browser`]: a headless Chromium.
+//! * [`browser`]: a headless Chromium. [`issuer`]: a foreign issuer of tokens.
 //! * [`footage`]: sources whose frames carry their number and whose sound clicks at known times.
 //! * [`damage`]: files with random damage, the same each time.
 //! * [`inputs`]: footage as it really comes, file by file, and what Touchline does with it.
@@ -32,6 +32,7 @@ pub mod damage;
 pub mod ffmpeg;
 pub mod footage;
 pub mod inputs;
+pub mod issuer;
 pub mod random;
 pub mod receiver;
 pub mod rows;

@@ -1,6 +1,7 @@
 //! The SeaORM entities, one table a file. Private: what others see are the rows (`Model`s) under the names that the
 //! modules of the crate give them.
 
+pub mod api_key;
 pub mod audit;
 pub mod clip;
 pub mod config_version;

@@ -1,8 +1,9 @@
-//! Tenants, users and their tokens.
+//! Tenants, users, their tokens, and API keys.
 
 use chrono::{TimeDelta, Utc};
 use entities::{
     Error, TokenId,
+    api_keys::{self, NewApiKey, Scope},
     page::PageRequest,
     tenants::{self, TenantState},
     tokens::{self, Rotation},
@@ -18,6 +19,7 @@ on_both!(
     a_token_is_exchanged_once,
     a_used_token_ends_its_family,
     expired_and_revoked_tokens_are_refused,
+    an_api_key_is_found_by_its_hash_until_it_is_revoked,
 );
 
 async fn user(fresh: &Fresh, email: &str) -> User {
@@ -128,4 +130,43 @@ async fn expired_and_revoked_tokens_are_refused(fresh: Fresh) {
     assert!(tokens::revoke_all(&fresh.db, anna.id).await.unwrap() >= 1);
     assert_eq!(tokens::rotate(&fresh.db, token.id, later).await.unwrap(), Rotation::Refused);
     assert_eq!(tokens::forget_expired(&fresh.db, Utc::now()).await.unwrap(), 1);
+}
+
+async fn an_api_key_is_found_by_its_hash_until_it_is_revoked(fresh: Fresh) {
+    let (owner, other) = (fresh.tenant("owner").await.id, fresh.tenant("other").await.id);
+    let (db, now) = (&fresh.db, Utc::now());
+    let new = |sha256: &str, expires_at| NewApiKey {
+        tenant_id: owner,
+        name: "camera".to_owned(),
+        hint: "tl_abcde".to_owned(),
+        sha256: sha256.to_owned(),
+        scope: Scope::Write,
+        expires_at,
+    };
+    let key = api_keys::create(db, new("one", None)).await.unwrap();
+    let brief = api_keys::create(db, new("two", Some(now))).await.unwrap();
+    assert!(api_keys::create(db, new("one", None)).await.is_err(), "no two keys are the same");
+    assert_eq!(api_keys::find(db, "one").await.unwrap(), Some(key.clone()));
+    assert_eq!(api_keys::find(db, "three").await.unwrap(), None);
+    assert!(key.is_valid(now) && !brief.is_valid(now));
+    assert_eq!(key.scope.role(), Role::Editor);
+    assert_eq!(Scope::Read.role(), Role::Viewer);
+
+    let page = PageRequest::default();
+    assert_eq!(api_keys::get(db, other, key.id).await.unwrap(), None);
+    assert!(api_keys::list(db, other, &page).await.unwrap().items.is_empty());
+    assert!(!api_keys::revoke(db, other, key.id).await.unwrap());
+    assert_eq!(api_keys::list(db, owner, &page).await.unwrap().items, [brief.clone(), key.clone()]);
+
+    api_keys::mark_used(db, key.id, now - TimeDelta::minutes(1)).await.unwrap();
+    let used = api_keys::get(db, owner, key.id).await.unwrap().unwrap().last_used_at;
+    assert!(used.is_some());
+    api_keys::mark_used(db, key.id, now - TimeDelta::minutes(1)).await.unwrap();
+    assert_eq!(api_keys::get(db, owner, key.id).await.unwrap().unwrap().last_used_at, used, "within the minute");
+
+    assert!(api_keys::revoke(db, owner, key.id).await.unwrap());
+    assert!(!api_keys::revoke(db, owner, key.id).await.unwrap());
+    assert_eq!(api_keys::get(db, owner, key.id).await.unwrap(), None);
+    assert!(!api_keys::find(db, "one").await.unwrap().unwrap().is_valid(now));
+    assert_eq!(api_keys::list(db, owner, &page).await.unwrap().items, [brief]);
 }

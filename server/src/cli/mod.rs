@@ -6,6 +6,7 @@
 mod bench;
 mod error;
 mod job;
+mod key;
 mod logs;
 mod models;
 mod openapi;
@@ -78,6 +79,9 @@ enum Command {
     /// Create users
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Create, list and revoke API keys
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Print the OpenAPI document of the HTTP API
     Openapi(openapi::OpenapiArgs),
 }
@@ -124,6 +128,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Plan(args) => plan::run(&args, &settings()?),
         Command::Tenant(command) => tenant::run(command, &settings()?),
         Command::User(command) => user::run(command, &settings()?),
+        Command::Key(command) => key::run(command, &settings()?),
         Command::Openapi(_) => openapi::run(),
     }
 }

@@ -18,7 +18,7 @@ use super::observe::{harden, limit_time, observe};
 use super::problem::{Problem, ProblemBody};
 use super::state::State;
 use super::{
-    admin, clips, exports, links, live, me, methods, reels, service, single_frame, thumbnail, tokens, tus, uploads,
+    admin, api_keys, clips, exports, links, live, me, methods, reels, service, single_frame, thumbnail, tokens, tus, uploads,
     usage, users, videos, webhooks,
 };
 
@@ -88,6 +88,10 @@ fn routes_of_everything(routes: &mut ServiceConfig) {
             api.service(service::openapi_json);
             api.service(tokens::log_in).service(tokens::refresh_tokens).service(tokens::log_out);
             api.service(me::read_me).service(usage::read_usage);
+            api.service(api_keys::list_api_keys)
+                .service(api_keys::create_api_key)
+                .service(api_keys::get_api_key)
+                .service(api_keys::revoke_api_key);
             api.service(uploads::upload_capabilities)
                 .service(uploads::begin_upload)
                 .service(uploads::read_upload_offset)

@@ -125,7 +125,7 @@ pub async fn mark_clip(
     let NewClip { name, start, end, notes, rating, tags } = new.into_inner();
     let mark = Mark { name, start, end, notes, rating, tags };
     check(&mark, &video)?;
-    let clip = clips::create(&state.node.db, editor.tenant, id.0, mark, editor.user_id()).await?;
+    let clip = clips::create(&state.node.db, editor.tenant, id.0, mark, editor.user()).await?;
     let clip = clip.ok_or_else(|| Problem::not_found("video"))?;
     Ok(with_tag(&mut HttpResponse::Created(), clip.version)
         .insert_header((header::LOCATION, format!("/api/v1/clips/{}", clip.id)))

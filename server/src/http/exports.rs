@@ -173,7 +173,7 @@ pub async fn create_export(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let key = idempotency_key(request.headers(), &spec)?;
-    let (tenant, by) = (editor.tenant, editor.user_id());
+    let (tenant, by) = (editor.tenant, editor.user());
     let request = NewRequest { tenant, by, body: spec.into_inner(), input: None, key };
     let export = state.node.dispatcher.send(StartExport(request)).await?.map_err(refused)?;
     Ok(HttpResponse::Accepted()
@@ -193,7 +193,7 @@ pub async fn estimate_export(
     spec: web::Json<serde_json::Value>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let (tenant, by) = (editor.tenant, editor.user_id());
+    let (tenant, by) = (editor.tenant, editor.user());
     let request = NewRequest { tenant, by, body: spec.into_inner(), input: None, key: None };
     Ok(HttpResponse::Ok().json(state.node.estimate(request).await.map_err(refused)?))
 }

@@ -86,7 +86,7 @@ pub async fn open_socket(
     let ticket = query.into_inner().ticket.ok_or_else(refused)?;
     // The credential comes first; a handshake that fails has used it up.
     let principal = state.tickets.redeem(&ticket).ok_or_else(refused)?;
-    standing(&state.node.db, principal.tenant, principal.user).await?;
+    standing(&state.node.db, principal).await?;
     let (response, session, messages) =
         actix_ws::handle(&request, payload).map_err(|error| Problem::bad_request("websocket", error.to_string()))?;
 
@@ -227,7 +227,7 @@ impl Socket {
     }
 
     async fn look(&mut self) -> Result<(), Ending> {
-        standing(&self.state.node.db, self.principal.tenant, self.principal.user)
+        standing(&self.state.node.db, self.principal)
             .await
             .map(drop)
             .map_err(|_| Ending(CloseCode::Policy, "the account may not listen any more"))

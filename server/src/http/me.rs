@@ -2,26 +2,45 @@
 
 use actix_web::{HttpResponse, get, web};
 use entities::users::Role;
-use entities::{TenantId, UserId, tenants, users};
+use entities::{TenantId, api_keys, tenants, users};
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
-use super::extract::Viewer;
+use super::extract::{Identity, Viewer};
 use super::problem::Problem;
 use super::refusals::ReadRefusals;
 use super::state::State;
 
-/// The account behind a token.
+/// Who stands behind a credential.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Me {
-    /// The user.
-    pub id: UserId,
-    /// The address used to log in.
-    pub email: String,
-    /// What the user may do.
+    /// The user, the API key, or an id for the issuer's subject.
+    pub id: Uuid,
+    /// Which of them it is.
+    pub kind: MyKind,
+    /// The address used to log in; users have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// What the API key is called; keys have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What may be done.
     pub role: Role,
-    /// Where the user belongs.
+    /// Where it belongs.
     pub tenant: MyTenant,
+}
+
+/// What a credential stands for.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MyKind {
+    /// A user of this deployment.
+    User,
+    /// A program with an API key.
+    Key,
+    /// Somebody whom a foreign issuer vouches for.
+    Foreign,
 }
 
 /// A tenant, as its users see it.
@@ -33,17 +52,24 @@ pub struct MyTenant {
     pub name: String,
 }
 
-/// Tells who the token belongs to.
+/// Tells who the credential belongs to.
 #[utoipa::path(tag = "tenant", responses((status = 200, description = "the account", body = Me), ReadRefusals))]
 #[get("/me")]
 pub async fn read_me(viewer: Viewer, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+    let db = &state.node.db;
     let gone = || Problem::unauthorized("invalid_token", "the account does not exist any more");
-    let user = users::get(&state.node.db, viewer.tenant, viewer.user).await?.ok_or_else(gone)?;
-    let tenant = tenants::get(&state.node.db, viewer.tenant).await?.ok_or_else(gone)?;
-    Ok(HttpResponse::Ok().json(Me {
-        id: user.id,
-        email: user.email,
-        role: viewer.role,
-        tenant: MyTenant { id: tenant.id, name: tenant.name },
-    }))
+    let (id, kind, email, name) = match viewer.identity {
+        Identity::User(id) => {
+            let user = users::get(db, viewer.tenant, id).await?.ok_or_else(gone)?;
+            (id.uuid(), MyKind::User, Some(user.email), None)
+        }
+        Identity::Foreign { subject, .. } => (subject, MyKind::Foreign, None, None),
+        Identity::Key(id) => {
+            let key = api_keys::get(db, viewer.tenant, id).await?.ok_or_else(gone)?;
+            (id.uuid(), MyKind::Key, None, Some(key.name))
+        }
+    };
+    let tenant = tenants::get(db, viewer.tenant).await?.ok_or_else(gone)?;
+    let tenant = MyTenant { id: tenant.id, name: tenant.name };
+    Ok(HttpResponse::Ok().json(Me { id, kind, email, name, role: viewer.role, tenant }))
 }

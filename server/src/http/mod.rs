@@ -6,10 +6,11 @@
 //! * [`problem`] is the one way to say no; [`extract`] are the rights a handler asks for; [`auth`] is
 //!   what they rest on.
 //! * One file a resource: [`tokens`], [`uploads`] (with [`tus`], its header language), [`videos`], [`clips`],
-//!   [`reels`], [`exports`], [`links`], [`live`], [`me`], [`admin`], [`service`].
+//!   [`reels`], [`exports`], [`links`], [`live`], [`me`], [`api_keys`], [`users`], [`webhooks`], [`admin`], [`service`].
 //! * [`content`] sends files by range; [`observe`] logs, counts and hardens; `metrics` says what is counted.
 
 pub mod admin;
+pub mod api_keys;
 mod app;
 pub mod auth;
 pub mod clips;

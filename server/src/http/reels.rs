@@ -94,7 +94,7 @@ pub async fn make_reel(
     let NewReel { name, framing, overlay } = new.into_inner();
     let edits = Edits { name, framing, overlay };
     check(&state.node.db, editor.tenant, &edits).await?;
-    let reel = reels::create(&state.node.db, editor.tenant, edits, editor.user_id()).await?;
+    let reel = reels::create(&state.node.db, editor.tenant, edits, editor.user()).await?;
     Ok(with_tag(&mut HttpResponse::Created(), reel.version)
         .insert_header((header::LOCATION, format!("/api/v1/reels/{}", reel.id)))
         .json(ReelView::from(reel)))

@@ -10,6 +10,8 @@ use entities::VideoId;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
 
+use super::auth::api_key::KeyUse;
+use super::auth::issuer::Issuers;
 use super::auth::refresh::RefreshTokens;
 use super::auth::secret;
 use super::auth::signature::LinkSigner;
@@ -23,10 +25,14 @@ pub struct State {
     pub node: Node,
     /// Signs and checks access tokens.
     pub tokens: AccessTokens,
+    /// Checks the tokens of foreign issuers.
+    pub issuers: Issuers,
     /// Signs, rotates and revokes refresh tokens.
     pub refresh: RefreshTokens,
     /// Signs and checks shared links.
     pub links: LinkSigner,
+    /// When API keys were used.
+    pub key_use: KeyUse,
     /// WebSocket tickets not used yet.
     pub tickets: Tickets,
     /// Failed logins.
@@ -53,8 +59,10 @@ impl State {
         let previous = auth.previous_secret.expose().map(str::as_bytes);
         Ok(Self {
             tokens: AccessTokens::new(&secret, previous, i64::from(auth.access_minutes) * 60),
+            issuers: Issuers::new(&auth.issuers).context("preparing the issuers of tokens")?,
             refresh: RefreshTokens::new(&secret, previous, auth.refresh_days),
-            links: LinkSigner::new(&secret),
+            links: LinkSigner::new(&secret, previous),
+            key_use: KeyUse::default(),
             tickets: Tickets::new(TICKET_LIFE),
             throttle: LoginThrottle::default(),
             uploads_dir: data_dir.join("uploads"),

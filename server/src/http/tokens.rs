@@ -119,13 +119,16 @@ pub async fn log_out(session: Session, body: web::Bytes, state: web::Data<State>
             false => Problem::bad_request("malformed_json", format!("the body is not JSON: {error}")),
         })?
     };
-    let user = session.principal.user;
+    let (Some(user), Some(claims)) = (session.principal.user(), &session.claims) else {
+        let detail = "only a login here can be logged out; revoke an API key with DELETE /api/v1/api-keys/{id}";
+        return Err(Problem::forbidden("not_a_login", detail));
+    };
     match request.map(|request| state.refresh.read(&request.refresh_token)) {
         Some(Some(token)) => drop(tokens::revoke_family_of(&state.node.db, user, token).await?),
         Some(None) => {}
         None => drop(tokens::revoke_all(&state.node.db, user).await?),
     }
-    state.tokens.log_out(&session.claims);
+    state.tokens.log_out(claims);
     Ok(HttpResponse::NoContent().finish())
 }
 

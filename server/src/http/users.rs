@@ -157,7 +157,7 @@ pub(super) async fn change(state: &State, who: &Principal, user: User, patch: Us
     check_role(who, user.role)?;
     if let Some(role) = patch.role {
         check_role(who, role)?;
-        if role < user.role && who.user_id() == Some(user.id) {
+        if role < user.role && who.user() == Some(user.id) {
             return Err(own_account("take a right from"));
         }
     }
@@ -183,7 +183,7 @@ pub(super) async fn change(state: &State, who: &Principal, user: User, patch: Us
 /// Deletes an account of any tenant, as far as `who` may.
 pub(super) async fn remove(state: &State, who: &Principal, user: User) -> Result<HttpResponse, Problem> {
     check_role(who, user.role)?;
-    if who.user_id() == Some(user.id) {
+    if who.user() == Some(user.id) {
         return Err(own_account("delete"));
     }
     if !users::delete(&state.node.db, user.tenant_id, user.id).await? {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::http::extract::{Listing, Operator, PageQuery, Principal};
+use crate::http::extract::{Identity, Listing, Operator, PageQuery, Principal};
 use crate::http::problem::Problem;
 use crate::http::refusals::ReadRefusals;
 use crate::http::state::State;
@@ -68,7 +68,10 @@ pub async fn list_audit(
 
 /// As the log names who did something.
 pub(in crate::http) fn actor(who: &Principal) -> String {
-    format!("user {}", who.user)
+    match who.identity {
+        Identity::User(id) => format!("user {id}"),
+        other => other.to_string(),
+    }
 }
 
 /// Remembers what was done. What is done stays done if that fails; then the server's own log has it.

@@ -132,7 +132,7 @@ pub async fn roll_config_back(
 }
 
 fn author(operator: &Operator) -> Author {
-    Author { user: operator.user_id(), named: audit::actor(operator) }
+    Author { user: operator.user(), named: audit::actor(operator) }
 }
 
 fn refused(error: ChangeError) -> Problem {

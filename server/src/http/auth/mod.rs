@@ -1,6 +1,8 @@
-//! Who somebody is: passwords, tokens, tickets, link signatures, and the secret behind them.
+//! Who somebody is: passwords, tokens, API keys, tickets, link signatures, and the secret behind them.
 
+pub mod api_key;
 pub mod first_start;
+pub mod issuer;
 pub mod password;
 pub mod refresh;
 pub mod secret;

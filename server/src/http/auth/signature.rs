@@ -8,22 +8,30 @@ use super::secret::Key;
 
 /// Signs links and checks them.
 #[derive(Clone)]
-pub struct LinkSigner(Key);
+pub struct LinkSigner {
+    current: Key,
+    /// What the secret before the current one signed still holds.
+    previous: Option<Key>,
+}
 
 impl LinkSigner {
-    /// A signer whose key comes from the deployment's secret.
-    pub fn new(secret: &[u8]) -> Self {
-        Self(Key::derive(secret, "touchline link v1"))
+    /// A signer whose keys come from the deployment's secrets.
+    pub fn new(secret: &[u8], previous: Option<&[u8]>) -> Self {
+        let key = |secret| Key::derive(secret, "touchline link v1");
+        Self { current: key(secret), previous: previous.map(key) }
     }
 
     /// The signature of a link that ends at `expires`, in seconds since 1970, as text for a query string.
     pub fn sign(&self, link: LinkId, expires: i64) -> String {
-        URL_SAFE_NO_PAD.encode(self.0.sign(&message(link, expires)))
+        URL_SAFE_NO_PAD.encode(self.current.sign(&message(link, expires)))
     }
 
     /// Whether `signature` is ours for this link and end.
     pub fn verify(&self, link: LinkId, expires: i64, signature: &str) -> bool {
-        URL_SAFE_NO_PAD.decode(signature).is_ok_and(|signature| self.0.verify(&message(link, expires), &signature))
+        let (Ok(signature), message) = (URL_SAFE_NO_PAD.decode(signature), message(link, expires)) else {
+            return false;
+        };
+        std::iter::once(&self.current).chain(&self.previous).any(|key| key.verify(&message, &signature))
     }
 }
 
@@ -37,13 +45,14 @@ mod tests {
 
     #[test]
     fn a_signature_holds_for_its_link_end_and_secret_only() {
-        let signer = LinkSigner::new(b"a secret");
+        let signer = LinkSigner::new(b"a secret", None);
         let (link, end) = (LinkId::new(), 1_900_000_000);
         let signature = signer.sign(link, end);
         assert!(signer.verify(link, end, &signature));
         assert!(!signer.verify(LinkId::new(), end, &signature));
         assert!(!signer.verify(link, end + 1, &signature));
-        assert!(!LinkSigner::new(b"another").verify(link, end, &signature));
+        assert!(!LinkSigner::new(b"another", None).verify(link, end, &signature));
+        assert!(LinkSigner::new(b"another", Some(b"a secret")).verify(link, end, &signature), "while secrets rotate");
         assert!(!signer.verify(link, end, ""));
         assert!(!signer.verify(link, end, "not base64!"));
     }

@@ -54,9 +54,10 @@ mod tests {
     use entities::{TenantId, UserId};
 
     use super::*;
+    use crate::http::extract::Identity;
 
     fn principal() -> Principal {
-        Principal { tenant: TenantId::new(), user: UserId::new(), role: Role::Viewer }
+        Principal { tenant: TenantId::new(), identity: Identity::User(UserId::new()), role: Role::Viewer }
     }
 
     #[test]
@@ -64,7 +65,7 @@ mod tests {
         let tickets = Tickets::new(TICKET_LIFE);
         let principal = principal();
         let ticket = tickets.issue(principal);
-        assert_eq!(tickets.redeem(&ticket).map(|who| who.user), Some(principal.user));
+        assert_eq!(tickets.redeem(&ticket).map(|who| who.identity), Some(principal.identity));
         assert!(tickets.redeem(&ticket).is_none());
         assert!(tickets.redeem("made up").is_none());
     }

@@ -15,7 +15,7 @@ const ISSUER: &str = "touchline";
 /// The `aud` claim.
 const AUDIENCE: &str = "touchline-api";
 /// How far clocks may be apart, in seconds.
-const LEEWAY_SECONDS: u64 = 5;
+pub const LEEWAY_SECONDS: u64 = 5;
 
 /// What an access token says.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -5,10 +5,14 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header;
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
-use entities::tenants::{self, TenantState};
-use entities::{Database, TenantId, UserId, users};
+use chrono::Utc;
+use entities::tenants::{self, Tenant, TenantState};
+use entities::{Database, TenantId, api_keys, users};
 
+use super::identity::Identity;
 use super::principal::{Outcome, Principal, Session};
+use crate::http::auth::api_key;
+use crate::http::auth::issuer::{Refused, Vouched};
 use crate::http::problem::Problem;
 use crate::http::state::State;
 
@@ -22,7 +26,7 @@ pub async fn authenticate(
     if let Ok(session) = &outcome {
         let span = tracing::Span::current();
         span.record("tenant", tracing::field::display(session.principal.tenant));
-        span.record("user", tracing::field::display(session.principal.user));
+        span.record("user", tracing::field::display(session.principal.identity));
     }
     request.extensions_mut().insert(outcome);
     next.call(request).await
@@ -30,7 +34,10 @@ pub async fn authenticate(
 
 async fn identify(request: &ServiceRequest) -> Outcome {
     let Some(header) = request.headers().get(header::AUTHORIZATION) else {
-        return Err(Problem::unauthorized("missing_token", "send Authorization: Bearer with an access token"));
+        return Err(Problem::unauthorized(
+            "missing_token",
+            "send Authorization: Bearer with an access token or an API key",
+        ));
     };
     let token = header
         .to_str()
@@ -42,23 +49,88 @@ async fn identify(request: &ServiceRequest) -> Outcome {
     let state = request
         .app_data::<web::Data<State>>()
         .ok_or_else(|| Problem::internal("authenticating", "the server's state is missing"))?;
+    if token.starts_with(api_key::PREFIX) {
+        return key_holder(state, token).await;
+    }
+    if let Some(vouched) = state.issuers.vouch(token).await {
+        return foreigner(state, vouched).await;
+    }
     let claims =
         state.tokens.verify(token).map_err(|error| Problem::unauthorized("invalid_token", error.to_string()))?;
-    let mut principal = standing(&state.node.db, claims.tid, claims.sub).await?;
-    principal.role = principal.role.min(claims.role);
-    Ok(Session { principal, claims })
+    let principal = Principal { tenant: claims.tid, identity: Identity::User(claims.sub), role: claims.role };
+    let principal = standing(&state.node.db, principal).await?;
+    Ok(Session { principal, claims: Some(claims) })
 }
 
-/// The principal that a user is right now.
+async fn key_holder(state: &State, text: &str) -> Outcome {
+    let db = &state.node.db;
+    let key = api_keys::find(db, &api_key::sha256(text)).await?;
+    let key = key.filter(|key| key.is_valid(Utc::now())).ok_or_else(key_ended)?;
+    active(db, key.tenant_id, key_ended).await?;
+    state.key_use.note(db, key.id);
+    let principal = Principal { tenant: key.tenant_id, identity: Identity::Key(key.id), role: key.scope.role() };
+    Ok(Session { principal, claims: None })
+}
+
+async fn foreigner(state: &State, vouched: Result<Vouched, Refused>) -> Outcome {
+    let Vouched { subject, tenant, role, until } = vouched.map_err(|refused| match refused {
+        Refused::Expired | Refused::Invalid => Problem::unauthorized("invalid_token", refused.to_string()),
+        Refused::NoTenant => Problem::forbidden("unknown_tenant", refused.to_string()),
+        Refused::NoRole => Problem::forbidden("missing_right", refused.to_string()),
+        Refused::Away => Problem::unavailable("issuer_away", refused.to_string()),
+    })?;
+    let db = &state.node.db;
+    let found = match tenant.parse() {
+        Ok(id) => tenants::get(db, id).await?,
+        Err(_) => tenants::find_by_name(db, &tenant).await?,
+    };
+    let Some(found) = found else {
+        tracing::warn!(tenant, "an issuer speaks for a tenant that is not there");
+        return Err(Problem::forbidden("unknown_tenant", Refused::NoTenant.to_string()));
+    };
+    check_active(&found)?;
+    let identity = Identity::Foreign { subject, until };
+    Ok(Session { principal: Principal { tenant: found.id, identity, role }, claims: None })
+}
+
+/// The principal as it is right now: with the lesser of the role it had and the one it has.
 ///
 /// # Errors
-/// 401 when the account is gone, 403 when its tenant is suspended.
-pub async fn standing(db: &Database, tenant: TenantId, user: UserId) -> Result<Principal, Problem> {
-    let gone = || Problem::unauthorized("invalid_token", "the account does not exist any more");
-    let tenant = tenants::get(db, tenant).await?.ok_or_else(gone)?;
-    if tenant.state == TenantState::Suspended {
-        return Err(Problem::forbidden("tenant_suspended", "the tenant is suspended; ask the operator"));
+/// 401 when the account or key is gone, 403 when its tenant is suspended.
+pub async fn standing(db: &Database, principal: Principal) -> Result<Principal, Problem> {
+    let tenant = principal.tenant;
+    active(db, tenant, account_gone).await?;
+    let role = match principal.identity {
+        Identity::User(id) => users::get(db, tenant, id).await?.ok_or_else(account_gone)?.role,
+        Identity::Key(id) => {
+            let key = api_keys::get(db, tenant, id).await?;
+            key.filter(|key| key.is_valid(Utc::now())).ok_or_else(key_ended)?.scope.role()
+        }
+        Identity::Foreign { until, .. } if until < Utc::now().timestamp() => {
+            return Err(Problem::unauthorized("invalid_token", Refused::Expired.to_string()));
+        }
+        Identity::Foreign { .. } => principal.role,
+    };
+    Ok(Principal { role: role.min(principal.role), ..principal })
+}
+
+async fn active(db: &Database, tenant: TenantId, gone: fn() -> Problem) -> Result<(), Problem> {
+    check_active(&tenants::get(db, tenant).await?.ok_or_else(gone)?)
+}
+
+fn check_active(tenant: &Tenant) -> Result<(), Problem> {
+    match tenant.state {
+        TenantState::Active => Ok(()),
+        TenantState::Suspended => {
+            Err(Problem::forbidden("tenant_suspended", "the tenant is suspended; ask the operator"))
+        }
     }
-    let user = users::get(db, tenant.id, user).await?.ok_or_else(gone)?;
-    Ok(Principal { tenant: tenant.id, user: user.id, role: user.role })
+}
+
+fn account_gone() -> Problem {
+    Problem::unauthorized("invalid_token", "the account does not exist any more")
+}
+
+fn key_ended() -> Problem {
+    Problem::unauthorized("invalid_key", "the API key is unknown, has expired or was revoked")
 }

@@ -5,10 +5,12 @@
 
 mod authenticate;
 mod id;
+mod identity;
 mod page;
 mod principal;
 
 pub use authenticate::{authenticate, standing};
 pub use id::Id;
+pub use identity::Identity;
 pub use page::{Listing, PageQuery};
 pub use principal::{Editor, Operator, Principal, Session, TenantAdmin, Viewer};

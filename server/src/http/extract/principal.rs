@@ -7,35 +7,40 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use entities::users::Role;
 use entities::{TenantId, UserId};
+use serde::{Deserialize, Serialize};
 
+use super::identity::Identity;
 use crate::http::auth::token::Claims;
 use crate::http::problem::Problem;
 
-/// A user of a tenant, known by a token or a ticket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Somebody who acts for a tenant, known by a token, a key or a ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Principal {
     /// Whose rows may be touched.
     pub tenant: TenantId,
-    /// The user.
-    pub user: UserId,
-    /// What the user may do: the lesser of the token's and the account's role.
+    /// Who it is.
+    pub identity: Identity,
+    /// What may be done: the lesser of the credential's and the account's role.
     pub role: Role,
 }
 
 impl Principal {
-    /// The user behind it, to be remembered as the author of something.
-    pub fn user_id(&self) -> Option<UserId> {
-        Some(self.user)
+    /// The user, where it is one of this deployment.
+    pub fn user(&self) -> Option<UserId> {
+        match self.identity {
+            Identity::User(id) => Some(id),
+            Identity::Key(_) | Identity::Foreign { .. } => None,
+        }
     }
 }
 
-/// A principal and the access token that proved it.
+/// A principal and what proved it.
 #[derive(Debug, Clone)]
 pub struct Session {
     /// Who it is.
     pub principal: Principal,
-    /// What the token says.
-    pub claims: Claims,
+    /// What the access token says, where it was one of ours.
+    pub claims: Option<Claims>,
 }
 
 /// What [`super::authenticate`] leaves in a request: who asks, or the refusal to give when a

@@ -1,0 +1,35 @@
+//! Who a principal is.
+
+use std::fmt;
+
+use entities::{ApiKeyId, UserId};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Who acts for a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Identity {
+    /// A user of this deployment.
+    User(UserId),
+    /// A program that holds an API key.
+    Key(ApiKeyId),
+    /// Somebody whom a foreign issuer vouches for.
+    Foreign {
+        /// Issuer and subject as one id.
+        subject: Uuid,
+        /// Until when, in seconds since 1970.
+        until: i64,
+    },
+}
+
+/// As logs name it.
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(id) => id.fmt(f),
+            Self::Key(id) => write!(f, "key {id}"),
+            Self::Foreign { subject, .. } => write!(f, "foreign {subject}"),
+        }
+    }
+}
