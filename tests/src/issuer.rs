@@ -142,8 +142,8 @@ impl Signer {
                 EncodingKey::from_rsa_der(&openssl(&["rsa", "-traditional", "-outform", "DER"], &pem)?)
             }
             Algorithm::ES256 => {
-                let curve = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-outform", "DER"];
-                EncodingKey::from_ec_der(&openssl(&curve, &[])?)
+                let pem = openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"], &[])?;
+                EncodingKey::from_ec_der(&openssl(&["pkcs8", "-topk8", "-nocrypt", "-outform", "DER"], &pem)?)
             }
             Algorithm::EdDSA => {
                 EncodingKey::from_ed_der(&openssl(&["genpkey", "-algorithm", "ED25519", "-outform", "DER"], &[])?)
