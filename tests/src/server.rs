@@ -15,6 +15,7 @@ use crate::binary;
 /// A running server. It is killed when dropped; [`Server::stop`] ends it as an operator would.
 pub struct Server {
     child: Child,
+    scheme: String,
     address: String,
     variables: Vec<(String, String)>,
     data: PathBuf,
@@ -80,21 +81,21 @@ impl Server {
             .spawn()
             .context("starting the server")?;
         let data = data.to_owned();
-        let mut server = Self { child, address: String::new(), variables: own, data, _folder: None };
-        server.address = server.announced(&stdout)?;
+        let (scheme, address) = Default::default();
+        let mut server = Self { child, scheme, address, variables: own, data, _folder: None };
+        (server.scheme, server.address) = server.announced(&stdout)?;
         Ok(server)
     }
 
-    /// Waits for `listening on http://ADDRESS`.
-    fn announced(&mut self, stdout: &Path) -> Result<String> {
+    /// Waits for `listening on SCHEME://ADDRESS`; both.
+    fn announced(&mut self, stdout: &Path) -> Result<(String, String)> {
         let deadline = Instant::now() + START_PATIENCE;
         loop {
             let said = std::fs::read_to_string(stdout).unwrap_or_default();
-            let line = said
-                .split_inclusive('\n')
-                .find(|line| line.starts_with("listening on http://") && line.ends_with('\n'));
-            if let Some(line) = line {
-                return Ok(line.trim().trim_start_matches("listening on http://").to_owned());
+            let whole = said.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            let announced = whole.filter_map(|line| line.trim().strip_prefix("listening on ")?.split_once("://"));
+            if let Some((scheme, address)) = { announced }.next() {
+                return Ok((scheme.to_owned(), address.to_owned()));
             }
             self.check_alive()?;
             ensure!(Instant::now() < deadline, "the server does not listen: {}", self.log());
@@ -125,9 +126,9 @@ impl Server {
         Ok(self.child.try_wait()?.is_some())
     }
 
-    /// `http://127.0.0.1:PORT`
+    /// `http://127.0.0.1:PORT`, or `https://` with TLS.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// `127.0.0.1:PORT`

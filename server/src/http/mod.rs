@@ -2,7 +2,7 @@
 //!
 //! In reading order:
 //!
-//! * [`serve`] binds, answers and stops; [`openapi`] describes what is answered.
+//! * [`serve`] binds, answers and stops, over TLS by `tls`; [`openapi`] describes what is answered.
 //! * [`problem`] is the one way to say no; [`extract`] are the rights a handler asks for; [`auth`] is
 //!   what they rest on.
 //! * One file a resource: [`tokens`], [`uploads`] (with [`tus`], its header language), [`videos`], [`clips`],
@@ -33,6 +33,7 @@ pub mod service;
 mod single_frame;
 mod state;
 pub mod thumbnail;
+mod tls;
 pub mod tokens;
 pub mod tus;
 mod upload_sweep;

@@ -17,6 +17,7 @@ use super::auth::first_start::first_start;
 use super::methods::Routes;
 use super::metrics::install_metrics;
 use super::state::State;
+use super::tls::Certificate;
 use super::upload_sweep;
 
 /// How long open requests may take to end once the server stops, in seconds; the node needs the
@@ -30,10 +31,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Serves `node` until `stop` resolves, then ends open requests and sockets and stops the node, all
-/// within ten seconds. Prints `listening on http://ADDRESS` on stdout when it answers.
+/// within ten seconds. Prints `listening on http://ADDRESS` (or `https://`) on stdout when it answers.
 ///
 /// # Errors
-/// When the address cannot be bound, the secret or the first operator cannot be made, or the
+/// When the address cannot be bound, the TLS certificate cannot be used, the secret or the first operator cannot be made, or the
 /// listener fails.
 pub async fn serve(node: Node, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let served = answer_until(&node, stop).await;
@@ -44,6 +45,8 @@ pub async fn serve(node: Node, stop: impl Future<Output = ()>) -> anyhow::Result
 async fn answer_until(node: &Node, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let (tell_stop, stopping) = watch::channel(false);
     let metrics = install_metrics()?;
+    let files = node.shared.settings.tls.files();
+    let certificate = files.map(|(certificate, key)| Certificate::load(certificate, key)).transpose()?;
     let listen = node.shared.settings.server.listen;
     let listener =
         TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}; is the port taken?"))?;
@@ -61,14 +64,16 @@ async fn answer_until(node: &Node, stop: impl Future<Output = ()>) -> anyhow::Re
         .disable_signals()
         .shutdown_timeout(LINGER_SECONDS)
         .client_request_timeout(HEAD_WITHIN)
-        .keep_alive(KEEP_ALIVE)
-        .listen(listener)
-        .context("starting the listener")?
-        .run();
+        .keep_alive(KEEP_ALIVE);
+    let (server, scheme) = match &certificate {
+        Some(certificate) => (server.listen_rustls_0_23(listener, certificate.config()?), "https"),
+        None => (server.listen(listener), "http"),
+    };
+    let server = server.context("starting the listener")?.run();
     let handle = server.handle();
     let mut server = actix_web::rt::spawn(server);
-    let housekeeping = actix_web::rt::spawn(housekeeping(state, metrics));
-    announce(&format!("listening on http://{address}"));
+    let housekeeping = actix_web::rt::spawn(housekeeping(state, metrics, certificate));
+    announce(&format!("listening on {scheme}://{address}"));
 
     let ended = tokio::select! {
         ended = &mut server => ended,
@@ -85,7 +90,7 @@ async fn answer_until(node: &Node, stop: impl Future<Output = ()>) -> anyhow::Re
 }
 
 /// Runs until it is aborted.
-async fn housekeeping(state: web::Data<State>, metrics: PrometheusHandle) {
+async fn housekeeping(state: web::Data<State>, metrics: PrometheusHandle, certificate: Option<Certificate>) {
     let mut upkeep = tokio::time::interval(UPKEEP_EVERY);
     let sweeping = upload_sweep::sweep_for_ever(state);
     let tidying = async {
@@ -94,7 +99,12 @@ async fn housekeeping(state: web::Data<State>, metrics: PrometheusHandle) {
             metrics.run_upkeep();
         }
     };
-    tokio::join!(sweeping, tidying);
+    let renewing = async {
+        if let Some(certificate) = certificate {
+            certificate.follow().await;
+        }
+    };
+    tokio::join!(sweeping, tidying, renewing);
 }
 
 /// Prints a line on stdout at once, also when stdout is a pipe; a closed stdout is no reason to die.
