@@ -10,12 +10,12 @@ pub mod detection;
 pub mod encoding;
 pub mod framing;
 pub mod overlay;
+mod document;
 mod reader;
 mod time_range;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
 
 use crate::field_error::FieldError;
 use crate::source::SourceFacts;
@@ -27,7 +27,7 @@ use overlay::{OverlaySource, OverlaySpec};
 use reader::{Errors, Given, Object};
 
 /// One request to render something.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ExportSpec {
     /// Clips, cropped, upscaled and joined into a reel.
