@@ -8,12 +8,15 @@ use edits::{DetectRule, ExportSpec, FieldError, OverlaySource, Quality, SourceRe
 use entities::exports::{self, Estimated, Export, ExportKind, NewExport};
 use entities::idempotency::{self, Known, RequestKey};
 use entities::jobs::{self, JobKind, NewJob};
-use entities::{ExportId, TenantId, UserId, VideoId, tenants};
+use entities::{ExportId, ReelId, TenantId, UserId, VideoId, tenants};
+use models::ModelKind;
 
 use crate::estimate::{Estimate, estimate};
 use crate::faults::{self, Point};
 use crate::ingest::ImportError;
 use crate::limits::{self, LimitReached};
+use crate::marks::{self, Resolved};
+use crate::model_names::{self, AUTO};
 use crate::node::Shared;
 use crate::profile::{DeviceClass, ExportProfile, ModelProfile};
 use crate::render::{self, Source};
@@ -56,6 +59,8 @@ pub enum AcceptError {
 /// A request that is right.
 pub struct Examined {
     pub spec: ExportSpec,
+    /// The reel whose edits were copied in, and its version.
+    pub reel: Option<(ReelId, i64)>,
     pub profile: ExportProfile,
     pub kind: Arc<dyn render::ExportKind>,
 }
@@ -63,25 +68,34 @@ pub struct Examined {
 /// Checks `request` and plans it. Nothing is stored.
 pub async fn examine(shared: &Shared, request: NewRequest) -> Result<Examined, AcceptError> {
     let rule = if request.input.is_some() { SourceRule::Implied } else { SourceRule::Named };
-    let parsed = edits::spec::parse(&request.body, rule);
+    let resolved = match rule {
+        SourceRule::Named => marks::resolve(&shared.db, request.tenant, request.body).await?,
+        SourceRule::Implied => Resolved::as_it_is(request.body),
+    };
+    // Of a reel that is not there nothing can be read.
+    if resolved.errors.iter().any(|error| error.pointer == "/reel_id") {
+        return Err(AcceptError::Invalid(resolved.errors));
+    }
+    let parsed = edits::spec::parse(&resolved.body, rule);
     let Some(mut spec) = parsed.spec else {
         return Err(AcceptError::Invalid(parsed.errors));
     };
     if let Some(input) = request.input {
         set_sources(&mut spec, &input.to_string());
     }
-    let mut errors = parsed.errors;
+    let mut errors = FieldError::merge(resolved.errors.clone(), parsed.errors);
     let sources = sources_of(shared, request.tenant, &spec, &mut errors).await?;
     let facts: Vec<_> = sources.iter().map(|source| source.as_ref().map(|source| source.facts.clone())).collect();
     errors = FieldError::merge(errors, spec.check(&facts));
     check_models(shared, &spec, &mut errors);
+    errors = resolved.without_made_up(errors);
     if !errors.is_empty() {
         return Err(AcceptError::Invalid(errors));
     }
-    let profile = fix_profile(shared, &spec).await?;
+    let profile = fix_profile(shared, request.tenant, &spec).await?;
     let known = sources.into_iter().flatten().collect();
     let kind = render::plan(&spec, known, &profile, shared.settings.segments.seconds).map_err(AcceptError::Invalid)?;
-    Ok(Examined { spec, profile, kind })
+    Ok(Examined { spec, reel: resolved.reel, profile, kind })
 }
 
 /// Checks `request` and writes the export, in state `queued`, with its `coordinate` job. A request that was made before
@@ -97,7 +111,7 @@ pub async fn accept(shared: &Shared, request: NewRequest) -> Result<Export, Acce
     }
     let examined = examine(shared, request).await?;
     let Estimate { device_seconds, wall_seconds, cost, .. } = estimate(shared, &examined);
-    let Examined { spec, profile, kind } = examined;
+    let Examined { spec, reel, profile, kind } = examined;
     let videos: BTreeSet<VideoId> = spec.sources().into_iter().flatten().filter_map(video_of).collect();
     let broken = |error: serde_json::Error| AcceptError::Broken(error.to_string());
     let simulated = shared.profiles.class() == DeviceClass::Sim && profile.uses_models();
@@ -111,6 +125,7 @@ pub async fn accept(shared: &Shared, request: NewRequest) -> Result<Export, Acce
         simulated,
         estimate: Some(Estimated { device_seconds, seconds: wall_seconds, cost }),
         created_by: by,
+        reel,
         sources: videos.into_iter().collect(),
     };
     let tx = shared.db.begin().await?;
@@ -236,19 +251,17 @@ fn set_sources(spec: &mut ExportSpec, video: &str) {
 fn check_models(shared: &Shared, spec: &ExportSpec, errors: &mut Vec<FieldError>) {
     let (ExportSpec::Framing(framing), Some(store)) = (spec, &shared.models) else { return };
     let model = &framing.upscale.model;
-    let known = model == AUTO || store.scale(model).is_ok_and(|scale| scale > 1);
-    if framing.upscale.mode == UpscaleMode::Ai && !known {
-        let detail = format!("there is no upscaler \"{model}\" here; known models: {}", store.names().join(", "));
+    if framing.upscale.mode != UpscaleMode::Ai || model == AUTO {
+        return;
+    }
+    if let Err(detail) = model_names::check(store, model, ModelKind::Upscaler) {
         errors.push(FieldError::new("/upscale/model", "unknown_model", detail));
     }
 }
 
-/// The model name that stands for the deployment's default.
-const AUTO: &str = "auto";
-
 /// Fixes everything that could change a byte of the output.
-async fn fix_profile(shared: &Shared, spec: &ExportSpec) -> Result<ExportProfile, AcceptError> {
-    let live = shared.live.borrow().live.clone();
+async fn fix_profile(shared: &Shared, tenant: TenantId, spec: &ExportSpec) -> Result<ExportProfile, AcceptError> {
+    let defaults = default_models(shared, tenant).await?;
     let (mut upscaler, mut detector) = (None, None);
     let mut quality = Quality::Best;
     match spec {
@@ -256,13 +269,13 @@ async fn fix_profile(shared: &Shared, spec: &ExportSpec) -> Result<ExportProfile
             quality = resolve_quality(framing.upscale.quality, shared.profiles.class());
             if framing.upscale.mode == UpscaleMode::Ai {
                 let named = Some(framing.upscale.model.clone()).filter(|model| model != AUTO);
-                upscaler = Some(named.unwrap_or(live.upscale.model));
+                upscaler = Some(named.unwrap_or(defaults.upscale));
             }
             if framing.detect.rule != DetectRule::None {
-                detector = Some(live.detect.model);
+                detector = Some(defaults.detect);
             }
         }
-        ExportSpec::Detection(_) => detector = Some(live.detect.model),
+        ExportSpec::Detection(_) => detector = Some(defaults.detect),
         ExportSpec::Overlay(_) | ExportSpec::Annotated(_) | ExportSpec::Clip(_) => {}
     }
     let profiles = Arc::clone(&shared.profiles);
@@ -273,6 +286,23 @@ async fn fix_profile(shared: &Shared, spec: &ExportSpec) -> Result<ExportProfile
     let found = tokio::task::spawn_blocking(find).await.map_err(|error| AcceptError::Broken(error.to_string()))?;
     let (upscale, detect): (Option<Arc<ModelProfile>>, Option<Arc<ModelProfile>>) = found?;
     Ok(ExportProfile { upscale, detect, quality, libraries: media::library_versions() })
+}
+
+/// What `auto` stands for.
+pub struct DefaultModels {
+    pub upscale: String,
+    pub detect: String,
+}
+
+/// The models a tenant gets when it names none: its own defaults, else the deployment's.
+pub async fn default_models(shared: &Shared, tenant: TenantId) -> Result<DefaultModels, entities::Error> {
+    let live = shared.live.borrow().live.clone();
+    let own = tenants::get(&shared.db, tenant).await?;
+    let (upscale, detect) = own.map_or((None, None), |tenant| (tenant.upscale_model, tenant.detect_model));
+    Ok(DefaultModels {
+        upscale: upscale.unwrap_or(live.upscale.model),
+        detect: detect.unwrap_or(live.detect.model),
+    })
 }
 
 /// `auto` is `best` where a GPU serves, else `balanced`.

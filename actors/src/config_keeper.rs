@@ -6,10 +6,15 @@ use std::sync::Arc;
 use actix::{Actor, ActorFutureExt, AtomicResponse, Context, Handler, Message, MessageResult, WrapFuture};
 use config::Live;
 use edits::FieldError;
-use entities::config_versions::{self, Appended};
+use entities::audit::Deed;
+use entities::config_versions::{self, Appended, NewVersion};
 use entities::{Database, UserId};
+use models::{ModelKind, ModelStore};
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 use tokio::sync::watch;
+
+use crate::model_names;
 
 /// Live settings with the version they have; version 0 is what files and environment say.
 #[derive(Debug, Clone, Serialize)]
@@ -21,6 +26,10 @@ pub struct Versioned {
 /// See the [module](self).
 pub struct ConfigKeeper {
     db: Database,
+    /// What files and environment say.
+    base: Live,
+    /// Which models there are; None where every device only simulates.
+    models: Option<Arc<ModelStore>>,
     shown: watch::Sender<Arc<Versioned>>,
 }
 
@@ -34,13 +43,19 @@ impl ConfigKeeper {
                 Ok(live) => Versioned { version: row.version as u64, live },
                 Err(errors) => {
                     tracing::error!(version = row.version, ?errors, "stored settings are not valid any more");
-                    Versioned { version: row.version as u64, live: base }
+                    Versioned { version: row.version as u64, live: base.clone() }
                 }
             },
-            None => Versioned { version: 0, live: base },
+            None => Versioned { version: 0, live: base.clone() },
         };
         let (shown, watched) = watch::channel(Arc::new(newest));
-        Ok((Self { db, shown }, watched))
+        Ok((Self { db, base, models: None, shown }, watched))
+    }
+
+    /// Refuses default models that are not among these.
+    #[must_use]
+    pub fn knowing(self, models: Option<Arc<ModelStore>>) -> Self {
+        Self { models, ..self }
     }
 }
 
@@ -63,56 +78,177 @@ impl Handler<GetConfig> for ConfigKeeper {
     }
 }
 
+/// Who changes the settings.
+#[derive(Debug, Clone)]
+pub struct Author {
+    /// The user, if it is one.
+    pub user: Option<UserId>,
+    /// As the audit log names them.
+    pub named: String,
+}
+
 /// Changes the settings by an RFC 7396 merge patch.
 pub struct PatchConfig {
     /// The version the author saw; None does not care.
     pub if_match: Option<u64>,
-    pub patch: serde_json::Value,
-    pub by: UserId,
+    pub patch: Value,
+    pub by: Author,
+}
+
+/// Makes the settings of an older version hold again, as a new version.
+pub struct RollBack {
+    /// The version the author saw; None does not care.
+    pub if_match: Option<u64>,
+    /// 0: the settings of the start.
+    pub to: u64,
+    pub by: Author,
 }
 
 /// Why a change was refused; nothing of it took effect.
 #[derive(Debug, thiserror::Error)]
-pub enum PatchError {
+pub enum ChangeError {
     #[error("somebody else changed the settings: version {0} is in force")]
     Stale(u64),
     #[error("{} of the new settings are not valid", .0.len())]
     Invalid(Vec<FieldError>),
+    #[error("there is no version {0}")]
+    NoSuchVersion(u64),
     #[error("storing the settings: {0}")]
     Database(#[from] entities::Error),
 }
 
 impl Message for PatchConfig {
-    type Result = Result<Arc<Versioned>, PatchError>;
+    type Result = Result<Arc<Versioned>, ChangeError>;
+}
+
+impl Message for RollBack {
+    type Result = Result<Arc<Versioned>, ChangeError>;
+}
+
+/// What is to be stored, if it is right.
+struct Change {
+    if_match: Option<u64>,
+    patch: Value,
+    rolled_back_to: Option<i64>,
+    by: Author,
 }
 
 impl Handler<PatchConfig> for ConfigKeeper {
-    type Result = AtomicResponse<Self, Result<Arc<Versioned>, PatchError>>;
+    type Result = AtomicResponse<Self, Result<Arc<Versioned>, ChangeError>>;
 
-    fn handle(&mut self, change: PatchConfig, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, PatchConfig { if_match, patch, by }: PatchConfig, _: &mut Self::Context) -> Self::Result {
+        let change = Change { if_match, patch, rolled_back_to: None, by };
+        self.keep(async move { Ok(change) })
+    }
+}
+
+impl Handler<RollBack> for ConfigKeeper {
+    type Result = AtomicResponse<Self, Result<Arc<Versioned>, ChangeError>>;
+
+    fn handle(&mut self, RollBack { if_match, to, by }: RollBack, _: &mut Self::Context) -> Self::Result {
+        let (db, base) = (self.db.clone(), self.base.clone());
+        self.keep(async move {
+            let version = i64::try_from(to).map_err(|_| ChangeError::NoSuchVersion(to))?;
+            let body = match version {
+                0 => as_json(&base),
+                _ => config_versions::get(&db, version).await?.ok_or(ChangeError::NoSuchVersion(to))?.body,
+            };
+            Ok(Change { if_match, patch: body, rolled_back_to: Some(version), by })
+        })
+    }
+}
+
+impl ConfigKeeper {
+    /// Checks a change whole, stores it and shows it. No other message is looked at until that is done.
+    fn keep(
+        &self,
+        change: impl Future<Output = Result<Change, ChangeError>> + 'static,
+    ) -> AtomicResponse<Self, Result<Arc<Versioned>, ChangeError>> {
         let now = Arc::clone(&self.shown.borrow());
-        let db = self.db.clone();
+        let (db, models) = (self.db.clone(), self.models.clone());
         let store = async move {
+            let change = change.await?;
             if change.if_match.is_some_and(|seen| seen != now.version) {
-                return Err(PatchError::Stale(now.version));
+                return Err(ChangeError::Stale(now.version));
             }
             let live = now.live.patched(&change.patch).map_err(|errors| {
                 let named = errors.into_iter().map(|error| FieldError::new(error.pointer, "invalid", error.message));
-                PatchError::Invalid(named.collect())
+                ChangeError::Invalid(named.collect())
             })?;
-            let body = serde_json::to_value(&live).expect("settings are plain numbers and strings");
-            let expected = now.version as i64;
-            match config_versions::append(&db, expected, body, Some(change.by)).await? {
+            let unknown = models.map(|models| unknown_models(&models, &live)).unwrap_or_default();
+            if !unknown.is_empty() {
+                return Err(ChangeError::Invalid(unknown));
+            }
+            let body = as_json(&live);
+            let deed = Deed {
+                tenant: None,
+                actor: change.by.named,
+                action: if change.rolled_back_to.is_some() { "config.rollback" } else { "config.change" },
+                target: format!("version {}", now.version + 1),
+                details: differences(&as_json(&now.live), &body),
+            };
+            let new = NewVersion { body, author: change.by.user, rolled_back_to: change.rolled_back_to };
+            match config_versions::append(&db, now.version as i64, new, deed).await? {
                 Appended::Stored(row) => Ok(Versioned { version: row.version as u64, live }),
-                Appended::Stale { current } => Err(PatchError::Stale(current as u64)),
+                Appended::Stale { current } => Err(ChangeError::Stale(current as u64)),
             }
         };
-        let show = |result: Result<Versioned, PatchError>, this: &mut Self, _: &mut Context<Self>| {
+        let show = |result: Result<Versioned, ChangeError>, this: &mut Self, _: &mut Context<Self>| {
             let changed = Arc::new(result?);
             this.shown.send_replace(Arc::clone(&changed));
             Ok(changed)
         };
-        // Atomic: no other message is looked at until this change is stored and shown.
         AtomicResponse::new(Box::pin(store.into_actor(self).map(show)))
+    }
+}
+
+/// Models that are named and not there, or are for something else.
+fn unknown_models(store: &ModelStore, live: &Live) -> Vec<FieldError> {
+    let wanted = [
+        ("/upscale/model", &live.upscale.model, ModelKind::Upscaler),
+        ("/detect/model", &live.detect.model, ModelKind::Detector),
+    ];
+    let wrong = wanted.into_iter().filter_map(|(pointer, name, kind)| {
+        let detail = model_names::check(store, name, kind).err()?;
+        Some(FieldError::new(pointer, "unknown_model", detail))
+    });
+    wrong.collect()
+}
+
+fn as_json(live: &Live) -> Value {
+    serde_json::to_value(live).expect("settings are plain numbers and strings")
+}
+
+/// What differs, by JSON pointer: `{"/limits/queued_exports": {"from": 10, "to": 20}}`.
+pub fn differences(from: &Value, to: &Value) -> Value {
+    fn walk(at: &str, from: &Value, to: &Value, found: &mut Map<String, Value>) {
+        match (from, to) {
+            (Value::Object(old), Value::Object(new)) => {
+                for (name, value) in new {
+                    walk(&format!("{at}/{name}"), old.get(name).unwrap_or(&Value::Null), value, found);
+                }
+            }
+            (from, to) if from != to => drop(found.insert(at.to_owned(), json!({"from": from, "to": to}))),
+            _ => {}
+        }
+    }
+    let mut found = Map::new();
+    walk("", from, to, &mut found);
+    Value::Object(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_by_what_differs() {
+        let base = Live::default();
+        let mut other = base.clone();
+        other.limits.queued_exports = 7;
+        let found = differences(&as_json(&base), &as_json(&other));
+        let from = base.limits.queued_exports;
+        assert_eq!(found, json!({"/limits/queued_exports": {"from": from, "to": 7}}));
+        assert_eq!(differences(&as_json(&base), &as_json(&base)), json!({}));
     }
 }

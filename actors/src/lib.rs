@@ -3,12 +3,12 @@
 //! In reading order:
 //!
 //! * [`node`]: opens what a node owns, starts the actors, stops them.
-//! * [`dispatcher`]: takes requests in ([`accept`], [`ingest`], [`sources`]) and claims jobs.
+//! * [`dispatcher`]: takes requests in ([`accept`], [`marks`], [`ingest`], [`sources`]) and claims jobs.
 //! * [`export_actor`]: coordinates one export; [`segment_job`] makes one of its parts.
 //! * [`render`]: one export kind a file, the only place where media meets models.
 //! * [`frame_queue`] and [`device`]: where frames wait, and who serves them; [`ledger`]: whose turn it is; [`profile`]
 //!   keeps results equal.
-//! * [`limits`]: how much a tenant may ask for. [`single_frame`]: one frame searched at once, beside the exports; [`estimate`]: what one would take, by [`speeds`].
+//! * [`limits`]: how much a tenant may ask for; [`model_names`]: which models. [`single_frame`]: one frame searched at once, beside the exports; [`estimate`]: what one would take, by [`speeds`].
 //! * [`progress_hub`], [`detection_cache`], [`config_keeper`]: what listeners, readers and operators talk to.
 //! * [`retry`]: another attempt of an export; [`trouble`]: why one failed; [`sweeper`]: what goes with time.
 //! * [`storage`]: where files are kept. [`faults`]: what goes wrong on purpose. [`measures`]: what is counted.
@@ -38,7 +38,9 @@ pub mod frame_queue;
 pub mod ingest;
 pub mod ledger;
 pub mod limits;
+pub mod marks;
 pub mod measures;
+pub mod model_names;
 pub mod node;
 pub mod profile;
 pub mod progress_hub;
@@ -55,7 +57,7 @@ pub mod sweeper;
 pub mod trouble;
 
 pub use accept::{AcceptError, NewRequest};
-pub use config_keeper::{GetConfig, PatchConfig, PatchError, Versioned};
+pub use config_keeper::{Author, ChangeError, GetConfig, PatchConfig, RollBack, Versioned};
 pub use detection_cache::{CachedDetections, GetDetections};
 pub use dispatcher::{CancelExport, DeleteExport, ExportsCancelled, ImportVideo, RetryExport, StartExport};
 pub use estimate::Estimate;

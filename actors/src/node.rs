@@ -148,6 +148,7 @@ impl Node {
         let detections = DetectionCache::new(db.clone()).start();
         let progress = ProgressHub::new(db.clone()).start();
         let owner = if db.is_shared() { uuid::Uuid::now_v7().to_string() } else { "embedded".to_owned() };
+        let keeper = keeper.knowing(models.clone());
         let speeds = Arc::new(Speeds::new(settings.devices.sim_frame_ms / 1e3));
         let shared = Arc::new(Shared {
             db: db.clone(),

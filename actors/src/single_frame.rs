@@ -14,6 +14,7 @@ use entities::usage::{self, DeviceTime};
 use entities::{Subject, TenantId, VideoId, tenants};
 use media::{Cropper, FrameDecoder};
 
+use crate::accept;
 use crate::detection_cache::Invalidate;
 use crate::frame_queue::{DeviceFault, FrameJob, Output, Served, Task, TaskKind};
 use crate::limits::{self, LimitReached};
@@ -137,7 +138,7 @@ impl Node {
         let source = sources::open(shared, tenant, SourceRef::Video(&id)).await?;
         let number = frame_number(&source, choice)?;
         let weight = tenants::get(&shared.db, tenant).await?.ok_or(LookError::NotFound)?.weight;
-        let name = shared.live.borrow().live.detect.model.clone();
+        let name = accept::default_models(shared, tenant).await?.detect;
         let (profiles, model) = (Arc::clone(&shared.profiles), name.clone());
         let profile = blocking(move || profiles.of(&model)).await??;
         let (width, height, fps) = (source.facts.width, source.facts.height, source.facts.rate.as_f64());

@@ -234,7 +234,7 @@ fn sources_are_named_over_http_and_implied_on_the_command_line() {
     assert_eq!(found(&clip(json!("seven")), SourceRule::Named), error("/clips/0/video_id", "invalid_id"));
     assert_eq!(found(&clip(json!(ID)), SourceRule::Implied), error("/clips/0/video_id", "not_allowed"));
     let stored = one_clip(json!({"clip_id": ID, "start": 0, "end": 1}));
-    assert_eq!(found(&stored, SourceRule::Named), error("/clips/0/clip_id", "not_yet_supported"));
+    assert_eq!(found(&stored, SourceRule::Named), error("/clips/0/video_id", "required"));
     assert_eq!(found(&stored, SourceRule::Implied), error("/clips/0/clip_id", "not_allowed"));
     let spec = spec::parse(&clip(json!(ID)), SourceRule::Named).spec.expect("a spec");
     assert_eq!(

@@ -1,12 +1,14 @@
 //! The history of the live settings. Versions count from 1; 0 stands for the settings of the start, which are in no
 //! row.
 
-use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect, entity::prelude::*, sea_query::OnConflict};
+use sea_orm::{QueryOrder, entity::prelude::*, sea_query::OnConflict};
 
 use crate::{
     Database, Result, UserId,
+    audit::{self, Deed},
     error::Doing,
     now,
+    page::{self, Page, PageRequest},
     rows::config_version::{ActiveModel, Column, Entity},
 };
 
@@ -39,34 +41,54 @@ pub async fn get(db: &Database, version: i64) -> Result<Option<ConfigVersion>> {
     Entity::find_by_id(version).one(db.reader()).await.doing("reading a version of the live settings")
 }
 
-/// The newest `limit` versions, newest first.
-pub async fn history(db: &Database, limit: u64) -> Result<Vec<ConfigVersion>> {
-    let rows = Entity::find().order_by_desc(Column::Version).limit(limit).all(db.reader()).await;
-    rows.doing("listing versions of the live settings")
+/// A page of the versions, newest first.
+pub async fn history(db: &Database, page: &PageRequest) -> Result<Page<ConfigVersion>> {
+    page::fetch_by_number(
+        Entity::find(),
+        Column::Version,
+        |row| row.version,
+        page,
+        db.reader(),
+        "listing versions of the live settings",
+    )
+    .await
 }
 
-/// Stores `body` as version `expected + 1`, if `expected` is the newest.
-pub async fn append(db: &Database, expected: i64, body: Json, author: Option<UserId>) -> Result<Appended> {
+/// A version to be.
+#[derive(Debug, Clone)]
+pub struct NewVersion {
+    /// The live settings as a whole.
+    pub body: Json,
+    /// The user who made it, if it was one.
+    pub author: Option<UserId>,
+    /// The older version whose settings these are.
+    pub rolled_back_to: Option<i64>,
+}
+
+/// Stores `new` as version `expected + 1`, if `expected` is the newest, and with it the deed in the audit log.
+pub async fn append(db: &Database, expected: i64, new: NewVersion, deed: Deed) -> Result<Appended> {
     let tx = db.begin().await?;
     let current = newest(tx.raw()).await?.map_or(0, |row| row.version);
     if current != expected {
         return Ok(Appended::Stale { current });
     }
-    let row = ConfigVersion { version: expected + 1, body, author, created_at: now() };
+    let row = ConfigVersion {
+        version: expected + 1,
+        body: new.body,
+        author: new.author,
+        created_at: now(),
+        rolled_back_to: new.rolled_back_to,
+    };
     // Of two writers on PostgreSQL that both saw `expected`, the primary key lets one in.
-    let inserted = Entity::insert(ActiveModel {
-        version: Set(row.version),
-        body: Set(row.body.clone()),
-        author: Set(row.author),
-        created_at: Set(row.created_at),
-    })
-    .on_conflict(OnConflict::column(Column::Version).do_nothing().to_owned())
-    .exec_without_returning(tx.raw())
-    .await
-    .doing("storing a version of the live settings")?;
+    let inserted = Entity::insert(ActiveModel::from(row.clone()).reset_all())
+        .on_conflict(OnConflict::column(Column::Version).do_nothing().to_owned())
+        .exec_without_returning(tx.raw())
+        .await
+        .doing("storing a version of the live settings")?;
     if inserted == 0 {
         return Ok(Appended::Stale { current: row.version });
     }
+    audit::note_in(tx.raw(), deed).await?;
     tx.commit().await?;
     Ok(Appended::Stored(row))
 }

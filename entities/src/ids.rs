@@ -80,3 +80,13 @@ typed_id!(/// A durable job.
     JobId);
 typed_id!(/// A signed link.
     LinkId);
+typed_id!(/// A marked clip.
+    ClipId);
+typed_id!(/// A reel.
+    ReelId);
+typed_id!(/// An entry of the audit log.
+    AuditId);
+typed_id!(/// A webhook.
+    WebhookId);
+typed_id!(/// An event on its way to a webhook.
+    DeliveryId);

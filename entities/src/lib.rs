@@ -6,10 +6,11 @@
 //! * [`Database`] and [`Transaction`]: opaque handles. Nothing outside this crate can send them a query, so a row
 //!   of a tenant is reached only through functions that take its [`TenantId`], or the [`jobs::Job`] a worker holds.
 //! * [`tenants`], [`tenant_limits`], [`users`], [`tokens`]: who may come in, and how much of it.
-//! * [`videos`], [`uploads`], [`links`]: what a tenant has.
+//! * [`videos`], [`uploads`], [`clips`], [`reels`], [`links`]: what a tenant has.
 //! * [`exports`], [`jobs`], [`segments`]: what is rendered, by whom, and what is finished; [`usage`]: what that took;
 //!   [`idempotency`]: what was asked for twice.
-//! * [`detections`], [`config_versions`]: results and live settings.
+//! * [`detections`], [`config_versions`]: results and live settings; [`audit`]: who changed what.
+//! * [`webhooks`]: who is told of what happens, and what is on its way to them.
 //! * [`page`]: how lists are cut into pages.
 //!
 //! ```
@@ -31,6 +32,9 @@
 //! }
 //! ```
 
+pub mod audit;
+mod changed;
+pub mod clips;
 pub mod config_versions;
 mod database;
 pub mod detections;
@@ -41,6 +45,7 @@ mod ids;
 pub mod jobs;
 pub mod links;
 pub mod page;
+pub mod reels;
 mod rows;
 pub mod segments;
 mod subject;
@@ -51,10 +56,14 @@ pub mod uploads;
 pub mod usage;
 pub mod users;
 pub mod videos;
+pub mod webhooks;
 
+pub use changed::Changed;
 pub use database::{Database, Transaction, connect};
 pub use error::{Error, Result};
-pub use ids::{ExportId, JobId, LinkId, TenantId, TokenFamily, TokenId, UserId, VideoId};
+pub use ids::{
+    AuditId, ClipId, DeliveryId, ExportId, JobId, LinkId, ReelId, TenantId, TokenFamily, TokenId, UserId, VideoId, WebhookId,
+};
 pub use subject::{Subject, SubjectKind};
 
 use chrono::{DateTime, SubsecRound, Utc};

@@ -86,10 +86,35 @@ where
         Some(after) => rows.filter(id.lt(after)),
         None => rows,
     };
-    // One row more than asked for tells whether there is another page.
-    let mut items = rows.order_by_desc(id).limit(page.limit + 1).all(db).await.doing(doing)?;
+    let items = rows.order_by_desc(id).limit(page.limit + 1).all(db).await.doing(doing)?;
+    Ok(cut(items, page, id_of))
+}
+
+/// [`fetch`] for rows that are numbered instead of having a UUIDv7; the cursor holds the number.
+pub(crate) async fn fetch_by_number<E, C>(
+    rows: Select<E>,
+    number: C,
+    number_of: impl Fn(&E::Model) -> i64,
+    page: &PageRequest,
+    db: &impl ConnectionTrait,
+    doing: &'static str,
+) -> Result<Page<E::Model>>
+where
+    E: EntityTrait,
+    C: ColumnTrait,
+{
+    let rows = match page.after {
+        Some(after) => rows.filter(number.lt(i64::try_from(after.as_u128()).unwrap_or(i64::MAX))),
+        None => rows,
+    };
+    let items = rows.order_by_desc(number).limit(page.limit + 1).all(db).await.doing(doing)?;
+    Ok(cut(items, page, |row| Uuid::from_u128(number_of(row).unsigned_abs().into())))
+}
+
+/// One row more than asked for tells whether there is another page.
+fn cut<T>(mut items: Vec<T>, page: &PageRequest, id_of: impl Fn(&T) -> Uuid) -> Page<T> {
     let more = items.len() as u64 > page.limit;
     items.truncate(page.limit as usize);
     let next = items.last().filter(|_| more).map(|row| encode(id_of(row)));
-    Ok(Page { items, next })
+    Page { items, next }
 }

@@ -44,6 +44,8 @@ pub(crate) async fn insert(db: &impl ConnectionTrait, name: &str) -> Result<Tena
         state: TenantState::Active,
         weight: 1.0,
         created_at: now(),
+        upscale_model: None,
+        detect_model: None,
     };
     let taken = || format!("the tenant name `{name}`");
     let row = ActiveModel::from(tenant.clone()).reset_all();
@@ -96,6 +98,10 @@ pub struct TenantChange {
     pub state: Option<TenantState>,
     /// Its share of the devices, a number above 0.
     pub weight: Option<f64>,
+    /// The upscaler behind `auto`; `Some(None)`: the deployment's.
+    pub upscale_model: Option<Option<String>>,
+    /// The detector; `Some(None)`: the deployment's.
+    pub detect_model: Option<Option<String>>,
 }
 
 /// Changes a tenant and sets its own limits, as one; `None` when there is no such tenant.
@@ -114,6 +120,8 @@ pub async fn change(
         name: change.name.map_or(NotSet, Set),
         state: change.state.map_or(NotSet, Set),
         weight: change.weight.map_or(NotSet, Set),
+        upscale_model: change.upscale_model.map_or(NotSet, Set),
+        detect_model: change.detect_model.map_or(NotSet, Set),
         ..Default::default()
     };
     if row.is_changed() {

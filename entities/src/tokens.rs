@@ -97,12 +97,16 @@ pub async fn revoke_family_of(db: &Database, user: UserId, id: TokenId) -> Resul
 
 /// Ends every family of a user.
 pub async fn revoke_all(db: &Database, user: UserId) -> Result<u64> {
+    revoke_all_in(db.writer(), user).await
+}
+
+pub(crate) async fn revoke_all_in(db: &impl ConnectionTrait, user: UserId) -> Result<u64> {
     let revoked = ActiveModel { revoked_at: Set(Some(now())), ..Default::default() };
     let updated = Entity::update_many()
         .set(revoked)
         .filter(Column::UserId.eq(user))
         .filter(Column::RevokedAt.is_null())
-        .exec(db.writer())
+        .exec(db)
         .await;
     Ok(updated.doing("revoking a user's refresh tokens")?.rows_affected)
 }

@@ -1,6 +1,10 @@
 //! Users: people who log in.
 
-use sea_orm::{QuerySelect, entity::prelude::*};
+use sea_orm::{
+    ActiveValue::{NotSet, Set},
+    QuerySelect,
+    entity::prelude::*,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -14,6 +18,7 @@ use crate::{
         user::{ActiveModel, Column, Entity, Model},
     },
     tenants::{self, Tenant},
+    tokens,
 };
 
 pub use crate::rows::user::Model as User;
@@ -67,6 +72,53 @@ async fn insert(db: &impl ConnectionTrait, new: NewUser) -> Result<User> {
     let row = ActiveModel::from(user.clone()).reset_all();
     Entity::insert(row).exec_without_returning(db).await.unique(taken, "creating a user")?;
     Ok(user)
+}
+
+/// What is changed of a user; None stays.
+#[derive(Debug, Clone, Default)]
+pub struct UserChange {
+    /// An address in use anywhere in the deployment is [`crate::Error::Taken`].
+    pub email: Option<String>,
+    /// Argon2id, in PHC string format. A new one ends every login of the user.
+    pub password_hash: Option<String>,
+    /// What the user may do.
+    pub role: Option<Role>,
+}
+
+/// Changes a user of a tenant; `None` when there is none.
+pub async fn change(db: &Database, tenant: TenantId, id: UserId, change: UserChange) -> Result<Option<User>> {
+    let tx = db.begin().await?;
+    let email = change.email.as_deref().map(normal_email);
+    let taken = || format!("the e-mail address {}", email.clone().unwrap_or_default());
+    let new_password = change.password_hash.is_some();
+    let row = ActiveModel {
+        email: email.clone().map_or(NotSet, Set),
+        password_hash: change.password_hash.map_or(NotSet, Set),
+        role: change.role.map_or(NotSet, Set),
+        ..Default::default()
+    };
+    if row.is_changed() {
+        let own = Entity::update_many().set(row).filter(Column::Id.eq(id)).filter(Column::TenantId.eq(tenant));
+        own.exec(tx.raw()).await.unique(taken, "changing a user")?;
+    }
+    let user = Entity::find_by_id(id).filter(Column::TenantId.eq(tenant)).one(tx.raw()).await;
+    let user = user.doing("reading a user")?;
+    if user.is_some() && new_password {
+        tokens::revoke_all_in(tx.raw(), id).await?;
+    }
+    tx.commit().await?;
+    Ok(user)
+}
+
+/// Deletes a user of a tenant with every login; false when there is none. What the user made stays.
+pub async fn delete(db: &Database, tenant: TenantId, id: UserId) -> Result<bool> {
+    let deleted = Entity::delete_by_id(id).filter(Column::TenantId.eq(tenant)).exec(db.writer()).await;
+    Ok(deleted.doing("deleting a user")?.rows_affected > 0)
+}
+
+/// The user of that id, in whichever tenant: for operators.
+pub async fn find(db: &Database, id: UserId) -> Result<Option<User>> {
+    Entity::find_by_id(id).one(db.reader()).await.doing("finding a user")
 }
 
 /// One user of a tenant.

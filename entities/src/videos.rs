@@ -2,10 +2,11 @@
 
 use sea_orm::{ActiveValue::Set, ExprTrait, QuerySelect, entity::prelude::*, sea_query::Query};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::{
-    Database, ExportId, Result, Subject, TenantId, VideoId, detections,
+    Database, ExportId, Result, Subject, TenantId, Transaction, VideoId, detections,
     error::Doing,
     exports::{self, ExportState},
     jobs::Job,
@@ -15,6 +16,7 @@ use crate::{
         export, export_source, frame_index, upload,
         video::{ActiveModel, Column, Entity, Model},
     },
+    webhooks::{self, Event},
 };
 
 pub use crate::rows::video::Model as Video;
@@ -187,6 +189,7 @@ pub async fn set_ready(db: &Database, tenant: TenantId, id: VideoId, found: Proc
     }
     let index = frame_index::ActiveModel { video_id: Set(id), bytes: Set(found.frame_index) };
     frame_index::Entity::insert(index).exec_without_returning(tx.raw()).await.doing("storing a frame index")?;
+    announce(&tx, tenant, id, Event::VideoReady).await?;
     tx.commit().await?;
     Ok(true)
 }
@@ -199,7 +202,30 @@ pub async fn set_failed(db: &Database, tenant: TenantId, id: VideoId, problem: J
         bytes: Set(0),
         ..Default::default()
     };
-    leave_processing(db.writer(), tenant, id, row).await
+    let tx = db.begin().await?;
+    if !leave_processing(tx.raw(), tenant, id, row).await? {
+        return Ok(false);
+    }
+    announce(&tx, tenant, id, Event::VideoFailed).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Tells the tenant's webhooks what became of a video, in the transaction in which it did.
+async fn announce(tx: &Transaction, tenant: TenantId, id: VideoId, event: Event) -> Result<()> {
+    let Some(video) = Entity::find_by_id(id).one(tx.raw()).await.doing("reading a video")? else { return Ok(()) };
+    let data = json!({
+        "id": video.id,
+        "name": video.name,
+        "state": video.state,
+        "bytes": video.bytes,
+        "width": video.width,
+        "height": video.height,
+        "duration": video.duration,
+        "problem": video.problem,
+        "created_at": video.created_at,
+    });
+    webhooks::announce(tx, tenant, event, data).await
 }
 
 async fn leave_processing(db: &impl ConnectionTrait, tenant: TenantId, id: VideoId, row: ActiveModel) -> Result<bool> {

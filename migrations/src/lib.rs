@@ -18,6 +18,9 @@ mod m0005_detections_and_links;
 mod m0006_config_versions;
 mod m0007_idempotency_keys;
 mod m0008_accounts_and_limits;
+mod m0011_clips_and_reels;
+mod m0012_audit;
+mod m0013_webhooks;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -34,6 +37,9 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_config_versions::Migration),
             Box::new(m0007_idempotency_keys::Migration),
             Box::new(m0008_accounts_and_limits::Migration),
+            Box::new(m0011_clips_and_reels::Migration),
+            Box::new(m0012_audit::Migration),
+            Box::new(m0013_webhooks::Migration),
         ]
     }
 }

@@ -36,9 +36,15 @@ pub struct AnnotatedSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NotedClip {
-    /// Start in source seconds; 0 is the first displayed frame.
+    /// The marked clip it came from. Over HTTP that is enough: what is not said is taken from the clip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = Uuid)]
+    pub clip_id: Option<String>,
+    /// Start in source seconds; 0 is the first displayed frame. Needed unless there is a `clip_id`.
+    #[schema(required = false)]
     pub start: f64,
-    /// End in source seconds.
+    /// End in source seconds. Needed unless there is a `clip_id`.
+    #[schema(required = false)]
     pub end: f64,
     /// What it is called, at most 1000 characters; empty: its rating and tags name it.
     #[serde(default)]
@@ -64,7 +70,7 @@ fn default_rating() -> u8 {
 impl Default for NotedClip {
     fn default() -> Self {
         let (name, notes) = (String::new(), String::new());
-        Self { start: 0.0, end: 0.0, name, notes, rating: DEFAULT_RATING, tags: Vec::new() }
+        Self { clip_id: None, start: 0.0, end: 0.0, name, notes, rating: DEFAULT_RATING, tags: Vec::new() }
     }
 }
 
@@ -77,16 +83,18 @@ pub(super) fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -
     }
     let clips = clips.or(&[]).iter().enumerate().map(|(i, value)| {
         let fields = Object::open(value, object.at(&format!("clips/{i}")), errors);
-        fields.map(|fields| read_clip(fields, errors)).unwrap_or_default()
+        fields.map(|fields| read_clip(fields, rule, errors)).unwrap_or_default()
     });
     let clips = clips.collect();
     AnnotatedSpec { video_id, clips, output: encoding::read(object, errors) }
 }
 
-fn read_clip(mut fields: Object, errors: &mut Errors) -> NotedClip {
+fn read_clip(mut fields: Object, rule: SourceRule, errors: &mut Errors) -> NotedClip {
+    let clip_id = fields.clip_id(rule, errors);
     // An end before its start is no mistake of the request here: the plan leaves such a clip out.
     let range = TimeRange::read_ends(&mut fields, errors);
     let clip = NotedClip {
+        clip_id,
         start: range.start.or(0.0),
         end: range.end.or(0.0),
         name: fields.text("name", MAX_NAME, errors).or(String::new()),

@@ -17,13 +17,19 @@ use crate::source::SourceFacts;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClipSpec {
+    /// The marked clip it came from. Over HTTP that is enough: what is not said is taken from the clip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = Uuid)]
+    pub clip_id: Option<String>,
     /// The video; left out on the command line, where the input file is the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = Uuid)]
     pub video_id: Option<String>,
-    /// Start in source seconds; 0 is the first displayed frame.
+    /// Start in source seconds; 0 is the first displayed frame. Needed unless there is a `clip_id`.
+    #[schema(required = false)]
     pub start: f64,
-    /// End in source seconds; up to a frame past the video means its end.
+    /// End in source seconds; up to a frame past the video means its end. Needed unless there is a `clip_id`.
+    #[schema(required = false)]
     pub end: f64,
     /// Copied or encoded.
     #[serde(default)]
@@ -63,11 +69,12 @@ impl ClipSpec {
 }
 
 pub(super) fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> ClipSpec {
+    let clip_id = object.clip_id(rule, errors);
     let video_id = object.video_id(rule, errors);
     let range = TimeRange::read(object, errors);
     let mode = object.word("mode", &[("copy", ClipMode::Copy), ("encode", ClipMode::Encode)], errors);
     let output = encoding::read(object, errors);
     // A range that could not be read is judged no further: its stand-in is of one second.
     let (start, end) = range.good().unwrap_or((0.0, 1.0));
-    ClipSpec { video_id, start, end, mode: mode.or(ClipMode::Copy), output }
+    ClipSpec { clip_id, video_id, start, end, mode: mode.or(ClipMode::Copy), output }
 }

@@ -33,6 +33,10 @@ pub struct FramingSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClipEdit {
+    /// The marked clip it came from. Over HTTP that is enough: what is not said is taken from the clip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = Uuid)]
+    pub clip_id: Option<String>,
     /// The source video; left out on the command line, where the input file is the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = Uuid)]
@@ -40,9 +44,11 @@ pub struct ClipEdit {
     /// What the clip is called, at most 200 characters.
     #[serde(default)]
     pub name: String,
-    /// Start in source seconds; 0 is the first displayed frame.
+    /// Start in source seconds; 0 is the first displayed frame. Needed unless there is a `clip_id`.
+    #[schema(required = false)]
     pub start: f64,
-    /// End in source seconds.
+    /// End in source seconds. Needed unless there is a `clip_id`.
+    #[schema(required = false)]
     pub end: f64,
     /// Crop keyframes, times rising, at most 2000; none: the largest centred crop.
     #[serde(default)]

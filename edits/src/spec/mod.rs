@@ -9,6 +9,7 @@ pub mod clip;
 pub mod detection;
 pub mod encoding;
 pub mod framing;
+pub mod marked;
 pub mod overlay;
 mod document;
 mod reader;

@@ -241,6 +241,20 @@ impl<'v> Object<'v> {
             }
         }
     }
+
+    /// The marked clip this object came from; what it took from it is filled in already ([`super::marked`]).
+    pub(super) fn clip_id(&mut self, rule: SourceRule, errors: &mut Errors) -> Option<String> {
+        match rule {
+            SourceRule::Named => self.uuid("clip_id", errors).ok(),
+            SourceRule::Implied => {
+                if self.any("clip_id").is_some() {
+                    let detail = "the input file is the source: leave `clip_id` out and say `start` and `end`";
+                    errors.push(self.at("clip_id"), "not_allowed", detail);
+                }
+                None
+            }
+        }
+    }
 }
 
 /// A text of at most `longest` characters.

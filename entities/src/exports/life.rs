@@ -18,6 +18,7 @@ use crate::{
         export::{Column, Entity},
         segment,
     },
+    webhooks::{self, Event},
 };
 
 /// How an export ended well.
@@ -149,6 +150,7 @@ pub async fn finish(db: &Database, job: &Job, finished: Finished) -> Result<bool
         .await
         .doing("completing an export")?;
     jobs::cancel_export(&tx, job.export_id).await?;
+    announce(&tx, job.tenant_id, job.export_id).await?;
     tx.commit().await?;
     Ok(true)
 }
@@ -163,13 +165,13 @@ pub async fn fail(db: &Database, job: &Job, problem: Json) -> Result<bool> {
     if export.state.is_terminal() || !jobs::done_in(tx.raw(), job).await? {
         return Ok(false);
     }
-    fail_in(&tx, job.export_id, problem).await?;
+    fail_in(&tx, job.tenant_id, job.export_id, problem).await?;
     tx.commit().await?;
     Ok(true)
 }
 
 /// Fails an export unless it has ended; its row is locked by the caller.
-pub(crate) async fn fail_in(tx: &Transaction, id: ExportId, problem: Json) -> Result<()> {
+pub(crate) async fn fail_in(tx: &Transaction, tenant: TenantId, id: ExportId, problem: Json) -> Result<()> {
     Entity::update_many()
         .col_expr(Column::State, Expr::value(ExportState::Failed))
         .col_expr(Column::Problem, Expr::value(Some(problem)))
@@ -180,7 +182,34 @@ pub(crate) async fn fail_in(tx: &Transaction, id: ExportId, problem: Json) -> Re
         .await
         .doing("failing an export")?;
     jobs::cancel_export(tx, id).await?;
-    Ok(())
+    announce(tx, tenant, id).await
+}
+
+/// Tells the tenant's webhooks how an export has ended, in the transaction in which it did.
+async fn announce(tx: &Transaction, tenant: TenantId, id: ExportId) -> Result<()> {
+    let Some(export) = lock(tx, tenant, id).await? else { return Ok(()) };
+    let event = match export.state {
+        ExportState::Complete => Event::ExportComplete,
+        ExportState::Failed => Event::ExportFailed,
+        ExportState::Cancelled => Event::ExportCancelled,
+        _ => return Ok(()),
+    };
+    let data = json!({
+        "id": export.id,
+        "kind": export.kind,
+        "state": export.state,
+        "attempt": export.attempt,
+        "frames_total": export.frames_total,
+        "device_seconds": export.device_seconds,
+        "cost": export.cost,
+        "warnings": export.warnings,
+        "problem": export.problem,
+        "result_bytes": export.result_bytes,
+        "reel_id": export.reel_id,
+        "created_at": export.created_at,
+        "finished_at": export.finished_at,
+    });
+    webhooks::announce(tx, tenant, event, data).await
 }
 
 /// Cancels an export and its jobs, and forgets its segments, whose files then can go.
@@ -210,6 +239,7 @@ pub(crate) async fn cancel_in(tx: &Transaction, tenant: TenantId, id: ExportId) 
     jobs::cancel_export(tx, id).await?;
     let gone = segment::Entity::delete_many().filter(segment::Column::ExportId.eq(id)).exec(tx.raw()).await;
     gone.doing("forgetting a cancelled export's segments")?;
+    announce(tx, tenant, id).await?;
     Ok(Cancelled::Now(Box::new(export)))
 }
 

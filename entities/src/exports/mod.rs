@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    Database, ExportId, Result, Subject, TenantId, Transaction, UserId, VideoId, detections,
+    Database, ExportId, ReelId, Result, Subject, TenantId, Transaction, UserId, VideoId, detections,
     error::Doing,
     jobs::Job,
     links, now,
@@ -107,6 +107,8 @@ pub struct NewExport {
     pub estimate: Option<Estimated>,
     /// Who asked.
     pub created_by: Option<UserId>,
+    /// The reel whose edits were copied in, and its version.
+    pub reel: Option<(ReelId, i64)>,
     /// Videos it reads; repetitions do no harm.
     pub sources: Vec<VideoId>,
 }
@@ -181,6 +183,8 @@ pub async fn insert(tx: &Transaction, new: NewExport) -> Result<Export> {
         started_at: None,
         finished_at: None,
         created_by: new.created_by,
+        reel_id: new.reel.map(|(id, _)| id),
+        reel_version: new.reel.map(|(_, version)| version),
     };
     let row = ActiveModel::from(export.clone()).reset_all();
     Entity::insert(row).exec_without_returning(tx.raw()).await.doing("storing an export")?;
@@ -204,7 +208,20 @@ pub async fn get(db: &Database, tenant: TenantId, id: ExportId) -> Result<Option
 
 /// A page of a tenant's exports.
 pub async fn list(db: &Database, tenant: TenantId, filter: Filter, page: &PageRequest) -> Result<Page<Export>> {
-    let mut rows = Entity::find().filter(Column::TenantId.eq(tenant));
+    list_any(db, Some(tenant), filter, page).await
+}
+
+/// A page of one tenant's exports, or of everybody's: for operators.
+pub async fn list_any(
+    db: &Database,
+    tenant: Option<TenantId>,
+    filter: Filter,
+    page: &PageRequest,
+) -> Result<Page<Export>> {
+    let mut rows = Entity::find();
+    if let Some(tenant) = tenant {
+        rows = rows.filter(Column::TenantId.eq(tenant));
+    }
     if let Some(kind) = filter.kind {
         rows = rows.filter(Column::Kind.eq(kind));
     }
@@ -212,6 +229,11 @@ pub async fn list(db: &Database, tenant: TenantId, filter: Filter, page: &PageRe
         rows = rows.filter(Column::State.eq(state));
     }
     page::fetch(rows, Column::Id, |row| row.id.uuid(), page, db.reader(), "listing exports").await
+}
+
+/// The export of that id, whoever's it is: for operators.
+pub async fn find(db: &Database, id: ExportId) -> Result<Option<Export>> {
+    Entity::find_by_id(id).one(db.reader()).await.doing("finding an export")
 }
 
 /// The export that a claimed job belongs to; `None` when it was deleted.

@@ -141,7 +141,7 @@ async fn bury(tx: &Transaction, row: &mut Job) -> Result<()> {
     row.state = JobState::Dead;
     store(tx, row).await?;
     if row.kind == JobKind::Coordinate {
-        exports::fail_in(tx, row.export_id, row.problem()).await?;
+        exports::fail_in(tx, row.tenant_id, row.export_id, row.problem()).await?;
     }
     Ok(())
 }

@@ -13,6 +13,8 @@ pub struct Model {
     pub body: Json,
     pub author: Option<UserId>,
     pub created_at: DateTimeUtc,
+    /// The older version whose settings these are, when they came by a rollback.
+    pub rolled_back_to: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -1,7 +1,7 @@
 use sea_orm::entity::prelude::*;
 
 use crate::{
-    ExportId, TenantId, UserId,
+    ExportId, ReelId, TenantId, UserId,
     exports::{ExportKind, ExportState},
 };
 
@@ -52,6 +52,9 @@ pub struct Model {
     pub started_at: Option<DateTimeUtc>,
     pub finished_at: Option<DateTimeUtc>,
     pub created_by: Option<UserId>,
+    /// The reel whose edits were copied in, and its version then.
+    pub reel_id: Option<ReelId>,
+    pub reel_version: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

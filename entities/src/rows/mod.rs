@@ -1,6 +1,8 @@
 //! The SeaORM entities, one table a file. Private: what others see are the rows (`Model`s) under the names that the
 //! modules of the crate give them.
 
+pub mod audit;
+pub mod clip;
 pub mod config_version;
 pub mod detection;
 pub mod export;
@@ -10,6 +12,7 @@ pub mod frame_index;
 pub mod idempotency_key;
 pub mod job;
 pub mod link;
+pub mod reel;
 pub mod refresh_token;
 pub mod segment;
 pub mod tenant;
@@ -19,3 +22,5 @@ pub mod usage;
 pub mod usage_device;
 pub mod user;
 pub mod video;
+pub mod webhook;
+pub mod webhook_delivery;

@@ -14,6 +14,10 @@ pub struct Model {
     /// Share of the devices relative to other tenants; 1 by default.
     pub weight: f64,
     pub created_at: DateTimeUtc,
+    /// The upscaler behind `auto`; none: the deployment's.
+    pub upscale_model: Option<String>,
+    /// The detector; none: the deployment's.
+    pub detect_model: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -122,6 +122,7 @@ impl Fresh {
             simulated: false,
             estimate: None,
             created_by: None,
+            reel: None,
             sources: sources.to_vec(),
         }
     }

@@ -8,6 +8,7 @@ use config::Settings;
 use entities::users::{self, NewUser};
 use serde_json::json;
 use touchline::http::auth::{password, secret};
+use touchline::http::users::looks_like_an_address;
 
 use super::error::CliError;
 use super::{print_json, tenant};
@@ -99,26 +100,4 @@ fn one_line_of_stdin() -> Result<String, CliError> {
     std::io::stdin().lock().read_line(&mut line).context("reading the password from standard input")?;
     let line = line.strip_suffix('\n').unwrap_or(&line);
     Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
-}
-
-/// Something before and after one `@`, no spaces: a typing mistake is caught, nothing that works is refused.
-fn looks_like_an_address(text: &str) -> bool {
-    let parts = text.split_once('@');
-    parts.is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'))
-        && !text.contains(char::is_whitespace)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_recognised() {
-        for right in ["a@b", "coach@example.com", "admin@localhost"] {
-            assert!(looks_like_an_address(right), "{right}");
-        }
-        for wrong in ["", "coach", "@b", "a@", "a@b@c", "a b@c"] {
-            assert!(!looks_like_an_address(wrong), "{wrong}");
-        }
-    }
 }

@@ -17,7 +17,9 @@ use super::extract::authenticate;
 use super::observe::{harden, limit_time, observe};
 use super::problem::{Problem, ProblemBody};
 use super::state::State;
-use super::{admin, exports, links, live, me, methods, service, single_frame, tokens, tus, uploads, usage, videos};
+use super::{
+    admin, clips, exports, links, live, me, methods, reels, service, single_frame, tokens, tus, uploads, usage, users, videos,
+};
 
 /// The longest JSON body, in bytes: room for 10 000 keyframes of a spec.
 const LONGEST_JSON: usize = 4 << 20;
@@ -92,6 +94,16 @@ fn routes_of_everything(routes: &mut ServiceConfig) {
                 .service(uploads::terminate_upload);
             api.service(videos::list_videos).service(videos::download_video).service(videos::read_video_detections);
             api.service(single_frame::detect_in_frame);
+            api.service(clips::mark_clip)
+                .service(clips::list_clips)
+                .service(clips::get_clip)
+                .service(clips::change_clip)
+                .service(clips::delete_clip);
+            api.service(reels::make_reel)
+                .service(reels::list_reels)
+                .service(reels::get_reel)
+                .service(reels::change_reel)
+                .service(reels::delete_reel);
             api.service(links::share_video).service(videos::get_video).service(videos::delete_video);
             api.service(exports::create_export)
                 .service(exports::estimate_export)
@@ -102,7 +114,11 @@ fn routes_of_everything(routes: &mut ServiceConfig) {
             api.service(exports::get_export).service(exports::delete_export);
             api.service(links::download_shared_file).service(links::get_link).service(links::revoke_link);
             api.service(live::create_ticket).service(live::open_socket);
-            api.service(admin::config::read_config).service(admin::config::change_config);
+            api.service(admin::config::read_config)
+                .service(admin::config::change_config)
+                .service(admin::config::list_config_versions)
+                .service(admin::config::roll_config_back)
+                .service(admin::audit::list_audit);
             api.service(admin::devices::list_devices)
                 .service(admin::devices::drain_device)
                 .service(admin::devices::disable_device)
@@ -113,7 +129,19 @@ fn routes_of_everything(routes: &mut ServiceConfig) {
                 .service(admin::tenants::get_tenant)
                 .service(admin::tenants::change_tenant);
             api.service(admin::usage::read_everybodys_usage);
-            api.service(admin::users::list_users).service(admin::users::create_user);
+            api.service(admin::users::list_users)
+                .service(admin::users::create_user)
+                .service(admin::users::get_user)
+                .service(admin::users::change_user)
+                .service(admin::users::delete_user);
+            api.service(admin::exports::list_every_export)
+                .service(admin::exports::get_any_export)
+                .service(admin::exports::cancel_any_export);
+            api.service(users::list_colleagues)
+                .service(users::create_colleague)
+                .service(users::get_colleague)
+                .service(users::change_colleague)
+                .service(users::delete_colleague);
         })
         .wrap(from_fn(authenticate));
     routes.service(api);

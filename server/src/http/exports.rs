@@ -8,7 +8,7 @@ use actors::{AcceptError, CancelExport, DeleteExport, Estimate, GetLatest, NewRe
 use chrono::{DateTime, Utc};
 use entities::exports::{self, Cancelled, Estimated, Export, ExportKind, ExportState, Filter, Retried};
 use entities::idempotency::RequestKey;
-use entities::{ExportId, Subject, UserId};
+use entities::{ExportId, ReelId, Subject, TenantId, UserId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::{IntoParams, ToSchema};
@@ -72,6 +72,10 @@ pub struct ExportView {
     pub finished_at: Option<DateTime<Utc>>,
     /// Who asked for it.
     pub created_by: Option<UserId>,
+    /// The reel whose edits were copied in.
+    pub reel_id: Option<ReelId>,
+    /// Its version then.
+    pub reel_version: Option<i64>,
 }
 
 impl From<Export> for ExportView {
@@ -101,6 +105,8 @@ impl From<Export> for ExportView {
             started_at: export.started_at,
             finished_at: export.finished_at,
             created_by: export.created_by,
+            reel_id: export.reel_id,
+            reel_version: export.reel_version,
         }
     }
 }
@@ -115,6 +121,37 @@ pub struct ExportQuery {
     pub state: Option<ExportState>,
 }
 
+/// What is to be rendered: a spec, or a reel.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum ExportRequest {
+    /// A spec.
+    Spec(edits::ExportSpec),
+    /// The edits of a reel.
+    Reel(ReelRequest),
+}
+
+/// The edits of a reel as they are now. Further members of the kind's spec are laid over them.
+#[derive(Serialize, ToSchema)]
+pub struct ReelRequest {
+    /// The reel.
+    reel_id: ReelId,
+    /// Which of its edits; `framing` when not given.
+    kind: Option<ReelEdits>,
+    /// What an overlay is drawn on, where the reel does not say it.
+    source: Option<edits::OverlaySource>,
+}
+
+/// The edits a reel has.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReelEdits {
+    /// Cropped, upscaled and joined.
+    Framing,
+    /// A spotlight and texts.
+    Overlay,
+}
+
 /// Accepts a spec for rendering. Every mistake in it is told at once.
 ///
 /// A request repeated within a day under the same `Idempotency-Key` gets the export that the first one began; the key
@@ -122,7 +159,7 @@ pub struct ExportQuery {
 #[utoipa::path(
     tag = "exports",
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters of the client's choice")),
-    request_body(content = edits::ExportSpec, content_type = "application/json"),
+    request_body(content = ExportRequest, content_type = "application/json"),
     responses(
         (status = 202, description = "accepted, in state `queued`", body = ExportView, headers(("Location" = String))),
         WriteRefusals
@@ -136,7 +173,7 @@ pub async fn create_export(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let key = idempotency_key(request.headers(), &spec)?;
-    let (tenant, by) = (editor.tenant, Some(editor.user));
+    let (tenant, by) = (editor.tenant, editor.user_id());
     let request = NewRequest { tenant, by, body: spec.into_inner(), input: None, key };
     let export = state.node.dispatcher.send(StartExport(request)).await?.map_err(refused)?;
     Ok(HttpResponse::Accepted()
@@ -147,7 +184,7 @@ pub async fn create_export(
 /// Says what an export would take, before anything runs. The body is that of an export, with the same mistakes told.
 #[utoipa::path(
     tag = "exports",
-    request_body(content = edits::ExportSpec, content_type = "application/json"),
+    request_body(content = ExportRequest, content_type = "application/json"),
     responses((status = 200, description = "what it is expected to take", body = Estimate), WriteRefusals)
 )]
 #[post("/exports/estimate")]
@@ -156,7 +193,7 @@ pub async fn estimate_export(
     spec: web::Json<serde_json::Value>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let (tenant, by) = (editor.tenant, Some(editor.user));
+    let (tenant, by) = (editor.tenant, editor.user_id());
     let request = NewRequest { tenant, by, body: spec.into_inner(), input: None, key: None };
     Ok(HttpResponse::Ok().json(state.node.estimate(request).await.map_err(refused)?))
 }
@@ -226,20 +263,21 @@ pub async fn get_export(viewer: Viewer, id: Id<ExportId>, state: web::Data<State
 #[utoipa::path(tag = "exports", params(("id" = ExportId, Path)), responses((status = 200, description = "the export", body = ExportView), WriteRefusals))]
 #[post("/exports/{id}/cancel")]
 pub async fn cancel_export(editor: Editor, id: Id<ExportId>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
-    let cancel = CancelExport { tenant: editor.tenant, export: id.0 };
-    let export = match state.node.dispatcher.send(cancel).await?? {
-        Cancelled::Now(export) => export,
+    let export = cancel(&state, editor.tenant, id.0).await?;
+    Ok(HttpResponse::Ok().json(ExportView::from(export)))
+}
+
+/// Cancels a tenant's export.
+pub(super) async fn cancel(state: &State, tenant: TenantId, id: ExportId) -> Result<Export, Problem> {
+    match state.node.dispatcher.send(CancelExport { tenant, export: id }).await?? {
+        Cancelled::Now(export) => Ok(*export),
         // Asking twice is no mistake.
-        Cancelled::Before(export) if export.state == ExportState::Cancelled => export,
+        Cancelled::Before(export) if export.state == ExportState::Cancelled => Ok(*export),
         Cancelled::Before(export) => {
-            return Err(Problem::conflict(
-                "finished",
-                format!("the export has ended already: {}", state_name(export.state)),
-            ));
+            Err(Problem::conflict("finished", format!("the export has ended already: {}", state_name(export.state))))
         }
-        Cancelled::NotFound => return Err(Problem::not_found("export")),
-    };
-    Ok(HttpResponse::Ok().json(ExportView::from(*export)))
+        Cancelled::NotFound => Err(Problem::not_found("export")),
+    }
 }
 
 /// Begins a new attempt of an export that failed or was cancelled. Segments that a failed one had finished are kept.

@@ -5,23 +5,27 @@
 //! * [`serve`] binds, answers and stops; [`openapi`] describes what is answered.
 //! * [`problem`] is the one way to say no; [`extract`] are the rights a handler asks for; [`auth`] is
 //!   what they rest on.
-//! * One file a resource: [`tokens`], [`uploads`] (with [`tus`], its header language), [`videos`],
-//!   [`exports`], [`links`], [`live`], [`me`], [`admin`], [`service`].
+//! * One file a resource: [`tokens`], [`uploads`] (with [`tus`], its header language), [`videos`], [`clips`],
+//!   [`reels`], [`exports`], [`links`], [`live`], [`me`], [`admin`], [`service`].
 //! * [`content`] sends files by range; [`observe`] logs, counts and hardens; `metrics` says what is counted.
 
 pub mod admin;
 mod app;
 pub mod auth;
+pub mod clips;
 pub mod content;
 pub mod exports;
 pub mod extract;
 pub mod links;
 pub mod live;
 pub mod me;
+mod merge_patch;
 mod methods;
 mod metrics;
 pub mod observe;
+mod precondition;
 pub mod problem;
+pub mod reels;
 mod refusals;
 mod serve;
 pub mod service;
@@ -33,6 +37,7 @@ mod upload_sweep;
 mod upload_writer;
 pub mod uploads;
 pub mod usage;
+pub mod users;
 pub mod videos;
 
 pub use self::metrics::install_metrics;

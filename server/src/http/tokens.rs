@@ -12,6 +12,7 @@ use super::extract::Session;
 use super::problem::Problem;
 use super::refusals::WriteRefusals;
 use super::state::State;
+use super::users::LONGEST_EMAIL;
 
 /// What a login takes.
 #[derive(Deserialize, ToSchema)]
@@ -45,9 +46,6 @@ pub struct TokenPair {
     #[schema(example = 900)]
     pub expires_in: i64,
 }
-
-/// The longest address that mail can be sent to, in bytes (RFC 5321, RFC 3696 erratum 1690).
-const LONGEST_EMAIL: usize = 254;
 
 fn wrong_credentials() -> Problem {
     Problem::unauthorized("invalid_credentials", "the e-mail address or the password is wrong")

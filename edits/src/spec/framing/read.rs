@@ -150,7 +150,8 @@ struct ClipReader<'v> {
 
 impl ClipReader<'_> {
     fn read(mut self, errors: &mut Errors) -> ClipEdit {
-        let video_id = self.source(errors);
+        let clip_id = self.fields.clip_id(self.rule, errors);
+        let video_id = self.fields.video_id(self.rule, errors);
         let name = self.fields.text("name", MAX_NAME, errors).or(String::new());
         let range = TimeRange::read(&mut self.fields, errors);
         let crop = self.crop(errors);
@@ -159,25 +160,8 @@ impl ClipReader<'_> {
         let (trim, left) = self.trim(length, errors);
         let segments = self.segments(left, errors);
         self.fields.close(errors);
-        ClipEdit { video_id, name, start: range.start.or(0.0), end: range.end.or(0.0), crop, rotation, trim, segments }
-    }
-
-    fn source(&mut self, errors: &mut Errors) -> Option<String> {
-        let mut others = false;
-        for name in ["clip_id", "export_id"] {
-            if self.fields.any(name).is_some() {
-                others = true;
-                let (code, detail) = match self.rule {
-                    SourceRule::Named => ("not_yet_supported", "name the source by `video_id`"),
-                    SourceRule::Implied => ("not_allowed", "the input file is the source: leave it out"),
-                };
-                errors.push(self.fields.at(name), code, detail);
-            }
-        }
-        if others && self.fields.any("video_id").is_none() {
-            return None;
-        }
-        self.fields.video_id(self.rule, errors)
+        let (start, end) = (range.start.or(0.0), range.end.or(0.0));
+        ClipEdit { clip_id, video_id, name, start, end, crop, rotation, trim, segments }
     }
 
     fn crop(&mut self, errors: &mut Errors) -> Vec<CropKeyframe> {

@@ -1,16 +1,18 @@
 //! The settings that change while the server runs.
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::{self, EntityTag, IfMatch};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, get, patch, web};
-use actors::{GetConfig, PatchConfig, PatchError, Versioned};
+use actix_web::{HttpRequest, HttpResponse, get, patch, post, web};
+use actors::{Author, ChangeError, GetConfig, PatchConfig, RollBack, Versioned};
+use chrono::{DateTime, Utc};
 use config::Live;
-use serde::Serialize;
+use entities::UserId;
+use entities::config_versions::{self, ConfigVersion};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::http::content::{is_known, not_modified};
-use crate::http::extract::Operator;
-use crate::http::problem::Problem;
+use super::audit;
+use crate::http::extract::{Listing, Operator, PageQuery};
+use crate::http::precondition;
+use crate::http::problem::{Problem, ProblemBody};
 use crate::http::refusals::{ReadRefusals, WriteRefusals};
 use crate::http::state::State;
 
@@ -32,11 +34,8 @@ pub struct LiveConfig<'a> {
 #[get("/admin/config")]
 pub async fn read_config(_: Operator, request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Problem> {
     let config = state.node.config.send(GetConfig).await?;
-    let etag = tag(config.version);
-    if is_known(&request, &etag) {
-        return Ok(not_modified(&etag));
-    }
-    Ok(answer(&config))
+    let body = LiveConfig { version: config.version, live: &config.live };
+    Ok(precondition::answer(&request, config.version as i64, &body))
 }
 
 /// Changes live settings by a JSON merge patch (RFC 7396), validated whole; takes effect at once.
@@ -46,8 +45,8 @@ pub async fn read_config(_: Operator, request: HttpRequest, state: web::Data<Sta
     request_body(content = serde_json::Value, content_type = "application/json"),
     responses(
         (status = 200, description = "the new settings", body = LiveConfig, headers(("ETag" = String))),
-        (status = 412, description = "somebody else changed them meanwhile"),
-        (status = 428, description = "`If-Match` is missing"),
+        (status = 412, description = "somebody else changed them meanwhile", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 428, description = "`If-Match` is missing", body = ProblemBody, content_type = "application/problem+json"),
         WriteRefusals
     )
 )]
@@ -59,73 +58,95 @@ pub async fn change_config(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let in_force = state.node.config.send(GetConfig).await?;
-    let if_match = precondition(&request, in_force.version)?;
-    let change = PatchConfig { if_match, patch: patch.into_inner(), by: operator.user };
-    match state.node.config.send(change).await? {
-        Ok(config) => Ok(answer(&config)),
-        Err(PatchError::Stale(version)) => Err(stale(version)),
-        Err(PatchError::Invalid(errors)) => {
-            Err(Problem::invalid("invalid_config", "the settings would not be valid; nothing was changed", errors))
-        }
-        Err(error) => Err(Problem::internal("changing the settings", error)),
-    }
+    let if_match = precondition::seen(&request, in_force.version as i64)?.map(i64::unsigned_abs);
+    let change = PatchConfig { if_match, patch: patch.into_inner(), by: author(&operator) };
+    state.node.config.send(change).await?.map(|config| answer(&config)).map_err(refused)
 }
 
-/// The version that the change must find: the one in force if the client saw it, none for `*`.
-fn precondition(request: &HttpRequest, in_force: u64) -> Result<Option<u64>, Problem> {
-    if !request.headers().contains_key(header::IF_MATCH) {
-        return Err(Problem::new(
-            StatusCode::PRECONDITION_REQUIRED,
-            "if_match_required",
-            "send If-Match with the ETag of the settings you saw",
-        ));
-    }
-    match request.get_header::<IfMatch>() {
-        Some(IfMatch::Any) => Ok(None),
-        Some(IfMatch::Items(seen)) if seen.iter().any(|seen| seen.strong_eq(&tag(in_force))) => Ok(Some(in_force)),
-        _ => Err(stale(in_force)),
-    }
+/// Goes back to the settings of an older version, as a new version. 0 stands for those of the start.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rollback {
+    /// The version whose settings are to hold again.
+    #[schema(example = 3)]
+    pub version: u64,
 }
 
-fn stale(version: u64) -> Problem {
-    Problem::new(
-        StatusCode::PRECONDITION_FAILED,
-        "stale",
-        format!("the settings have changed since: version {version} is in force; read them again"),
+/// Settings as they once were set.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ConfigVersion)]
+pub struct ConfigVersionView {
+    /// Counts from 1.
+    pub version: i64,
+    /// The live settings as a whole.
+    #[schema(value_type = Live)]
+    pub settings: serde_json::Value,
+    /// Who set them.
+    pub author: Option<UserId>,
+    /// The older version whose settings these are, when they came by a rollback.
+    pub rolled_back_to: Option<i64>,
+    /// When.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Lists the versions of the live settings, newest first.
+#[utoipa::path(tag = "admin", params(PageQuery), responses((status = 200, description = "a page", body = Listing<ConfigVersionView>), ReadRefusals))]
+#[get("/admin/config/history")]
+pub async fn list_config_versions(
+    _: Operator,
+    page: web::Query<PageQuery>,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    let page = config_versions::history(&state.node.db, &page.request()?).await?;
+    let view = |row: ConfigVersion| ConfigVersionView {
+        version: row.version,
+        settings: row.body,
+        author: row.author,
+        rolled_back_to: row.rolled_back_to,
+        created_at: row.created_at,
+    };
+    Ok(HttpResponse::Ok().json(Listing::from(page.map(view))))
+}
+
+/// Lets the settings of an older version hold again, validated whole; takes effect at once, as a new version.
+#[utoipa::path(
+    tag = "admin",
+    params(("If-Match" = Option<String>, Header, description = "the `ETag` that was read, or `*`")),
+    responses(
+        (status = 200, description = "the new settings", body = LiveConfig, headers(("ETag" = String))),
+        (status = 412, description = "somebody else changed them meanwhile", body = ProblemBody, content_type = "application/problem+json"),
+        WriteRefusals
     )
+)]
+#[post("/admin/config/rollback")]
+pub async fn roll_config_back(
+    operator: Operator,
+    request: HttpRequest,
+    to: web::Json<Rollback>,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    let in_force = state.node.config.send(GetConfig).await?;
+    let if_match = precondition::seen_if_told(&request, in_force.version as i64)?.map(i64::unsigned_abs);
+    let change = RollBack { if_match, to: to.version, by: author(&operator) };
+    state.node.config.send(change).await?.map(|config| answer(&config)).map_err(refused)
 }
 
-fn tag(version: u64) -> EntityTag {
-    EntityTag::new_strong(format!("v{version}"))
+fn author(operator: &Operator) -> Author {
+    Author { user: operator.user_id(), named: audit::actor(operator) }
+}
+
+fn refused(error: ChangeError) -> Problem {
+    match error {
+        ChangeError::Stale(version) => precondition::stale(version as i64),
+        ChangeError::Invalid(errors) => {
+            Problem::invalid("invalid_config", "the settings would not be valid; nothing was changed", errors)
+        }
+        ChangeError::NoSuchVersion(_) => Problem::invalid_field("/version", "unknown_version", error.to_string()),
+        ChangeError::Database(error) => error.into(),
+    }
 }
 
 fn answer(config: &Versioned) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header(header::ETag(tag(config.version)))
-        .insert_header((header::CACHE_CONTROL, "private, no-cache"))
-        .json(LiveConfig { version: config.version, live: &config.live })
-}
-
-#[cfg(test)]
-mod tests {
-    use actix_web::test::TestRequest;
-
-    use super::*;
-
-    fn check(if_match: Option<&str>) -> Result<Option<u64>, u16> {
-        let request = if_match
-            .into_iter()
-            .fold(TestRequest::default(), |request, value| request.insert_header(("if-match", value)));
-        precondition(&request.to_http_request(), 7).map_err(|problem| problem.status().as_u16())
-    }
-
-    #[test]
-    fn a_change_names_what_it_saw() {
-        assert_eq!(check(None), Err(428));
-        assert_eq!(check(Some("\"v6\"")), Err(412));
-        assert_eq!(check(Some("W/\"v7\"")), Err(412));
-        assert_eq!(check(Some("\"v7\"")), Ok(Some(7)));
-        assert_eq!(check(Some("\"v6\", \"v7\"")), Ok(Some(7)));
-        assert_eq!(check(Some("*")), Ok(None));
-    }
+    let body = LiveConfig { version: config.version, live: &config.live };
+    precondition::with_tag(&mut HttpResponse::Ok(), config.version as i64).json(body)
 }

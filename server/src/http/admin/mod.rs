@@ -1,7 +1,9 @@
 //! What only the operator of the deployment does.
 
+pub mod audit;
 pub mod config;
 pub mod devices;
+pub mod exports;
 pub mod plan;
 pub mod queue;
 pub mod tenants;

@@ -1,15 +1,20 @@
 //! The tenants of the deployment.
 
 use actix_web::{HttpResponse, get, patch, post, web};
+use actors::config_keeper::differences;
 use chrono::{DateTime, Utc};
 use edits::FieldError;
 use entities::TenantId;
 use entities::tenant_limits::{self, TenantLimits};
 use entities::tenants::{self, Tenant, TenantChange, TenantState};
-use serde::{Deserialize, Deserializer, Serialize};
+use models::ModelKind;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 
+use super::audit;
 use crate::http::extract::{Id, Listing, Operator, PageQuery};
+use crate::http::merge_patch::present;
 use crate::http::problem::Problem;
 use crate::http::refusals::{ReadRefusals, WriteRefusals};
 use crate::http::state::State;
@@ -32,8 +37,45 @@ pub struct TenantView {
     pub weight: f64,
     /// Limits of its own; null: as for everybody.
     pub limits: OwnLimits,
+    /// Default models of its own; null: the deployment's.
+    pub models: OwnModels,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+}
+
+/// Default models of one tenant, in place of the deployment's.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct OwnModels {
+    /// The upscaler behind `"model": "auto"`.
+    pub upscale: Option<String>,
+    /// The model that finds persons.
+    pub detect: Option<String>,
+}
+
+/// Which default models are changed: a name sets, null takes away, what is missing stays.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelsPatch {
+    #[serde(deserialize_with = "present")]
+    upscale: Option<Option<String>>,
+    #[serde(deserialize_with = "present")]
+    detect: Option<Option<String>>,
+}
+
+impl ModelsPatch {
+    /// Names that are no models here.
+    fn check(&self, state: &State) -> Vec<FieldError> {
+        let Some(store) = &state.node.shared.models else { return Vec::new() };
+        let wanted = [
+            ("/models/upscale", self.upscale.iter().flatten().next(), ModelKind::Upscaler),
+            ("/models/detect", self.detect.iter().flatten().next(), ModelKind::Detector),
+        ];
+        let wrong = wanted.into_iter().filter_map(|(pointer, name, kind)| {
+            let detail = actors::model_names::check(store, name?, kind).err()?;
+            Some(FieldError::new(pointer, "unknown_model", detail))
+        });
+        wrong.collect()
+    }
 }
 
 /// Limits of one tenant, in place of the deployment's.
@@ -108,8 +150,9 @@ impl OwnLimits {
 
 impl TenantView {
     fn new(tenant: Tenant, limits: &TenantLimits) -> Self {
-        let Tenant { id, name, state, weight, created_at } = tenant;
-        Self { id, name, state, weight, limits: OwnLimits::of(limits), created_at }
+        let Tenant { id, name, state, weight, created_at, upscale_model, detect_model } = tenant;
+        let models = OwnModels { upscale: upscale_model, detect: detect_model };
+        Self { id, name, state, weight, limits: OwnLimits::of(limits), models, created_at }
     }
 }
 
@@ -126,6 +169,9 @@ pub struct TenantPatch {
     /// Limits of its own; null takes one away.
     #[serde(default)]
     pub limits: LimitsPatch,
+    /// Default models of its own; null takes one away.
+    #[serde(default)]
+    pub models: ModelsPatch,
 }
 
 /// Which limits are changed: a value sets, null takes away, what is missing stays.
@@ -142,11 +188,6 @@ pub struct LimitsPatch {
     storage_bytes: Option<Option<u64>>,
     #[serde(deserialize_with = "present")]
     upload_bytes: Option<Option<u64>>,
-}
-
-/// Tells a null from what is missing.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(from).map(Some)
 }
 
 /// A tenant to be.
@@ -181,7 +222,7 @@ pub async fn list_tenants(
 #[utoipa::path(tag = "admin", responses((status = 201, description = "the tenant", body = TenantView), WriteRefusals))]
 #[post("/admin/tenants")]
 pub async fn create_tenant(
-    _: Operator,
+    operator: Operator,
     new: web::Json<NewTenant>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
@@ -190,6 +231,7 @@ pub async fn create_tenant(
         return Err(Problem::invalid_field("/name", "length", NAME_LENGTH));
     }
     let tenant = tenants::create(&state.node.db, name).await?;
+    audit::note(&state, &operator, Some(tenant.id), "tenant.create", tenant.id, json!({"name": tenant.name})).await;
     let limits = TenantLimits::none(tenant.id);
     Ok(HttpResponse::Created().json(TenantView::new(tenant, &limits)))
 }
@@ -211,17 +253,19 @@ pub async fn get_tenant(_: Operator, id: Id<TenantId>, state: web::Data<State>) 
 #[utoipa::path(tag = "admin", params(("id" = TenantId, Path)), responses((status = 200, description = "the tenant", body = TenantView), WriteRefusals))]
 #[patch("/admin/tenants/{id}")]
 pub async fn change_tenant(
-    _: Operator,
+    operator: Operator,
     id: Id<TenantId>,
     patch: web::Json<TenantPatch>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let db = &state.node.db;
-    if tenants::get(db, id.0).await?.is_none() {
-        return Err(Problem::not_found("tenant"));
-    }
-    let own = OwnLimits::of(&tenant_limits::get(db, id.0).await?).patched(&patch.limits);
+    let tenant = tenants::get(db, id.0).await?.ok_or_else(|| Problem::not_found("tenant"))?;
+    let limits = tenant_limits::get(db, id.0).await?;
+    let own = OwnLimits::of(&limits).patched(&patch.limits);
+    let before = TenantView::new(tenant, &limits);
+    let patch = patch.into_inner();
     let mut wrong = own.check();
+    wrong.extend(patch.models.check(&state));
     let name = patch.name.as_deref().map(|name| name.trim().to_owned());
     if name.as_deref().is_some_and(|name| !is_name(name)) {
         wrong.push(FieldError::new("/name", "length", NAME_LENGTH));
@@ -233,8 +277,17 @@ pub async fn change_tenant(
         return Err(Problem::invalid("invalid_request", "the tenant would not be valid; nothing was changed", wrong));
     }
     let limits = own.row(id.0);
-    let change = TenantChange { name, state: patch.state, weight: patch.weight };
+    let change = TenantChange {
+        name,
+        state: patch.state,
+        weight: patch.weight,
+        upscale_model: patch.models.upscale,
+        detect_model: patch.models.detect,
+    };
     let tenant = tenants::change(db, id.0, change, &limits).await?.ok_or_else(|| Problem::not_found("tenant"))?;
     state.node.shared.queue.weigh(id.0, tenant.weight);
-    Ok(HttpResponse::Ok().json(TenantView::new(tenant, &limits)))
+    let after = TenantView::new(tenant, &limits);
+    let details = differences(&json!(before), &json!(after));
+    audit::note(&state, &operator, Some(id.0), "tenant.change", id.0, details).await;
+    Ok(HttpResponse::Ok().json(after))
 }

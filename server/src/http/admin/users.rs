@@ -1,40 +1,17 @@
 //! The people of every tenant.
 
-use actix_web::{HttpResponse, get, post, web};
-use chrono::{DateTime, Utc};
-use entities::users::{self, NewUser, Role, User};
+use actix_web::http::header;
+use actix_web::{HttpResponse, delete, get, patch, post, web};
+use entities::users::{self, Role, User};
 use entities::{TenantId, UserId, tenants};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::http::auth::password::{self, PasswordError};
-use crate::http::extract::{Listing, Operator, PageQuery};
+use crate::http::extract::{Id, Listing, Operator, PageQuery};
 use crate::http::problem::Problem;
 use crate::http::refusals::{ReadRefusals, WriteRefusals};
 use crate::http::state::State;
-
-/// An account.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = User)]
-pub struct UserView {
-    /// The user.
-    pub id: UserId,
-    /// Where the user belongs.
-    pub tenant_id: TenantId,
-    /// Unique in the deployment.
-    pub email: String,
-    /// What the user may do.
-    pub role: Role,
-    /// When it was made.
-    pub created_at: DateTime<Utc>,
-}
-
-impl From<User> for UserView {
-    fn from(user: User) -> Self {
-        let User { id, tenant_id, email, role, created_at, .. } = user;
-        Self { id, tenant_id, email, role, created_at }
-    }
-}
+use crate::http::users::{self as accounts, UserPatch, UserView};
 
 /// An account to be.
 #[derive(Deserialize, ToSchema)]
@@ -46,6 +23,7 @@ pub struct CreateUser {
     #[schema(example = "ann@club.example")]
     pub email: String,
     /// At least 8 characters.
+    #[schema(min_length = 8)]
     pub password: String,
     /// What the user may do.
     pub role: Role,
@@ -74,48 +52,52 @@ pub async fn list_users(
 }
 
 /// Makes an account, which can log in at once.
-#[utoipa::path(tag = "admin", responses((status = 201, description = "the account", body = UserView), WriteRefusals))]
+#[utoipa::path(tag = "admin", responses((status = 201, description = "the account", body = UserView, headers(("Location" = String))), WriteRefusals))]
 #[post("/admin/users")]
 pub async fn create_user(
-    _: Operator,
+    operator: Operator,
     new: web::Json<CreateUser>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let CreateUser { tenant_id, email, password, role } = new.into_inner();
-    if !looks_like_an_address(email.trim()) {
-        return Err(Problem::invalid_field("/email", "invalid", "this is no e-mail address"));
-    }
     if tenants::get(&state.node.db, tenant_id).await?.is_none() {
         return Err(Problem::invalid_field("/tenant_id", "not_found", "there is no such tenant"));
     }
-    let hashed = web::block(move || password::hash(&password))
-        .await
-        .map_err(|error| Problem::internal("hashing a password", error))?;
-    let password_hash = hashed.map_err(|error| match error {
-        PasswordError::Hash(error) => Problem::internal("hashing a password", error),
-        wrong => Problem::invalid_field("/password", "length", wrong.to_string()),
-    })?;
-    let user = users::create(&state.node.db, NewUser { tenant_id, email, password_hash, role }).await?;
-    Ok(HttpResponse::Created().json(UserView::from(user)))
+    let user = accounts::create(&state, &operator, tenant_id, email, password, role).await?;
+    Ok(HttpResponse::Created()
+        .insert_header((header::LOCATION, format!("/api/v1/admin/users/{}", user.id)))
+        .json(UserView::from(user)))
 }
 
-/// Whether mail could be sent there: something, an at sign, something, no blanks (`admin@localhost` is fine).
-fn looks_like_an_address(email: &str) -> bool {
-    let parts = email.split_once('@');
-    email.len() <= 254
-        && !email.contains(char::is_whitespace)
-        && parts.is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'))
+/// Reads an account of any tenant.
+#[utoipa::path(tag = "admin", params(("id" = UserId, Path)), responses((status = 200, description = "the account", body = UserView), ReadRefusals))]
+#[get("/admin/users/{id}")]
+pub async fn get_user(_: Operator, id: Id<UserId>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(UserView::from(find(&state, id.0).await?)))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Changes an account of any tenant; a new role holds at once.
+#[utoipa::path(tag = "admin", params(("id" = UserId, Path)), responses((status = 200, description = "the account", body = UserView), WriteRefusals))]
+#[patch("/admin/users/{id}")]
+pub async fn change_user(
+    operator: Operator,
+    id: Id<UserId>,
+    patch: web::Json<UserPatch>,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    let user = find(&state, id.0).await?;
+    let user = accounts::change(&state, &operator, user, patch.into_inner()).await?;
+    Ok(HttpResponse::Ok().json(UserView::from(user)))
+}
 
-    #[test]
-    fn addresses_need_two_sides() {
-        assert!(looks_like_an_address("ann@club.example") && looks_like_an_address("admin@localhost"));
-        for wrong in ["", "ann", "@club", "ann@", "a@b@c", "a b@c"] {
-            assert!(!looks_like_an_address(wrong), "{wrong:?}");
-        }
-    }
+/// Deletes an account of any tenant, with every login. What the user made stays.
+#[utoipa::path(tag = "admin", params(("id" = UserId, Path)), responses((status = 204, description = "gone"), WriteRefusals))]
+#[delete("/admin/users/{id}")]
+pub async fn delete_user(operator: Operator, id: Id<UserId>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+    let user = find(&state, id.0).await?;
+    accounts::remove(&state, &operator, user).await
+}
+
+async fn find(state: &State, id: UserId) -> Result<User, Problem> {
+    users::find(&state.node.db, id).await?.ok_or_else(|| Problem::not_found("user"))
 }

@@ -22,6 +22,13 @@ pub struct Principal {
     pub role: Role,
 }
 
+impl Principal {
+    /// The user behind it, to be remembered as the author of something.
+    pub fn user_id(&self) -> Option<UserId> {
+        Some(self.user)
+    }
+}
+
 /// A principal and the access token that proved it.
 #[derive(Debug, Clone)]
 pub struct Session {
