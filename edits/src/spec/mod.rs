@@ -7,11 +7,11 @@
 pub mod annotated;
 pub mod clip;
 pub mod detection;
+mod document;
 pub mod encoding;
 pub mod framing;
 pub mod marked;
 pub mod overlay;
-mod document;
 mod reader;
 mod time_range;
 
