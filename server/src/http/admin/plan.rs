@@ -16,18 +16,24 @@ use crate::http::state::State;
 #[serde(deny_unknown_fields)]
 pub struct PlanQuery {
     /// Frames to render, at least 1.
+    #[param(minimum = 1)]
     pub frames: u64,
     /// Device time of one frame, in milliseconds.
+    #[param(minimum = 0)]
     pub frame_ms: f64,
     /// Start-up of each worker, in seconds; 0 for warm devices.
     #[serde(default)]
+    #[param(minimum = 0)]
     pub startup_s: f64,
     /// Transfer to each worker, in seconds; 0 on one node.
     #[serde(default)]
+    #[param(minimum = 0)]
     pub transfer_s: f64,
     /// Price of a device second; without it the settings'.
+    #[param(minimum = 0)]
     pub price: Option<f64>,
     /// Most devices to consider, 1 to 65536; 8 when not given.
+    #[param(minimum = 1, maximum = 65536)]
     pub max_devices: Option<u32>,
     /// What counts; `balanced` when not given.
     pub policy: Option<Policy>,
