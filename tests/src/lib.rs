@@ -9,6 +9,7 @@
 //! * [`browser`]: a headless Chromium.
 //! * [`footage`]: sources whose frames carry their number and whose sound clicks at known times.
 //! * [`damage`]: files with random damage, the same each time.
+//! * [`forward`]: a port that stays while servers come and go.
 //! * [`inputs`]: footage as it really comes, file by file, and what Touchline does with it.
 //! * [`rows`]: a server's database, read beside it; [`random`]: dice with a seed.
 //! * [`scenarios`]: kills, faulty devices, full disks, crowds and damaged files.
@@ -30,6 +31,7 @@ pub mod client;
 pub mod damage;
 pub mod ffmpeg;
 pub mod footage;
+pub mod forward;
 pub mod inputs;
 pub mod random;
 pub mod rows;
