@@ -299,10 +299,7 @@ pub async fn default_models(shared: &Shared, tenant: TenantId) -> Result<Default
     let live = shared.live.borrow().live.clone();
     let own = tenants::get(&shared.db, tenant).await?;
     let (upscale, detect) = own.map_or((None, None), |tenant| (tenant.upscale_model, tenant.detect_model));
-    Ok(DefaultModels {
-        upscale: upscale.unwrap_or(live.upscale.model),
-        detect: detect.unwrap_or(live.detect.model),
-    })
+    Ok(DefaultModels { upscale: upscale.unwrap_or(live.upscale.model), detect: detect.unwrap_or(live.detect.model) })
 }
 
 /// `auto` is `best` where a GPU serves, else `balanced`.

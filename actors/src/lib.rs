@@ -8,9 +8,10 @@
 //! * [`render`]: one export kind a file, the only place where media meets models.
 //! * [`frame_queue`] and [`device`]: where frames wait, and who serves them; [`ledger`]: whose turn it is; [`profile`]
 //!   keeps results equal.
-//! * [`limits`]: how much a tenant may ask for; [`model_names`]: which models. [`single_frame`]: one frame searched at once, beside the exports; [`estimate`]: what one would take, by [`speeds`].
+//! * [`limits`]: how much a tenant may ask for; [`model_names`]: which models. [`single_frame`]: one frame searched at once, beside the exports; [`thumbnail`]: one shown; [`estimate`]: what one would take, by [`speeds`].
 //! * [`progress_hub`], [`detection_cache`], [`config_keeper`]: what listeners, readers and operators talk to.
 //! * [`retry`]: another attempt of an export; [`trouble`]: why one failed; [`sweeper`]: what goes with time.
+//! * [`webhooks`]: telling others what happened.
 //! * [`storage`]: where files are kept. [`faults`]: what goes wrong on purpose. [`measures`]: what is counted.
 //!
 //! Actors pass small messages, never frames. Decoding, inference and encoding run on named threads
@@ -54,7 +55,9 @@ pub mod sources;
 pub mod speeds;
 pub mod storage;
 pub mod sweeper;
+pub mod thumbnail;
 pub mod trouble;
+pub mod webhooks;
 
 pub use accept::{AcceptError, NewRequest};
 pub use config_keeper::{Author, ChangeError, GetConfig, PatchConfig, RollBack, Versioned};

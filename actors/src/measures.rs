@@ -40,6 +40,11 @@ pub fn describe() {
          waited (a last message that had to wait for its listener) or lost (a last message whose listener never \
          took it)."
     );
+    describe_counter!(
+        "touchline_webhook_tries_total",
+        Unit::Count,
+        "Tries to deliver a webhook message, by outcome: delivered, again (it is tried later) or given_up."
+    );
     crate::frame_queue::describe();
     crate::device::describe();
 }

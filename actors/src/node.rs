@@ -30,6 +30,7 @@ use crate::single_frame::Lookups;
 use crate::speeds::Speeds;
 use crate::storage::{LocalStorage, Storage, StorageError};
 use crate::sweeper::{self, Sweeper};
+use crate::thumbnail::Thumbnails;
 
 /// What a node loads at start.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +89,8 @@ pub struct Shared {
     pub device_count: usize,
     /// Single frames that are being looked at.
     pub lookups: Lookups,
+    /// Small pictures of videos.
+    pub thumbnails: Thumbnails,
     pub detections: Addr<DetectionCache>,
     pub progress: Addr<ProgressHub>,
 }
@@ -165,6 +168,7 @@ impl Node {
             segment_slots: segment_slots(class, names.len()),
             device_count: names.len(),
             lookups: Lookups::default(),
+            thumbnails: Thumbnails::default(),
             detections: detections.clone(),
             progress: progress.clone(),
         });

@@ -144,7 +144,7 @@ impl Node {
         let (width, height, fps) = (source.facts.width, source.facts.height, source.facts.rate.as_f64());
         let time = edits::rational::to_f64(source.facts.frames.seconds(number));
 
-        let image = blocking(move || picture(&source, number)).await??;
+        let image = Arc::new(blocking(move || picture(&source, number, (width, height))).await??);
         shared.queue.weigh(tenant, weight);
         let Asked { boxes, waited, took } = ask(shared, tenant, profile, image).await?;
         let device_seconds = took.device_seconds;
@@ -183,7 +183,7 @@ async fn begin(shared: &Shared, tenant: TenantId) -> Result<Lookup, LookError> {
     })
 }
 
-fn frame_number(source: &Source, choice: FrameChoice) -> Result<usize, LookError> {
+pub(crate) fn frame_number(source: &Source, choice: FrameChoice) -> Result<usize, LookError> {
     let times = &source.facts.frames;
     let outside = || LookError::Outside { frames: times.len(), seconds: edits::rational::to_f64(times.duration()) };
     match choice {
@@ -197,14 +197,18 @@ fn frame_number(source: &Source, choice: FrameChoice) -> Result<usize, LookError
     }
 }
 
-/// The whole displayed frame.
-fn picture(source: &Source, number: usize) -> Result<Arc<RgbImage>, media::MediaError> {
+/// The whole displayed frame, of so many pixels.
+pub(crate) fn picture(
+    source: &Source,
+    number: usize,
+    (out_width, out_height): (u32, u32),
+) -> Result<RgbImage, media::MediaError> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_DECODE_THREADS);
     let mut decoder = FrameDecoder::open(&source.path, Arc::clone(&source.index), threads)?;
     let (width, height) = (source.facts.width, source.facts.height);
     let whole = CropRect { x: 0.0, y: 0.0, width: f64::from(width), height: f64::from(height) };
     let picture = decoder.frame(number)?;
-    Ok(Arc::new(Cropper::new().rgb(&picture, &whole, 0.0, width, height)))
+    Ok(Cropper::new().rgb(&picture, &whole, 0.0, out_width, out_height))
 }
 
 /// One person waits: frames of one group of pictures may be decoded side by side.
@@ -241,7 +245,7 @@ async fn ask(
     Ok(Asked { boxes, waited: began.saturating_duration_since(queued), took })
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, LookError> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, LookError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| LookError::Broken(error.to_string()))
 }
 

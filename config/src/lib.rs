@@ -29,6 +29,6 @@ pub use live::{DetectSettings, Limits, Live, LogFormat, LogLevel, LogSettings, P
 pub use secret::{Secret, redact_url};
 pub use settings::{
     AuthSettings, CorsSettings, DatabaseSettings, DevicesSettings, ModelsSettings, RedisSettings, RetentionSettings,
-    SegmentsSettings, ServerSettings, Settings, StorageSettings,
+    SegmentsSettings, ServerSettings, Settings, StorageSettings, WebhookSettings,
 };
 pub use sim::{SimFault, SimSettings};

@@ -41,6 +41,8 @@ pub struct Settings {
     pub segments: SegmentsSettings,
     /// How long things are kept.
     pub retention: RetentionSettings,
+    /// Telling others.
+    pub webhooks: WebhookSettings,
     /// Each tenant's limits at start; see [`Settings::live`].
     pub limits: Limits,
     /// Upscaling at start.
@@ -181,6 +183,20 @@ pub struct RetentionSettings {
     pub segments_hours: u32,
 }
 
+/// `[webhooks]`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookSettings {
+    /// Webhooks may call loopback and private addresses, and plain http.
+    pub allow_private: bool,
+    /// How long a receiver may take to answer.
+    pub timeout_seconds: f64,
+    /// Pauses between the tries of a delivery.
+    pub retry_seconds: Vec<f64>,
+    /// Days for which ended deliveries are kept; 0: for ever.
+    pub keep_days: u32,
+}
+
 impl Settings {
     /// Loads the defaults, then `file`, then the process's environment, and validates the whole.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
@@ -257,6 +273,20 @@ impl Settings {
         want((0.1..=600.0).contains(&self.segments.seconds), "/segments/seconds", "must be 0.1 to 600 seconds");
         let retention = &self.retention;
         want(retention.exports_days <= 36_500, "/retention/exports_days", "must be 0 (never) to 36500");
+        let webhooks = &self.webhooks;
+        let (shortest, longest) = (0.1, 60.0);
+        want(
+            (shortest..=longest).contains(&webhooks.timeout_seconds),
+            "/webhooks/timeout_seconds",
+            "must be 0.1 to 60",
+        );
+        let pauses_right = webhooks.retry_seconds.iter().all(|pause| (0.0..=604_800.0).contains(pause));
+        want(
+            pauses_right && webhooks.retry_seconds.len() <= 50,
+            "/webhooks/retry_seconds",
+            "must be at most 50 pauses of 0 to 604800 seconds",
+        );
+        want(webhooks.keep_days <= 36_500, "/webhooks/keep_days", "must be 0 (for ever) to 36500");
         want(retention.segments_hours <= 876_000, "/retention/segments_hours", "must be 0 (never) to 876000");
         found
     }

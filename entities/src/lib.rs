@@ -62,7 +62,8 @@ pub use changed::Changed;
 pub use database::{Database, Transaction, connect};
 pub use error::{Error, Result};
 pub use ids::{
-    AuditId, ClipId, DeliveryId, ExportId, JobId, LinkId, ReelId, TenantId, TokenFamily, TokenId, UserId, VideoId, WebhookId,
+    AuditId, ClipId, DeliveryId, ExportId, JobId, LinkId, ReelId, TenantId, TokenFamily, TokenId, UserId, VideoId,
+    WebhookId,
 };
 pub use subject::{Subject, SubjectKind};
 

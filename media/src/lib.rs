@@ -13,7 +13,7 @@
 //! 5. [`SegmentEncoder`], [`render_audio`] and [`assemble`] make the published file.
 //! 6. Where a source's own times are kept: [`StreamShape`], [`TimedEncoder`] and [`assemble_timed`] encode it again,
 //!    [`smart_layout`] and [`splice`] only where it changes, [`copy_clip`] not at all.
-//! 7. [`write_png`] and [`read_image`] for stills; [`testing`] synthesises sources whose every frame and sound can be
+//! 7. [`write_png`], [`jpeg`] and [`read_image`] for stills; [`testing`] synthesises sources whose every frame and sound can be
 //!    recognised.
 //!
 //! Every object is used by one thread at a time and may move between threads. Time is exact: rationals and frame
@@ -100,7 +100,7 @@ pub use draw::{Canvas, CanvasFormat, Painter, Sprite, TextShaper};
 pub use encode::{EncodedSegment, SegmentEncoder, VideoSettings};
 pub use error::{MediaError, Result};
 pub use finish::Finisher;
-pub use image::{read_image, write_png};
+pub use image::{jpeg, read_image, write_png};
 pub use index::{FrameIndex, build_index};
 pub use input::MAX_SIDE;
 pub use log::init;

@@ -94,7 +94,8 @@ pub fn stand_in(body: &mut Value, pointer: &str) -> Vec<String> {
     };
     let owner = if body["kind"] == "annotated" { "" } else { pointer };
     let places = [(owner, "video_id"), (pointer, "start"), (pointer, "end")];
-    let missing = places.into_iter().filter(|(at, name)| body.pointer(at).is_some_and(|object| object.get(name).is_none()));
+    let missing =
+        places.into_iter().filter(|(at, name)| body.pointer(at).is_some_and(|object| object.get(name).is_none()));
     let made_up = missing.map(|(at, name)| format!("{at}/{name}")).collect();
     // The video cannot be another one: there is none.
     let _ = fill_in(body, pointer, &nothing);
@@ -123,14 +124,18 @@ mod tests {
 
     #[test]
     fn what_is_not_said_is_taken_from_the_clip() {
-        let mut body = json!({"kind": "framing", "clips": [{"clip_id": "a"}, {"clip_id": "a", "start": 14.0, "name": "Mine"}]});
+        let mut body =
+            json!({"kind": "framing", "clips": [{"clip_id": "a"}, {"clip_id": "a", "start": 14.0, "name": "Mine"}]});
         let found = references(&body);
         assert_eq!(found.iter().map(|found| found.pointer.as_str()).collect::<Vec<_>>(), ["/clips/0", "/clips/1"]);
         for found in found {
             fill_in(&mut body, &found.pointer, &goal()).unwrap();
         }
         let video = goal().video_id;
-        assert_eq!(body["clips"][0], json!({"clip_id": "a", "video_id": video, "start": 12.0, "end": 27.0, "name": "Goal"}));
+        assert_eq!(
+            body["clips"][0],
+            json!({"clip_id": "a", "video_id": video, "start": 12.0, "end": 27.0, "name": "Goal"})
+        );
         assert_eq!(body["clips"][1]["start"], 14.0);
         assert_eq!(body["clips"][1]["name"], "Mine");
     }
@@ -151,13 +156,21 @@ mod tests {
         let mut body = json!({"kind": "clip", "clip_id": "a"});
         assert_eq!(references(&body), [Reference { pointer: String::new(), clip_id: "a".to_owned() }]);
         fill_in(&mut body, "", &goal()).unwrap();
-        assert_eq!(body, json!({"kind": "clip", "clip_id": "a", "video_id": goal().video_id, "start": 12.0, "end": 27.0}));
+        assert_eq!(
+            body,
+            json!({"kind": "clip", "clip_id": "a", "video_id": goal().video_id, "start": 12.0, "end": 27.0})
+        );
     }
 
     #[test]
     fn an_unknown_clip_leaves_the_rest_to_be_read() {
         let mut body = json!({"kind": "framing", "clips": [{"clip_id": "a", "start": 3.0}]});
         assert_eq!(stand_in(&mut body, "/clips/0"), ["/clips/0/video_id", "/clips/0/end"]);
-        assert!(crate::spec::parse(&body, crate::SourceRule::Named).errors.iter().all(|error| error.pointer == "/clips/0/clip_id"));
+        assert!(
+            crate::spec::parse(&body, crate::SourceRule::Named)
+                .errors
+                .iter()
+                .all(|error| error.pointer == "/clips/0/clip_id")
+        );
     }
 }

@@ -18,7 +18,8 @@ use super::observe::{harden, limit_time, observe};
 use super::problem::{Problem, ProblemBody};
 use super::state::State;
 use super::{
-    admin, clips, exports, links, live, me, methods, reels, service, single_frame, tokens, tus, uploads, usage, users, videos,
+    admin, clips, exports, links, live, me, methods, reels, service, single_frame, thumbnail, tokens, tus, uploads,
+    usage, users, videos, webhooks,
 };
 
 /// The longest JSON body, in bytes: room for 10 000 keyframes of a spec.
@@ -93,7 +94,7 @@ fn routes_of_everything(routes: &mut ServiceConfig) {
                 .service(uploads::append_to_upload)
                 .service(uploads::terminate_upload);
             api.service(videos::list_videos).service(videos::download_video).service(videos::read_video_detections);
-            api.service(single_frame::detect_in_frame);
+            api.service(single_frame::detect_in_frame).service(thumbnail::show_thumbnail);
             api.service(clips::mark_clip)
                 .service(clips::list_clips)
                 .service(clips::get_clip)
@@ -137,6 +138,16 @@ fn routes_of_everything(routes: &mut ServiceConfig) {
             api.service(admin::exports::list_every_export)
                 .service(admin::exports::get_any_export)
                 .service(admin::exports::cancel_any_export);
+            api.service(webhooks::create_webhook)
+                .service(webhooks::list_webhooks)
+                .service(webhooks::get_webhook)
+                .service(webhooks::change_webhook)
+                .service(webhooks::rotate_webhook_secret)
+                .service(webhooks::delete_webhook)
+                .service(webhooks::test_webhook)
+                .service(webhooks::list_deliveries)
+                .service(webhooks::get_delivery)
+                .service(webhooks::send_delivery_again);
             api.service(users::list_colleagues)
                 .service(users::create_colleague)
                 .service(users::get_colleague)
@@ -182,7 +193,7 @@ fn json_config() -> web::JsonConfig {
 fn cors(allowed: &[String]) -> Cors {
     let any = allowed.iter().any(|origin| origin == "*");
     let allowed = allowed.to_vec();
-    let exposed: [HeaderName; 14] = [
+    let exposed: [HeaderName; 15] = [
         header::ACCEPT_RANGES,
         header::CONTENT_DISPOSITION,
         header::CONTENT_LENGTH,
@@ -190,6 +201,7 @@ fn cors(allowed: &[String]) -> Cors {
         header::ETAG,
         header::LOCATION,
         header::RETRY_AFTER,
+        tus::TUS_CHECKSUM_ALGORITHM,
         tus::TUS_EXTENSION,
         tus::TUS_MAX_SIZE,
         tus::TUS_RESUMABLE,

@@ -232,8 +232,18 @@ fn check(mark: &Mark, video: &Video) -> Result<(), Problem> {
     want(end > start, "/end", "empty_range", format!("the end, {end} s, is not after the start, {start} s"));
     let long = |text: &str, most: usize| text.chars().count() > most;
     want(!long(&mark.name, LONGEST_NAME), "/name", "too_long", format!("it has more than {LONGEST_NAME} characters"));
-    want(!long(&mark.notes, LONGEST_NOTES), "/notes", "too_long", format!("it has more than {LONGEST_NOTES} characters"));
-    want(mark.rating.is_none_or(|rating| (1..=5).contains(&rating)), "/rating", "out_of_range", "it is 1 to 5".to_owned());
+    want(
+        !long(&mark.notes, LONGEST_NOTES),
+        "/notes",
+        "too_long",
+        format!("it has more than {LONGEST_NOTES} characters"),
+    );
+    want(
+        mark.rating.is_none_or(|rating| (1..=5).contains(&rating)),
+        "/rating",
+        "out_of_range",
+        "it is 1 to 5".to_owned(),
+    );
     want(mark.tags.len() <= MOST_TAGS, "/tags", "too_many", format!("there are more than {MOST_TAGS} tags"));
     for (i, tag) in mark.tags.iter().enumerate() {
         let right = !tag.trim().is_empty() && !long(tag, LONGEST_TAG);

@@ -31,6 +31,7 @@ mod serve;
 pub mod service;
 mod single_frame;
 mod state;
+pub mod thumbnail;
 pub mod tokens;
 pub mod tus;
 mod upload_sweep;
@@ -39,6 +40,7 @@ pub mod uploads;
 pub mod usage;
 pub mod users;
 pub mod videos;
+pub mod webhooks;
 
 pub use self::metrics::install_metrics;
 pub use app::openapi;

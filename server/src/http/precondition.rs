@@ -60,10 +60,7 @@ pub fn answer(request: &HttpRequest, version: i64, body: &impl Serialize) -> Htt
 }
 
 /// Adds the `ETag` of a version to an answer.
-pub fn with_tag(
-    response: &mut actix_web::HttpResponseBuilder,
-    version: i64,
-) -> &mut actix_web::HttpResponseBuilder {
+pub fn with_tag(response: &mut actix_web::HttpResponseBuilder, version: i64) -> &mut actix_web::HttpResponseBuilder {
     response.insert_header(header::ETag(tag(version))).insert_header((header::CACHE_CONTROL, "private, no-cache"))
 }
 

@@ -171,13 +171,21 @@ impl Problem {
     pub fn body(&self) -> ProblemBody {
         ProblemBody {
             kind: "about:blank",
-            title: self.status.canonical_reason().unwrap_or("Error"),
+            title: title(self.status),
             status: self.status.as_u16(),
             detail: self.detail.clone().into_owned(),
             code: self.code,
             errors: self.errors.clone(),
             limit: self.limit,
         }
+    }
+}
+
+/// The status' phrase. 460 is tus' own.
+fn title(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        460 => "Checksum Mismatch",
+        _ => status.canonical_reason().unwrap_or("Error"),
     }
 }
 

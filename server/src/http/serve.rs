@@ -3,8 +3,10 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use actix::Actor;
 use actix_web::{HttpServer, web};
 use actors::Node;
+use actors::webhooks::Courier;
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{SignalKind, signal};
@@ -48,6 +50,8 @@ async fn answer_until(node: &Node, stop: impl Future<Output = ()>) -> anyhow::Re
     // Not before the port is ours: the first operator's password is printed once, by a server that goes on.
     first_start(&node.db).await?;
     let state = web::Data::new(State::new(node.clone(), metrics.clone(), stopping)?);
+    let courier = Courier::new(node.db.clone(), node.shared.settings.webhooks.clone());
+    courier.context("preparing to call webhooks")?.start();
     let address = listener.local_addr().context("asking for the address that was bound")?;
     let document = openapi();
     let routes = web::Data::new(Routes::of(&document));

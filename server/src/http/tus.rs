@@ -1,6 +1,6 @@
 //! The header language of tus 1.0, resumable uploads (<https://tus.io/protocols/resumable-upload>).
 //!
-//! Extensions spoken: creation, creation-with-upload, expiration, termination.
+//! Extensions spoken: creation, creation-with-upload, checksum, expiration, termination.
 
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
@@ -8,13 +8,15 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
 
 use super::problem::Problem;
 
 /// The protocol version spoken.
 pub const VERSION: &str = "1.0.0";
 /// The extensions spoken.
-pub const EXTENSIONS: &str = "creation,creation-with-upload,expiration,termination";
+pub const EXTENSIONS: &str = "creation,creation-with-upload,checksum,expiration,termination";
 /// The media type of a piece.
 pub const OFFSET_STREAM: &str = "application/offset+octet-stream";
 
@@ -24,6 +26,10 @@ pub const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
 pub const TUS_VERSION: HeaderName = HeaderName::from_static("tus-version");
 /// `Tus-Extension`: the extensions the server speaks.
 pub const TUS_EXTENSION: HeaderName = HeaderName::from_static("tus-extension");
+/// `Tus-Checksum-Algorithm`: the digests a piece may be checked by.
+pub const TUS_CHECKSUM_ALGORITHM: HeaderName = HeaderName::from_static("tus-checksum-algorithm");
+/// `Upload-Checksum`: the digest of this piece.
+pub const UPLOAD_CHECKSUM: HeaderName = HeaderName::from_static("upload-checksum");
 /// `Tus-Max-Size`: the largest upload, in bytes.
 pub const TUS_MAX_SIZE: HeaderName = HeaderName::from_static("tus-max-size");
 /// `Upload-Length`: bytes of the whole upload.
@@ -114,6 +120,65 @@ fn number(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, Problem
         .filter(|number| i64::try_from(*number).is_ok())
         .map(Some)
         .ok_or_else(|| Problem::bad_request("bad_header", format!("{name} is not a number of bytes")))
+}
+
+/// The names of the digests.
+pub const CHECKSUM_ALGORITHMS: &str = "sha1,sha256";
+
+/// What a piece has to add up to: the digest so far, and the one that was announced.
+pub struct Checksum {
+    digest: Digest,
+    announced: Vec<u8>,
+}
+
+enum Digest {
+    Sha1(Sha1),
+    Sha256(Sha256),
+}
+
+impl Checksum {
+    /// Reads `Upload-Checksum`, if there is one: an algorithm and the digest in base64.
+    ///
+    /// # Errors
+    /// 400 when it is not of that form or names another algorithm.
+    pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
+        let Some(value) = headers.get(&UPLOAD_CHECKSUM) else { return Ok(None) };
+        let read = value.to_str().ok().and_then(|text| {
+            let (algorithm, announced) = text.trim().split_once(' ')?;
+            let digest = match algorithm {
+                "sha1" => Digest::Sha1(Sha1::new()),
+                "sha256" => Digest::Sha256(Sha256::new()),
+                _ => return None,
+            };
+            Some(Self { digest, announced: STANDARD.decode(announced.trim()).ok()? })
+        });
+        read.map(Some).ok_or_else(|| {
+            let detail = format!("Upload-Checksum is one of {CHECKSUM_ALGORITHMS}, a blank and the digest in base64");
+            Problem::bad_request("upload_checksum", detail)
+        })
+    }
+
+    /// Adds bytes of the piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match &mut self.digest {
+            Digest::Sha1(digest) => digest.update(bytes),
+            Digest::Sha256(digest) => digest.update(bytes),
+        }
+    }
+
+    /// Whether the bytes are those that were announced.
+    pub fn holds(self) -> bool {
+        match self.digest {
+            Digest::Sha1(digest) => digest.finalize().as_slice() == self.announced,
+            Digest::Sha256(digest) => digest.finalize().as_slice() == self.announced,
+        }
+    }
+}
+
+/// 460, as the protocol numbers it: the piece is not what its sender meant, and does not count.
+pub fn checksum_mismatch() -> Problem {
+    let status = StatusCode::from_u16(460).expect("460 is a status code");
+    Problem::new(status, "checksum_mismatch", "the piece does not have its Upload-Checksum; send it again")
 }
 
 /// What `Upload-Metadata` says.
@@ -223,6 +288,26 @@ mod tests {
         }
         assert_eq!(offset(&HeaderMap::new()).unwrap_err().status(), 400);
         assert_eq!(length(&headers(UPLOAD_DEFER_LENGTH, "1")).unwrap_err().status(), 400);
+    }
+
+    #[test]
+    fn a_piece_adds_up_to_its_checksum_or_does_not() {
+        // RFC 3174 and FIPS 180-4: the digests of "abc".
+        for announced in ["sha1 qZk+NkcGgWq6PiVxeFDCbJzQ2J0=", "sha256 ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="] {
+            let read = || Checksum::from_headers(&headers(UPLOAD_CHECKSUM, announced)).unwrap().unwrap();
+            let mut right = read();
+            right.update(b"a");
+            right.update(b"bc");
+            assert!(right.holds(), "{announced}");
+            let mut wrong = read();
+            wrong.update(b"abd");
+            assert!(!wrong.holds(), "{announced}");
+        }
+        assert!(Checksum::from_headers(&HeaderMap::new()).unwrap().is_none());
+        for bad in ["sha1", "md5 abc=", "sha1 ?", ""] {
+            assert!(Checksum::from_headers(&headers(UPLOAD_CHECKSUM, bad)).is_err(), "{bad:?}");
+        }
+        assert_eq!(checksum_mismatch().status().as_u16(), 460);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::problem::Problem;
 use super::state::{State, UploadLock};
-use super::tus::Metadata;
+use super::tus::{self, Checksum, Metadata};
 use super::uploads::expires_at;
 
 /// Bytes between two acknowledgements within one request: what a killed server loses at most.
@@ -50,6 +50,8 @@ pub struct UploadWriter {
     state: web::Data<State>,
     upload: Upload,
     path: PathBuf,
+    /// What the piece has to add up to. It counts as a whole or not at all then.
+    checksum: Option<Checksum>,
     /// Given back when the writer is done, also when nobody waits for it any more.
     _lock: UploadLock,
 }
@@ -75,16 +77,17 @@ pub fn too_long(missing: u64) -> Problem {
 
 impl UploadWriter {
     /// A writer to `upload`, whose lock the caller got.
-    pub fn new(state: web::Data<State>, upload: Upload, lock: UploadLock) -> Self {
+    pub fn new(state: web::Data<State>, upload: Upload, lock: UploadLock, checksum: Option<Checksum>) -> Self {
         let path = path(&state, upload.tenant_id, upload.id);
-        Self { state, upload, path, _lock: lock }
+        Self { state, upload, path, checksum, _lock: lock }
     }
 
     /// Appends the payload. Runs on its own, so that a client that leaves in the middle does not keep
     /// what has arrived from being acknowledged.
     ///
     /// # Errors
-    /// 413 past the announced length, 422 when the finished file is refused.
+    /// 413 past the announced length, 460 when the piece does not add up to its checksum, 422 when the finished file is
+    /// refused.
     pub async fn write(self, payload: web::Payload) -> Result<Written, Problem> {
         rt::spawn(self.run(payload)).await.map_err(|error| Problem::internal("writing an upload", error))?
     }
@@ -92,6 +95,10 @@ impl UploadWriter {
     async fn run(mut self, payload: web::Payload) -> Result<Written, Problem> {
         let mut file = self.open().await?;
         let at = self.receive(&mut file, payload).await?;
+        // What does not add up is written over by the next piece.
+        if self.checksum.take().is_some_and(|checksum| !checksum.holds()) {
+            return Err(tus::checksum_mismatch());
+        }
         if at < self.length() {
             self.acknowledge(&mut file, at).await?;
             return Ok(Written::Part { received: at, expires_at: self.upload.expires_at });
@@ -160,8 +167,12 @@ impl UploadWriter {
             }
             file.write_all(&chunk).await.map_err(|error| Problem::io("writing an upload", &error))?;
             at += chunk.len() as u64;
+            if let Some(checksum) = &mut self.checksum {
+                checksum.update(&chunk);
+            }
             metrics::counter!("touchline_upload_bytes_total").increment(chunk.len() as u64);
-            if at - self.upload.received.unsigned_abs() >= CHECKPOINT && at < self.length() {
+            let due = at - self.upload.received.unsigned_abs() >= CHECKPOINT && self.checksum.is_none();
+            if due && at < self.length() {
                 self.acknowledge(file, at).await?;
             }
         }

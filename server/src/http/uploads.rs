@@ -16,7 +16,7 @@ use super::extract::{Editor, Id, Principal};
 use super::problem::Problem;
 use super::refusals::WriteRefusals;
 use super::state::State;
-use super::tus::{self, Metadata};
+use super::tus::{self, Checksum, Metadata};
 use super::upload_writer::{self, UploadWriter, Written};
 
 /// How long an unfinished upload waits for its next piece.
@@ -28,12 +28,13 @@ pub(super) fn expires_at() -> DateTime<Utc> {
 }
 
 /// Tells the protocol version, the extensions and the size limit.
-#[utoipa::path(tag = "uploads", security(()), responses((status = 204, description = "in the headers `Tus-Version`, `Tus-Extension`, `Tus-Max-Size`")))]
+#[utoipa::path(tag = "uploads", security(()), responses((status = 204, description = "in the headers `Tus-Version`, `Tus-Extension`, `Tus-Checksum-Algorithm`, `Tus-Max-Size`")))]
 #[options("/uploads")]
 pub async fn upload_capabilities(state: web::Data<State>) -> HttpResponse {
     answer(StatusCode::NO_CONTENT)
         .insert_header((tus::TUS_VERSION, tus::VERSION))
         .insert_header((tus::TUS_EXTENSION, tus::EXTENSIONS))
+        .insert_header((tus::TUS_CHECKSUM_ALGORITHM, tus::CHECKSUM_ALGORITHMS))
         .insert_header((tus::TUS_MAX_SIZE, state.node.live.borrow().live.limits.upload_bytes.to_string()))
         .finish()
 }
@@ -44,12 +45,14 @@ pub async fn upload_capabilities(state: web::Data<State>) -> HttpResponse {
     params(
         ("Tus-Resumable" = String, Header, description = "`1.0.0`"),
         ("Upload-Length" = u64, Header, description = "bytes of the whole file"),
-        ("Upload-Metadata" = Option<String>, Header, description = "`filename` and its base64 value")
+        ("Upload-Metadata" = Option<String>, Header, description = "`filename` and its base64 value"),
+        ("Upload-Checksum" = Option<String>, Header, description = "`sha1` or `sha256`, a blank and the digest of the first piece in base64")
     ),
     request_body(content = Option<Vec<u8>>, content_type = "application/offset+octet-stream"),
     responses(
         (status = 201, description = "begun; `Location` is where its pieces go", headers(("Location" = String), ("Upload-Offset" = u64), ("Upload-Expires" = String))),
         (status = 412, description = "another version of tus"),
+        (status = 460, description = "the piece does not have its `Upload-Checksum`; nothing was begun"),
         WriteRefusals
     )
 )]
@@ -72,6 +75,7 @@ async fn begin(
     tus::check_version(request)?;
     let length = tus::length(request.headers())?;
     let metadata = Metadata::from_headers(request.headers())?;
+    let checksum = Checksum::from_headers(request.headers())?;
     check_size(&state, editor, length).await?;
     let has_piece = tus::is_piece(request.headers());
     if !has_piece && content_length(request).is_some_and(|bytes| bytes > 0) {
@@ -91,7 +95,16 @@ async fn begin(
     let location = format!("/api/v1/uploads/{}", upload.id);
     let written = if has_piece {
         let lock = state.writing.lock(upload.id).ok_or_else(locked)?;
-        UploadWriter::new(state, upload, lock).write(payload).await?
+        let (id, shared) = (upload.id, state.clone());
+        match UploadWriter::new(state, upload, lock, checksum).write(payload).await {
+            // Nobody was told where it is, so nobody could go on with it.
+            Err(problem) if problem.status() == tus::checksum_mismatch().status() => {
+                uploads::delete(&shared.node.db, editor.tenant, id).await?;
+                upload_writer::remove(upload_writer::path(&shared, editor.tenant, id)).await;
+                return Err(problem);
+            }
+            written => written?,
+        }
     } else {
         Written::Part { received: 0, expires_at: upload.expires_at }
     };
@@ -154,7 +167,8 @@ async fn tell_offset(
     params(
         ("id" = VideoId, Path),
         ("Tus-Resumable" = String, Header, description = "`1.0.0`"),
-        ("Upload-Offset" = u64, Header, description = "bytes that have arrived")
+        ("Upload-Offset" = u64, Header, description = "bytes that have arrived"),
+        ("Upload-Checksum" = Option<String>, Header, description = "`sha1` or `sha256`, a blank and the digest of the piece in base64: the piece counts whole or not at all")
     ),
     request_body(content = Vec<u8>, content_type = "application/offset+octet-stream"),
     responses(
@@ -162,6 +176,7 @@ async fn tell_offset(
         (status = 410, description = "the upload has expired"),
         (status = 412, description = "another version of tus"),
         (status = 423, description = "another request is writing to it"),
+        (status = 460, description = "the piece does not have its `Upload-Checksum`"),
         WriteRefusals
     )
 )]
@@ -186,6 +201,7 @@ async fn append_piece(
     tus::check_version(request)?;
     tus::check_content_type(request)?;
     let offset = tus::offset(request.headers())?;
+    let checksum = Checksum::from_headers(request.headers())?;
     let find = || uploads::get(&state.node.db, editor.tenant, id);
     find().await?.ok_or_else(|| Problem::not_found("upload"))?;
     let lock = state.writing.lock(id).ok_or_else(locked)?;
@@ -198,7 +214,7 @@ async fn append_piece(
         return Err(problem.header(tus::UPLOAD_OFFSET, HeaderValue::from(received)));
     }
     check_piece(request, upload.length.unsigned_abs() - received)?;
-    let written = UploadWriter::new(state, upload, lock).write(payload).await?;
+    let written = UploadWriter::new(state, upload, lock, checksum).write(payload).await?;
     Ok(acknowledge(StatusCode::NO_CONTENT, &written).finish())
 }
 

@@ -1,0 +1,187 @@
+//! The actor that takes messages of the outbox to their receivers.
+//!
+//! It claims what is due, one message a webhook, sends each on its own, and writes how it went. A message arrives at
+//! least once: a courier that dies after sending has it sent again, under the same `webhook-id`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use chrono::{TimeDelta, Utc};
+use config::WebhookSettings;
+use entities::Database;
+use entities::webhooks::{self, Errand, Outcome};
+use reqwest::redirect::Policy;
+use reqwest::{Client, StatusCode};
+
+use super::address::{PublicOnly, check_url};
+use super::signature::signatures;
+
+/// How often it looks for what is due.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often it forgets what ended long ago.
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
+/// Messages on their way at a time.
+const AT_A_TIME: usize = 16;
+/// How much longer than a try may take a claim holds.
+const CLAIM_BEYOND: Duration = Duration::from_secs(30);
+/// Pauses are lengthened by up to this share, so that receivers are not all called at the same moment again.
+const JITTER: f64 = 0.1;
+
+/// See the [module](self).
+pub struct Courier {
+    db: Database,
+    settings: WebhookSettings,
+    client: Client,
+    on_their_way: usize,
+    looking: bool,
+}
+
+impl Courier {
+    /// A courier to be started.
+    ///
+    /// # Errors
+    /// When the system has no certificates to know https servers by.
+    pub fn new(db: Database, settings: WebhookSettings) -> Result<Self, reqwest::Error> {
+        let client = Client::builder()
+            .timeout(Duration::from_secs_f64(settings.timeout_seconds))
+            // A receiver could send the message anywhere by a redirect.
+            .redirect(Policy::none())
+            .no_proxy()
+            .user_agent(concat!("touchline/", env!("CARGO_PKG_VERSION")));
+        let client = if settings.allow_private { client } else { client.dns_resolver(Arc::new(PublicOnly)) };
+        Ok(Self { db, settings, client: client.build()?, on_their_way: 0, looking: false })
+    }
+
+    /// Claims what is due and there is room for.
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        let room = AT_A_TIME - self.on_their_way;
+        if self.looking || room == 0 {
+            return;
+        }
+        self.looking = true;
+        let db = self.db.clone();
+        let lease = Duration::from_secs_f64(self.settings.timeout_seconds) + CLAIM_BEYOND;
+        let lease = TimeDelta::from_std(lease).expect("a minute and a half fits");
+        let claim = async move { webhooks::claim(&db, room as u64, lease).await };
+        ctx.spawn(claim.into_actor(self).map(|claimed, this, ctx| {
+            this.looking = false;
+            match claimed {
+                Ok(errands) => errands.into_iter().for_each(|errand| this.send(errand, ctx)),
+                Err(error) => tracing::warn!(%error, "due webhook messages could not be claimed"),
+            }
+        }));
+    }
+
+    fn send(&mut self, errand: Errand, ctx: &mut Context<Self>) {
+        self.on_their_way += 1;
+        let (db, client, settings) = (self.db.clone(), self.client.clone(), self.settings.clone());
+        let sent = async move {
+            let outcome = deliver(&client, &settings, &errand).await;
+            tell(&errand, &outcome);
+            if let Err(error) = webhooks::settle(&db, &errand, outcome).await {
+                tracing::warn!(delivery = %errand.delivery.id, %error, "a delivery could not be settled; it is sent again");
+            }
+        };
+        ctx.spawn(sent.into_actor(self).map(|(), this, ctx| {
+            this.on_their_way -= 1;
+            // The same receiver may have more.
+            this.look(ctx);
+        }));
+    }
+
+    fn forget(&mut self, ctx: &mut Context<Self>) {
+        if self.settings.keep_days == 0 {
+            return;
+        }
+        let (db, before) = (self.db.clone(), Utc::now() - TimeDelta::days(i64::from(self.settings.keep_days)));
+        let forget = async move {
+            if let Err(error) = webhooks::forget_ended(&db, before).await {
+                tracing::warn!(%error, "old deliveries could not be forgotten");
+            }
+        };
+        ctx.spawn(forget.into_actor(self));
+    }
+}
+
+impl Actor for Courier {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(LOOK_EVERY, Self::look);
+        ctx.run_interval(FORGET_EVERY, Self::forget);
+        self.look(ctx);
+        self.forget(ctx);
+    }
+}
+
+/// One try.
+async fn deliver(client: &Client, settings: &WebhookSettings, errand: &Errand) -> Outcome {
+    let (delivery, webhook) = (&errand.delivery, &errand.webhook);
+    let again = |status: Option<StatusCode>, error: String| {
+        let status = status.map(|status| status.as_u16());
+        let pause = usize::try_from(delivery.attempts - 1).ok().and_then(|done| settings.retry_seconds.get(done));
+        match pause {
+            Some(seconds) => {
+                let seconds = seconds * (1.0 + JITTER * rand::random::<f64>());
+                Outcome::Again { at: Utc::now() + TimeDelta::milliseconds((seconds * 1e3) as i64), status, error }
+            }
+            None => Outcome::GivenUp { status, error, disable: false },
+        }
+    };
+    // Looked at again: the settings may have changed since the webhook was made.
+    let url = match check_url(&webhook.url, settings.allow_private) {
+        Ok(url) => url,
+        Err(error) => return Outcome::GivenUp { status: None, error: error.to_string(), disable: false },
+    };
+    let (id, at) = (delivery.id.to_string(), Utc::now());
+    let sent = client
+        .post(url)
+        .header("content-type", "application/json")
+        .header("webhook-id", &id)
+        .header("webhook-timestamp", at.timestamp())
+        .header("webhook-signature", signatures(webhook, &id, at, &delivery.body))
+        .body(delivery.body.clone())
+        .send()
+        .await;
+    match sent {
+        Ok(answer) if answer.status().is_success() => Outcome::Delivered { status: answer.status().as_u16() },
+        Ok(answer) if answer.status() == StatusCode::GONE => Outcome::GivenUp {
+            status: Some(StatusCode::GONE.as_u16()),
+            error: "the receiver is gone for good (410); the webhook is disabled".to_owned(),
+            disable: true,
+        },
+        Ok(answer) => again(Some(answer.status()), format!("the receiver answered {}", answer.status())),
+        Err(error) => again(None, reason(&error)),
+    }
+}
+
+/// What went wrong, without the address: a path may hold what only the tenant knows.
+fn reason(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    let what = if error.is_timeout() {
+        "the receiver did not answer in time"
+    } else if error.is_connect() {
+        "the receiver could not be reached"
+    } else {
+        "the message could not be sent"
+    };
+    format!("{what}: {cause}")
+}
+
+fn tell(errand: &Errand, outcome: &Outcome) {
+    let (delivery, webhook, attempt) = (errand.delivery.id, errand.webhook.id, errand.delivery.attempts);
+    let (name, error) = match outcome {
+        Outcome::Delivered { .. } => ("delivered", None),
+        Outcome::Again { error, .. } => ("again", Some(error)),
+        Outcome::GivenUp { error, .. } => ("given_up", Some(error)),
+    };
+    metrics::counter!("touchline_webhook_tries_total", "outcome" => name).increment(1);
+    match error {
+        None => tracing::debug!(%delivery, %webhook, attempt, "a webhook message was delivered"),
+        Some(error) => tracing::info!(%delivery, %webhook, attempt, %error, outcome = name, "a webhook message failed"),
+    }
+}

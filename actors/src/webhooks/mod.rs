@@ -1,0 +1,14 @@
+//! Telling others what happened: messages of the outbox, signed and delivered ([Standard Webhooks] 1.0).
+//!
+//! * [`courier`]: the actor that takes what is due to its receivers, and tries again.
+//! * [`signature`]: secrets and signatures. [`address`]: where a message may not go.
+//!
+//! [Standard Webhooks]: https://www.standardwebhooks.com
+
+pub mod address;
+pub mod courier;
+pub mod signature;
+
+pub use address::{AddressError, check_url};
+pub use courier::Courier;
+pub use signature::new_secret;
