@@ -158,7 +158,7 @@ pub enum ReelEdits {
 /// with another body is refused.
 #[utoipa::path(
     tag = "exports",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters of the client's choice")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[ -~]+$", description = "1 to 255 printable ASCII characters of the client's choice")),
     request_body(content = ExportRequest, content_type = "application/json"),
     responses(
         (status = 202, description = "accepted, in state `queued`", body = ExportView, headers(("Location" = String))),

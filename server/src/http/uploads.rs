@@ -43,7 +43,7 @@ pub async fn upload_capabilities(state: web::Data<State>) -> HttpResponse {
 #[utoipa::path(
     tag = "uploads",
     params(
-        ("Tus-Resumable" = String, Header, description = "`1.0.0`"),
+        ("Tus-Resumable" = String, Header, pattern = "^1\\.0\\.0$", description = "`1.0.0`"),
         ("Upload-Length" = u64, Header, description = "bytes of the whole file"),
         ("Upload-Metadata" = Option<String>, Header, description = "`filename` and its base64 value"),
         ("Upload-Checksum" = Option<String>, Header, description = "`sha1` or `sha256`, a blank and the digest of the first piece in base64")
@@ -114,7 +114,7 @@ async fn begin(
 /// Tells how many bytes have arrived.
 #[utoipa::path(
     tag = "uploads",
-    params(("id" = VideoId, Path), ("Tus-Resumable" = String, Header, description = "`1.0.0`")),
+    params(("id" = VideoId, Path), ("Tus-Resumable" = String, Header, pattern = "^1\\.0\\.0$", description = "`1.0.0`")),
     responses(
         (status = 200, description = "where to go on", headers(("Upload-Offset" = u64), ("Upload-Length" = u64), ("Upload-Expires" = String))),
         (status = 412, description = "another version of tus"),
@@ -166,7 +166,7 @@ async fn tell_offset(
     tag = "uploads",
     params(
         ("id" = VideoId, Path),
-        ("Tus-Resumable" = String, Header, description = "`1.0.0`"),
+        ("Tus-Resumable" = String, Header, pattern = "^1\\.0\\.0$", description = "`1.0.0`"),
         ("Upload-Offset" = u64, Header, description = "bytes that have arrived"),
         ("Upload-Checksum" = Option<String>, Header, description = "`sha1` or `sha256`, a blank and the digest of the piece in base64: the piece counts whole or not at all")
     ),
@@ -221,7 +221,7 @@ async fn append_piece(
 /// Ends an unfinished upload and frees its bytes.
 #[utoipa::path(
     tag = "uploads",
-    params(("id" = VideoId, Path), ("Tus-Resumable" = String, Header, description = "`1.0.0`")),
+    params(("id" = VideoId, Path), ("Tus-Resumable" = String, Header, pattern = "^1\\.0\\.0$", description = "`1.0.0`")),
     responses((status = 204, description = "gone"), (status = 412, description = "another version of tus"), (status = 423, description = "another request is writing to it"), WriteRefusals)
 )]
 #[delete("/uploads/{id}")]
