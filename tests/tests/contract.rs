@@ -43,7 +43,7 @@ async fn every_answer_is_as_the_document_says() -> Result<()> {
         .args(["run", &format!("{}/api/v1/openapi.json", server.url()), "--checks", "all", "--no-color"])
         .args(["--report", "json", "--report-json-path"])
         .arg(&report)
-        .current_dir(folder.path())
+        .current_dir(tools())
         .env("SEEDED", seeded.to_string())
         .env("TOKEN", operator.token())
         .output()?;
@@ -76,12 +76,10 @@ async fn seed(server: &Server, operator: &Client, folder: &Path) -> Result<Value
     ffmpeg(picture.map(std::ffi::OsStr::new).into_iter().chain([file.as_os_str()]))?;
     let me: Value = operator.get("/me").await?;
     let tenant = me["tenant"]["id"].as_str().context("a tenant")?;
-    let account = |tenant: &str, (email, password): (&str, &str), role: &str| {
-        json!({"tenant_id": tenant, "email": email, "password": password, "role": role})
-    };
+    let account = |tenant: &str, (email, password): (&str, &str), role: &str| json!({"tenant_id": tenant, "email": email, "password": password, "role": role});
     let _: Value = operator.post("/admin/users", &account(tenant, SPARE, "operator")).await?;
 
-    let (mut tenants, mut users, mut colleagues) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut tenants, mut users) = (Vec::new(), Vec::new());
     let (mut videos, mut uploads) = (Vec::new(), Vec::new());
     for number in 0..SPARES {
         let other = made(operator, "/admin/tenants", &json!({"name": format!("club {number}")})).await?;
@@ -89,7 +87,7 @@ async fn seed(server: &Server, operator: &Client, folder: &Path) -> Result<Value
         users.push(made(operator, "/admin/users", &account(&other, (&email, "a-password"), "editor")).await?);
         tenants.push(other);
         let email = format!("colleague-{number}@deployment.example");
-        colleagues.push(made(operator, "/admin/users", &account(tenant, (&email, "a-password"), "viewer")).await?);
+        users.push(made(operator, "/admin/users", &account(tenant, (&email, "a-password"), "viewer")).await?);
         videos.push(operator.upload(&file, 1 << 20, |_, _| {}).await?.id);
         let location = operator.create_upload(1000, "half.mp4").await?;
         uploads.push(location.rsplit('/').next().context("an id")?.to_owned());
@@ -111,14 +109,20 @@ async fn seed(server: &Server, operator: &Client, folder: &Path) -> Result<Value
         clips.push(made(operator, &format!("/videos/{video}/clips"), &clip).await?);
         reels.push(made(operator, "/reels", &json!({"name": "Sunday", "framing": framing})).await?);
     }
+    // One that nothing else knows, so that it is not revoked.
+    let link: Value = operator.post(&format!("/exports/{}/links", exports[1]), &json!({})).await?;
+    let asked = link["url"].as_str().and_then(|url| url.split_once("?expires=")?.1.split_once("&signature="));
+    let (expires, signature) = asked.context("a link has a signature")?;
+    let shared = json!({"id": link["id"], "expires": expires, "signature": signature});
     Ok(json!({
         "server": server.url(),
         "ids": {
             "videos": videos, "uploads": uploads, "exports": exports, "links": links, "clips": clips, "reels": reels,
-            "tenants": tenants, "users": [users, colleagues].concat(), "devices": ["sim:1"],
+            "tenants": tenants, "users": users, "devices": ["sim:1"],
         },
         "own": {"tenants": tenant, "users": me["id"], "devices": "sim:0"},
         "logout": {"email": SPARE.0, "password": SPARE.1},
+        "shared": shared,
     }))
 }
 

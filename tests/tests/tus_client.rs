@@ -97,7 +97,7 @@ impl Place {
         let lossless = ["-c:v", "libx264", "-qp", "0", "-preset", "ultrafast", "-c:a", "pcm_s16le"];
         footage::stamped(&file, "30", 12, None, &lossless)?;
         let bytes = fs::read(&file)?;
-        ensure!(bytes.len() > 2 << 20, "{} bytes are too few to be cut in the middle", bytes.len());
+        ensure!(bytes.len() > 1 << 20, "{} bytes are too few to be cut in the middle", bytes.len());
         Ok(Self { folder, server, forward, club, file, bytes })
     }
 
@@ -120,7 +120,12 @@ impl Place {
         assert_eq!((video.state.as_str(), video.name.as_str()), ("ready", "match.mov"), "{:?}", video.problem);
         let file = self.club.request(Method::GET, &format!("/videos/{id}/file")).send().await?;
         let stored = answered(file).await?.bytes().await?;
-        assert_eq!(Sha256::digest(&stored), Sha256::digest(&self.bytes), "{} bytes are not what was sent", stored.len());
+        assert_eq!(
+            Sha256::digest(&stored),
+            Sha256::digest(&self.bytes),
+            "{} bytes are not what was sent",
+            stored.len()
+        );
         Ok(())
     }
 }

@@ -1,7 +1,8 @@
 """What schemathesis is told of a server that tests/tests/contract.rs has prepared.
 
 SEEDED is a JSON object: under `ids`, the ids of things that exist, by the word before `{id}` in a path; under `own`,
-the ids that the run needs as they are: its tenant, its user and a device that works; under `logout`, the credentials of an account that may log itself out.
+the ids that the run needs as they are: its tenant, its user and a device that works; under `logout`, the credentials of an account that may log itself out; under `shared`, a link's id, `expires` and
+`signature`.
 """
 
 import json
@@ -49,7 +50,15 @@ def before_call(context, case, kwargs):
     own = SEEDED["own"].get(collection(case.operation.path))
     if own and case.method.upper() != "GET" and case.path_parameters.get("id") == own:
         case.path_parameters["id"] = SEEDED["ids"][collection(case.operation.path)][0]
-    if case.operation.path.endswith("/auth/logout"):
+    path, good = case.operation.path, case.meta and case.meta.generation.mode.is_positive
+    if good and path.endswith("/auth/token"):
+        # Nobody guesses these; as they are, every answer would be a refusal.
+        case.body = dict(SEEDED["logout"])
+    if good and path.endswith("/links/{id}/file"):
+        link = SEEDED["shared"]
+        case.path_parameters["id"] = link["id"]
+        case.query = {"expires": link["expires"], "signature": link["signature"]}
+    if path.endswith("/auth/logout"):
         for headers in (case.headers, kwargs.get("headers")):
             if headers and headers.get("Authorization") == f"Bearer {os.environ['TOKEN']}":
                 headers["Authorization"] = f"Bearer {token_to_lose()}"

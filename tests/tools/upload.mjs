@@ -12,7 +12,7 @@ const tell = what => writeSync(1, JSON.stringify(what) + '\n');
 
 const upload = new tus.Upload(createReadStream(file), {
   endpoint,
-  chunkSize: 512 * 1024,
+  chunkSize: 128 * 1024,
   headers: { Authorization: `Bearer ${token}` },
   metadata: { filename: basename(file) },
   urlStorage: new tus.FileUrlStorage(store),
