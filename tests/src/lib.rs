@@ -9,6 +9,8 @@
 //! * [`browser`]: a headless Chromium. [`issuer`]: a foreign issuer of tokens.
 //! * [`footage`]: sources whose frames carry their number and whose sound clicks at known times.
 //! * [`damage`]: files with random damage, the same each time.
+//! * [`origin`]: pages of another origin than the server's.
+//! * [`forward`]: a port that stays while servers come and go.
 //! * [`inputs`]: footage as it really comes, file by file, and what Touchline does with it.
 //! * [`rows`]: a server's database, read beside it; [`random`]: dice with a seed.
 //! * [`receiver`]: a small HTTP server that keeps what it is sent.
@@ -31,8 +33,10 @@ pub mod client;
 pub mod damage;
 pub mod ffmpeg;
 pub mod footage;
+pub mod forward;
 pub mod inputs;
 pub mod issuer;
+pub mod origin;
 pub mod random;
 pub mod receiver;
 pub mod rows;

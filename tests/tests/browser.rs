@@ -1,8 +1,6 @@
 //! What a browser shows of the files: a decoder and a player that is not the ffmpeg program, by a shared link from
 //! another origin.
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -10,8 +8,8 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use touchline_tests::browser::Browser;
 use touchline_tests::client::Client;
-use touchline_tests::footage;
 use touchline_tests::server::Server;
+use touchline_tests::{footage, origin};
 
 const X264: &[&str] = &["-c:v", "libx264", "-preset", "veryfast", "-g", "25", "-bf", "2", "-crf", "20", "-c:a", "aac"];
 
@@ -65,25 +63,6 @@ const READ_STAMPS: &str = r"
     return { stamps, duration: video.duration };
 ";
 
-/// A page of another origin, served as long as the test lives: a shared link must work from anywhere.
-fn elsewhere() -> Result<String> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
-    std::thread::spawn(move || {
-        for connection in listener.incoming().map_while(Result::ok) {
-            let mut request = [0; 4096];
-            let page = "<title>elsewhere</title>";
-            let answer = format!(
-                "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{page}",
-                page.len()
-            );
-            // A browser that has gone away needs no page.
-            let _ = (&connection).read(&mut request).and_then(|_| (&connection).write_all(answer.as_bytes()));
-        }
-    });
-    Ok(format!("http://{address}/"))
-}
-
 struct Club {
     server: Server,
     client: Client,
@@ -97,7 +76,9 @@ impl Club {
         let account = server.account("club", "coach@club.example", "editor")?;
         let client = Client::log_in(&server.url(), &account.email, &account.password).await?;
         let browser = Browser::start().await?;
-        browser.open(&elsewhere()?).await?;
+        // A page of another origin: a shared link must work from anywhere.
+        let page = b"<title>elsewhere</title>".to_vec();
+        browser.open(&origin::serve(vec![("/", "text/html", page)])?).await?;
         Ok(Self { server, client, browser, folder: tempfile::tempdir()? })
     }
 

@@ -26,6 +26,7 @@ pub struct AnnotatedSpec {
     #[schema(format = Uuid)]
     pub video_id: Option<String>,
     /// The clips in order, 1 to 500.
+    #[schema(min_items = 1, max_items = 500)]
     pub clips: Vec<NotedClip>,
     /// How the compilation is encoded.
     #[serde(default)]
@@ -48,15 +49,19 @@ pub struct NotedClip {
     pub end: f64,
     /// What it is called, at most 1000 characters; empty: its rating and tags name it.
     #[serde(default)]
+    #[schema(max_length = 1000)]
     pub name: String,
     /// What is said about it, at most 10 000 characters, of which the card shows 100.
     #[serde(default)]
+    #[schema(max_length = 10_000)]
     pub notes: String,
     /// 1 (mental lapse) to 5 (brilliant).
     #[serde(default = "default_rating")]
+    #[schema(minimum = 1, maximum = 5)]
     pub rating: u8,
     /// What it shows, at most 50, of at most 200 characters.
     #[serde(default)]
+    #[schema(max_items = 50)]
     pub tags: Vec<String>,
 }
 

@@ -22,12 +22,15 @@ pub struct DetectionSpec {
     pub video_id: Option<String>,
     /// Times in source seconds, in any order, 1 to 10 000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_items = 1, max_items = 10_000)]
     pub times: Option<Vec<f64>>,
     /// Every so many source seconds, from the first frame on, 0.01 to 3600.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0.01, maximum = 3600)]
     pub every: Option<f64>,
     /// From which confidence a box is worth showing, 0 to 1.
     #[serde(default = "default_confidence")]
+    #[schema(minimum = 0, maximum = 1)]
     pub confidence: f64,
 }
 

@@ -14,6 +14,7 @@ const PRESETS: [&str; 10] =
 #[serde(default, deny_unknown_fields)]
 pub struct Encoding {
     /// x264's constant rate factor, 0 (lossless) to 51.
+    #[schema(minimum = 0, maximum = 51)]
     pub crf: u8,
     /// x264's preset, `ultrafast` to `placebo`.
     pub preset: String,

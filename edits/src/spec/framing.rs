@@ -14,6 +14,7 @@ use crate::frame_rate::FrameRate;
 #[serde(deny_unknown_fields)]
 pub struct FramingSpec {
     /// The clips in order, 1 to 200.
+    #[schema(min_items = 1, max_items = 200)]
     pub clips: Vec<ClipEdit>,
     /// What the reel looks like.
     #[serde(default)]
@@ -43,6 +44,7 @@ pub struct ClipEdit {
     pub video_id: Option<String>,
     /// What the clip is called, at most 200 characters.
     #[serde(default)]
+    #[schema(max_length = 200)]
     pub name: String,
     /// Start in source seconds; 0 is the first displayed frame. Needed unless there is a `clip_id`.
     #[schema(required = false)]
@@ -52,15 +54,18 @@ pub struct ClipEdit {
     pub end: f64,
     /// Crop keyframes, times rising, at most 2000; none: the largest centred crop.
     #[serde(default)]
+    #[schema(max_items = 2000)]
     pub crop: Vec<CropKeyframe>,
     /// Degrees counter-clockwise about the frame's centre, before the crop, -45 to 45.
     #[serde(default)]
+    #[schema(minimum = -45, maximum = 45)]
     pub rotation: f64,
     /// What to keep of the clip, in source seconds from its start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trim: Option<Trim>,
     /// Stretches of other speeds, together exactly what is left after `trim`, at most 200; none: all at speed 1.
     #[serde(default)]
+    #[schema(max_items = 200)]
     pub segments: Vec<SpeedSegment>,
 }
 
@@ -83,6 +88,7 @@ pub struct SpeedSegment {
     /// Where it ends.
     pub end: f64,
     /// Source seconds per output second, 0.1 to 8; 0.5 is slow motion.
+    #[schema(minimum = 0.1, maximum = 8)]
     pub speed: f64,
 }
 
@@ -91,12 +97,15 @@ pub struct SpeedSegment {
 #[serde(default, deny_unknown_fields)]
 pub struct Output {
     /// Width in pixels, even, 16 to 4096.
+    #[schema(minimum = 16, maximum = 4096, multiple_of = 2)]
     pub width: u32,
     /// Height in pixels, even, 16 to 4096.
+    #[schema(minimum = 16, maximum = 4096, multiple_of = 2)]
     pub height: u32,
     /// Frames a second, 1 to 120.
     pub fps: FrameRate,
     /// x264's constant rate factor, 0 (lossless) to 51.
+    #[schema(minimum = 0, maximum = 51)]
     pub crf: u8,
     /// x264's preset, `ultrafast` to `placebo`.
     pub preset: String,
@@ -119,6 +128,7 @@ pub struct Upscale {
     /// How much the model is fed.
     pub quality: Quality,
     /// How much of what the model lost is added back, 0 to 1.
+    #[schema(minimum = 0, maximum = 1)]
     pub fidelity: f64,
 }
 
@@ -159,6 +169,7 @@ pub struct Transition {
     /// What is seen.
     pub kind: TransitionKind,
     /// How long it takes, in seconds, 0 to 10; a cut takes no time.
+    #[schema(minimum = 0, maximum = 10)]
     pub duration: f64,
 }
 
@@ -187,6 +198,7 @@ pub struct Detect {
     /// At which times.
     pub rule: DetectRule,
     /// From which confidence a box is worth showing, 0 to 1.
+    #[schema(minimum = 0, maximum = 1)]
     pub confidence: f64,
 }
 

@@ -7,6 +7,7 @@
 pub mod annotated;
 pub mod clip;
 pub mod detection;
+mod document;
 pub mod encoding;
 pub mod framing;
 pub mod marked;
@@ -16,7 +17,6 @@ mod time_range;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
 
 use crate::field_error::FieldError;
 use crate::source::SourceFacts;
@@ -28,7 +28,7 @@ use overlay::{OverlaySource, OverlaySpec};
 use reader::{Errors, Given, Object};
 
 /// One request to render something.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ExportSpec {
     /// Clips, cropped, upscaled and joined into a reel.

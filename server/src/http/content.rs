@@ -1,5 +1,6 @@
 //! Files and ready-made bytes as answers: validators, ranges, names (RFC 9110 §8.8, §13, §14).
 
+use std::collections::BTreeMap;
 use std::io::SeekFrom;
 use std::path::PathBuf;
 
@@ -13,6 +14,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, Stream};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use utoipa::IntoResponses;
+use utoipa::openapi::{Content, RefOr, Response, ResponseBuilder};
 
 use super::problem::Problem;
 
@@ -42,6 +45,33 @@ pub fn not_modified(etag: &EntityTag) -> HttpResponse {
         .insert_header(header::ETag(etag.clone()))
         .insert_header((header::CACHE_CONTROL, "private, no-cache"))
         .finish()
+}
+
+/// The answers that carry a stored file, in the OpenAPI document.
+pub struct FileAnswers;
+
+/// The media types of stored files: videos by their names' endings, results, and the JSON of detection exports.
+const MEDIA_TYPES: [&str; 8] = [
+    "video/mp4",
+    "video/quicktime",
+    "video/webm",
+    "video/x-matroska",
+    "video/x-msvideo",
+    "video/mp2t",
+    "application/octet-stream",
+    "application/json",
+];
+
+impl IntoResponses for FileAnswers {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let file = |(status, description): (&str, &str)| {
+            let response = MEDIA_TYPES
+                .into_iter()
+                .fold(ResponseBuilder::new(), |response, media_type| response.content(media_type, Content::default()));
+            (status.to_owned(), RefOr::T(response.description(description).build()))
+        };
+        [("200", "the file"), ("206", "a range of it")].into_iter().map(file).collect()
+    }
 }
 
 /// A stored file about to be sent.

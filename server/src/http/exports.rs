@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::{IntoParams, ToSchema};
 
-use super::content::{StoredFile, strong_tag};
+use super::content::{FileAnswers, StoredFile, strong_tag};
 use super::extract::{Editor, Id, Listing, PageQuery, Principal, Viewer};
 use super::problem::Problem;
 use super::refusals::{ReadRefusals, WriteRefusals};
@@ -158,7 +158,7 @@ pub enum ReelEdits {
 /// with another body is refused.
 #[utoipa::path(
     tag = "exports",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters of the client's choice")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[ -~]+$", description = "1 to 255 printable ASCII characters of the client's choice")),
     request_body(content = ExportRequest, content_type = "application/json"),
     responses(
         (status = 202, description = "accepted, in state `queued`", body = ExportView, headers(("Location" = String))),
@@ -313,8 +313,7 @@ pub async fn delete_export(editor: Editor, id: Id<ExportId>, state: web::Data<St
     tag = "exports",
     params(("id" = ExportId, Path)),
     responses(
-        (status = 200, description = "the file", content_type = "video/mp4"),
-        (status = 206, description = "a range of it", content_type = "video/mp4"),
+        FileAnswers,
         (status = 304, description = "the client has it already"),
         (status = 409, description = "the export is not complete"),
         (status = 416, description = "the range lies outside the file"),

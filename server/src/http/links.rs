@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::content::FileAnswers;
 use super::extract::{Editor, Id, Viewer};
 use super::problem::Problem;
 use super::refusals::{ReadRefusals, WriteRefusals};
@@ -27,7 +28,7 @@ static RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resou
 #[serde(deny_unknown_fields)]
 pub struct NewLink {
     /// Seconds until it ends, up to a year; a day when not given.
-    #[schema(example = 86400)]
+    #[schema(example = 86400, minimum = 1, maximum = 31622400)]
     pub expires_in: Option<i64>,
     /// Tell browsers to save the file rather than to play it.
     #[serde(default)]
@@ -120,8 +121,7 @@ pub async fn revoke_link(editor: Editor, id: Id<LinkId>, state: web::Data<State>
     security(()),
     params(("id" = LinkId, Path), SignatureQuery),
     responses(
-        (status = 200, description = "the file", content_type = "video/mp4"),
-        (status = 206, description = "a range of it", content_type = "video/mp4"),
+        FileAnswers,
         (status = 410, description = "the link has ended or was revoked"),
         (status = 416, description = "the range lies outside the file"),
         ReadRefusals

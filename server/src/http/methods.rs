@@ -31,21 +31,36 @@ impl Routes {
 
     /// The methods offered at a path.
     fn allowed(&self, path: &str) -> Option<&str> {
-        // A literal path ("/uploads/x") and a pattern may both match; any of them tells the methods.
-        self.0.iter().find(|(pattern, _)| pattern.is_match(path)).map(|(_, allowed)| allowed.as_str())
+        // A literal path ("/exports/estimate") says more than a pattern that it matches, too.
+        let methods = || self.0.iter().filter(|(pattern, _)| pattern.is_match(path));
+        let literal = methods().find(|(pattern, _)| pattern.pattern() == Some(path));
+        literal.or_else(|| methods().next()).map(|(_, allowed)| allowed.as_str())
+    }
+
+    /// 405 where the path takes other methods, else 404.
+    fn refusal(&self, path: &str) -> Problem {
+        let Some(allowed) = self.allowed(path) else { return Problem::not_found("path") };
+        let detail = format!("this path takes {allowed}");
+        let allowed = HeaderValue::try_from(allowed).expect("method names make a header value");
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail).header(header::ALLOW, allowed)
+    }
+
+    /// Whether a path stands in the document as it is, without placeholders.
+    fn is_literal(&self, path: &str) -> bool {
+        self.0.iter().any(|(pattern, _)| pattern.pattern() == Some(path))
     }
 }
 
 /// Answers what nobody else does.
 pub async fn nothing_here(request: HttpRequest, routes: web::Data<Routes>) -> Result<HttpResponse, Problem> {
-    let Some(allowed) = routes.allowed(request.path()) else {
-        return Err(Problem::not_found("path"));
-    };
-    let detail = format!("this path takes {allowed}");
-    let allowed = HeaderValue::try_from(allowed).expect("method names make a header value");
-    Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail).header(header::ALLOW, allowed))
+    Err(routes.refusal(request.path()))
 }
 
+/// What to say of a path whose `{id}` is no id: a literal path of that name takes other methods, else nothing has it.
+pub fn no_such_id(request: &HttpRequest) -> Problem {
+    let routes = request.app_data::<web::Data<Routes>>().filter(|routes| routes.is_literal(request.path()));
+    routes.map_or_else(|| Problem::not_found("resource"), |routes| routes.refusal(request.path()))
+}
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,5 +72,7 @@ mod tests {
         let export = routes.allowed("/api/v1/exports/0198c0de-0000-7000-8000-000000000000").unwrap();
         assert!(export.contains("GET") && export.contains("DELETE"), "{export}");
         assert_eq!(routes.allowed("/api/v1/nowhere"), None);
+        assert_eq!(routes.allowed("/api/v1/exports/estimate"), Some("POST"));
+        assert!(routes.is_literal("/api/v1/exports/estimate") && !routes.is_literal("/api/v1/exports/x"));
     }
 }

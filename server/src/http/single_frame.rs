@@ -17,12 +17,13 @@ use super::videos::Detections;
 #[serde(deny_unknown_fields)]
 pub struct FrameQuestion {
     /// Source seconds: the frame shown then.
+    #[schema(minimum = 0)]
     pub time: Option<f64>,
     /// Frame number, from 0.
     pub frame: Option<u64>,
     /// Leave out boxes below it, 0 to 1.
     #[serde(default = "default_confidence")]
-    #[schema(default = 0.5)]
+    #[schema(default = 0.5, minimum = 0, maximum = 1)]
     pub confidence: f64,
 }
 

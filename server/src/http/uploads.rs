@@ -19,6 +19,11 @@ use super::state::State;
 use super::tus::{self, Checksum, Metadata};
 use super::upload_writer::{self, UploadWriter, Written};
 
+/// A piece of a file, in the OpenAPI document: bytes.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub struct Piece(#[expect(dead_code, reason = "only described, never read")] Vec<u8>);
+
 /// How long an unfinished upload waits for its next piece.
 const LIFE: TimeDelta = TimeDelta::hours(24);
 
@@ -43,12 +48,12 @@ pub async fn upload_capabilities(state: web::Data<State>) -> HttpResponse {
 #[utoipa::path(
     tag = "uploads",
     params(
-        ("Tus-Resumable" = String, Header, description = "`1.0.0`"),
+        ("Tus-Resumable" = String, Header, pattern = "^1\\.0\\.0$", description = "`1.0.0`"),
         ("Upload-Length" = u64, Header, description = "bytes of the whole file"),
         ("Upload-Metadata" = Option<String>, Header, description = "`filename` and its base64 value"),
-        ("Upload-Checksum" = Option<String>, Header, description = "`sha1` or `sha256`, a blank and the digest of the first piece in base64")
+        ("Upload-Checksum" = Option<String>, Header, pattern = "^(sha1|sha256) [A-Za-z0-9+/]+={0,2}$", description = "`sha1` or `sha256`, a blank and the digest of the first piece in base64")
     ),
-    request_body(content = Option<Vec<u8>>, content_type = "application/offset+octet-stream"),
+    request_body(content = Option<Piece>, content_type = "application/offset+octet-stream"),
     responses(
         (status = 201, description = "begun; `Location` is where its pieces go", headers(("Location" = String), ("Upload-Offset" = u64), ("Upload-Expires" = String))),
         (status = 412, description = "another version of tus"),
@@ -114,7 +119,7 @@ async fn begin(
 /// Tells how many bytes have arrived.
 #[utoipa::path(
     tag = "uploads",
-    params(("id" = VideoId, Path), ("Tus-Resumable" = String, Header, description = "`1.0.0`")),
+    params(("id" = VideoId, Path), ("Tus-Resumable" = String, Header, pattern = "^1\\.0\\.0$", description = "`1.0.0`")),
     responses(
         (status = 200, description = "where to go on", headers(("Upload-Offset" = u64), ("Upload-Length" = u64), ("Upload-Expires" = String))),
         (status = 412, description = "another version of tus"),
@@ -166,11 +171,11 @@ async fn tell_offset(
     tag = "uploads",
     params(
         ("id" = VideoId, Path),
-        ("Tus-Resumable" = String, Header, description = "`1.0.0`"),
+        ("Tus-Resumable" = String, Header, pattern = "^1\\.0\\.0$", description = "`1.0.0`"),
         ("Upload-Offset" = u64, Header, description = "bytes that have arrived"),
-        ("Upload-Checksum" = Option<String>, Header, description = "`sha1` or `sha256`, a blank and the digest of the piece in base64: the piece counts whole or not at all")
+        ("Upload-Checksum" = Option<String>, Header, pattern = "^(sha1|sha256) [A-Za-z0-9+/]+={0,2}$", description = "`sha1` or `sha256`, a blank and the digest of the piece in base64: the piece counts whole or not at all")
     ),
-    request_body(content = Vec<u8>, content_type = "application/offset+octet-stream"),
+    request_body(content = Piece, content_type = "application/offset+octet-stream"),
     responses(
         (status = 204, description = "the bytes are on disk", headers(("Upload-Offset" = u64), ("Upload-Expires" = String))),
         (status = 410, description = "the upload has expired"),
@@ -221,7 +226,7 @@ async fn append_piece(
 /// Ends an unfinished upload and frees its bytes.
 #[utoipa::path(
     tag = "uploads",
-    params(("id" = VideoId, Path), ("Tus-Resumable" = String, Header, description = "`1.0.0`")),
+    params(("id" = VideoId, Path), ("Tus-Resumable" = String, Header, pattern = "^1\\.0\\.0$", description = "`1.0.0`")),
     responses((status = 204, description = "gone"), (status = 412, description = "another version of tus"), (status = 423, description = "another request is writing to it"), WriteRefusals)
 )]
 #[delete("/uploads/{id}")]

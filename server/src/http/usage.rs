@@ -45,6 +45,7 @@ impl PeriodQuery {
 #[into_params(parameter_in = Query)]
 pub struct ExportsQuery {
     /// Exports of an answer, 1 to 200; 50 when not given.
+    #[param(minimum = 1, maximum = 200)]
     pub limit: Option<u64>,
     /// Where to go on: the last answer's `next_cursor`.
     pub cursor: Option<ExportId>,

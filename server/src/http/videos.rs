@@ -12,7 +12,7 @@ use entities::{Subject, TenantId, VideoId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::content::{StoredFile, is_known, not_modified, strong_tag};
+use super::content::{FileAnswers, StoredFile, is_known, not_modified, strong_tag};
 use super::extract::{Editor, Id, Listing, PageQuery, Viewer};
 use super::links::noun;
 use super::problem::Problem;
@@ -76,6 +76,7 @@ pub struct DeleteQuery {
 #[into_params(parameter_in = Query)]
 pub struct DetectionsQuery {
     /// Leave out boxes below it, 0 to 1; 0.5 when not given.
+    #[param(minimum = 0, maximum = 1)]
     pub confidence: Option<f32>,
     /// Only this model's results.
     pub model: Option<String>,
@@ -146,8 +147,7 @@ pub async fn delete_video(
     tag = "videos",
     params(("id" = VideoId, Path)),
     responses(
-        (status = 200, description = "the file", content_type = "application/octet-stream"),
-        (status = 206, description = "a range of it", content_type = "application/octet-stream"),
+        FileAnswers,
         (status = 304, description = "the client has it already"),
         (status = 416, description = "the range lies outside the file"),
         ReadRefusals

@@ -5,7 +5,9 @@
 //! it could not be tried at all. What `make soak` runs is listed in `tests/src/bin/soak`.
 
 pub mod fuzz;
+pub mod listeners;
 pub mod load;
+pub mod settings;
 
 pub mod devices;
 pub mod scaling;

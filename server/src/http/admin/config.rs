@@ -7,7 +7,9 @@ use config::Live;
 use entities::UserId;
 use entities::config_versions::{self, ConfigVersion};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema, ToSchema};
 
 use super::audit;
 use crate::http::extract::{Listing, Operator, PageQuery};
@@ -17,13 +19,32 @@ use crate::http::refusals::{ReadRefusals, WriteRefusals};
 use crate::http::state::State;
 
 /// The settings in force.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 pub struct LiveConfig<'a> {
     /// Grows with every change; also the `ETag`.
     pub version: u64,
     /// The settings.
     #[serde(flatten)]
     pub live: &'a Live,
+}
+
+impl ToSchema for LiveConfig<'_> {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Live::schemas(schemas);
+    }
+}
+
+impl PartialSchema for LiveConfig<'_> {
+    fn schema() -> RefOr<Schema> {
+        // One object: `Live` knows no further fields, so that nothing can stand beside it.
+        let mut schema = Live::schema();
+        if let RefOr::T(Schema::Object(live)) = &mut schema {
+            live.description = Some("The settings in force.".to_owned());
+            live.properties.insert("version".to_owned(), u64::schema());
+            live.required.insert(0, "version".to_owned());
+        }
+        schema
+    }
 }
 
 /// Reads the live settings; the `ETag` is for `If-Match` of a change.

@@ -15,19 +15,25 @@ use crate::http::state::State;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct PlanQuery {
-    /// Frames to render, at least 1.
+    /// Frames to render, 1 to a thousand million.
+    #[param(minimum = 1, maximum = 1_000_000_000)]
     pub frames: u64,
     /// Device time of one frame, in milliseconds.
+    #[param(minimum = 0, maximum = 1_000_000_000)]
     pub frame_ms: f64,
     /// Start-up of each worker, in seconds; 0 for warm devices.
     #[serde(default)]
+    #[param(minimum = 0, maximum = 1_000_000_000)]
     pub startup_s: f64,
     /// Transfer to each worker, in seconds; 0 on one node.
     #[serde(default)]
+    #[param(minimum = 0, maximum = 1_000_000_000)]
     pub transfer_s: f64,
     /// Price of a device second; without it the settings'.
+    #[param(minimum = 0, maximum = 1_000_000_000)]
     pub price: Option<f64>,
     /// Most devices to consider, 1 to 65536; 8 when not given.
+    #[param(minimum = 1, maximum = 65536)]
     pub max_devices: Option<u32>,
     /// What counts; `balanced` when not given.
     pub policy: Option<Policy>,
@@ -35,6 +41,9 @@ pub struct PlanQuery {
 
 const MAX_DEVICES: u32 = 8;
 const MOST_DEVICES: u32 = 65_536;
+const MOST_FRAMES: u64 = 1_000_000_000;
+/// The largest time or price: sums and products of such are still numbers.
+const MOST: f64 = 1e9;
 
 /// Compares 1, 2, 4, … devices for a job: wall time, device seconds and cost, and which the policy chooses.
 #[utoipa::path(tag = "admin", params(PlanQuery), responses((status = 200, description = "the rows and the choice", body = Plan), ReadRefusals))]
@@ -52,13 +61,13 @@ pub async fn plan_job(
         ("transfer_s", query.transfer_s),
         ("price", price),
     ] {
-        if !(value.is_finite() && value >= 0.0) {
-            return Err(Problem::bad_request("bad_query", format!("{name} must be a number of 0 or more")));
+        if !(0.0..=MOST).contains(&value) {
+            return Err(Problem::bad_request("bad_query", format!("{name} must be a number of 0 to {MOST}")));
         }
     }
     let max_devices = query.max_devices.unwrap_or(MAX_DEVICES);
-    if query.frames == 0 || !(1..=MOST_DEVICES).contains(&max_devices) {
-        let detail = format!("frames must be at least 1 and max_devices 1 to {MOST_DEVICES}");
+    if !(1..=MOST_FRAMES).contains(&query.frames) || !(1..=MOST_DEVICES).contains(&max_devices) {
+        let detail = format!("frames must be 1 to {MOST_FRAMES} and max_devices 1 to {MOST_DEVICES}");
         return Err(Problem::bad_request("bad_query", detail));
     }
     let job = Job {

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::audit;
 use crate::http::extract::{Id, Listing, Operator, PageQuery};
-use crate::http::merge_patch::present;
+use crate::http::merge_patch::{object, present};
 use crate::http::problem::Problem;
 use crate::http::refusals::{ReadRefusals, WriteRefusals};
 use crate::http::state::State;
@@ -134,17 +134,21 @@ impl OwnLimits {
     }
 
     fn check(&self) -> Vec<FieldError> {
-        let zero = [
+        // Rows keep signed numbers.
+        let possible = 1..=i64::MAX.unsigned_abs();
+        let limits = [
             ("concurrent_exports", self.concurrent_exports.map(u64::from)),
             ("queued_exports", self.queued_exports.map(u64::from)),
             ("interactive_frames", self.interactive_frames.map(u64::from)),
             ("storage_bytes", self.storage_bytes),
             ("upload_bytes", self.upload_bytes),
         ];
-        let wrong = zero.into_iter().filter(|(_, limit)| *limit == Some(0));
-        wrong
-            .map(|(name, _)| FieldError::new(format!("/limits/{name}"), "out_of_range", "must be at least 1"))
-            .collect()
+        let wrong = limits.into_iter().filter(|(_, limit)| limit.is_some_and(|limit| !possible.contains(&limit)));
+        let told = |(name, _)| {
+            let detail = format!("must be 1 to {}", i64::MAX);
+            FieldError::new(format!("/limits/{name}"), "out_of_range", detail)
+        };
+        wrong.map(told).collect()
     }
 }
 
@@ -160,17 +164,19 @@ impl TenantView {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TenantPatch {
-    /// Unique in the deployment.
+    /// Unique in the deployment, 1 to 200 characters.
+    #[schema(min_length = 1, max_length = 200, pattern = "\\S")]
     pub name: Option<String>,
     /// Suspending acts at once.
     pub state: Option<TenantState>,
     /// Its share of the devices relative to other tenants, 0.01 to 100; holds from the next batch on.
+    #[schema(minimum = 0.01, maximum = 100)]
     pub weight: Option<f64>,
     /// Limits of its own; null takes one away.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub limits: LimitsPatch,
     /// Default models of its own; null takes one away.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub models: ModelsPatch,
 }
 
@@ -179,14 +185,19 @@ pub struct TenantPatch {
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsPatch {
     #[serde(deserialize_with = "present")]
+    #[schema(minimum = 1)]
     concurrent_exports: Option<Option<u32>>,
     #[serde(deserialize_with = "present")]
+    #[schema(minimum = 1)]
     queued_exports: Option<Option<u32>>,
     #[serde(deserialize_with = "present")]
+    #[schema(minimum = 1)]
     interactive_frames: Option<Option<u32>>,
     #[serde(deserialize_with = "present")]
+    #[schema(minimum = 1)]
     storage_bytes: Option<Option<u64>>,
     #[serde(deserialize_with = "present")]
+    #[schema(minimum = 1)]
     upload_bytes: Option<Option<u64>>,
 }
 
@@ -195,7 +206,7 @@ pub struct LimitsPatch {
 #[serde(deny_unknown_fields)]
 pub struct NewTenant {
     /// Unique in the deployment.
-    #[schema(example = "FC Example")]
+    #[schema(example = "FC Example", min_length = 1, max_length = 200, pattern = "\\S")]
     pub name: String,
 }
 

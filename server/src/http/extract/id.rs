@@ -6,6 +6,7 @@ use std::str::FromStr;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 
+use crate::http::methods::no_such_id;
 use crate::http::problem::Problem;
 
 /// The typed id in the path's `{id}`. Text that is no id names nothing, so it is 404.
@@ -17,6 +18,6 @@ impl<T: FromStr> FromRequest for Id<T> {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let id = request.match_info().get("id").and_then(|text| text.parse().ok());
-        ready(id.map(Self).ok_or_else(|| Problem::not_found("resource")))
+        ready(id.map(Self).ok_or_else(|| no_such_id(request)))
     }
 }

@@ -11,6 +11,7 @@ use crate::http::problem::Problem;
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
     /// Entries of a page, 1 to 200; 50 when not given.
+    #[param(minimum = 1, maximum = 200)]
     pub limit: Option<u64>,
     /// Where to go on: the last page's `next_cursor`.
     pub cursor: Option<String>,

@@ -13,7 +13,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use touchline_tests::repository;
 use touchline_tests::scenarios::{
-    Finding, crash_points, devices, disk, fairness, fuzz, kills, latency, load, scaling, uploads,
+    Finding, crash_points, devices, disk, fairness, fuzz, kills, latency, listeners, load, scaling, settings, uploads,
 };
 
 use page::{Page, Section};
@@ -76,6 +76,16 @@ const SCENARIOS: &[Scenario] = &[
         name: "load",
         about: "A crowd of tenants keeps its queues full on 4 simulated devices while others listen.",
         run: || Box::pin(load::run(load::Size::SOAK)),
+    },
+    Scenario {
+        name: "listeners",
+        about: "A thousand WebSocket listeners watch one export, from its queue to its end.",
+        run: || Box::pin(listeners::run(listeners::Size::SOAK)),
+    },
+    Scenario {
+        name: "settings",
+        about: "An operator changes limits, weights, the log and models, and rolls back, while requests and exports run.",
+        run: || Box::pin(settings::run(settings::Size::SOAK)),
     },
     Scenario {
         name: "fuzz",
