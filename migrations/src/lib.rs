@@ -18,6 +18,7 @@ mod m0005_detections_and_links;
 mod m0006_config_versions;
 mod m0007_idempotency_keys;
 mod m0008_accounts_and_limits;
+mod m0009_rates_and_versions;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_config_versions::Migration),
             Box::new(m0007_idempotency_keys::Migration),
             Box::new(m0008_accounts_and_limits::Migration),
+            Box::new(m0009_rates_and_versions::Migration),
         ]
     }
 }

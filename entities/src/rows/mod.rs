@@ -3,6 +3,7 @@
 
 pub mod config_version;
 pub mod detection;
+pub mod detection_version;
 pub mod export;
 pub mod export_source;
 pub mod fair_share;

@@ -50,6 +50,8 @@ pub struct OwnLimits {
     pub storage_bytes: Option<u64>,
     /// Bytes of one upload.
     pub upload_bytes: Option<u64>,
+    /// Requests a second; 0: unlimited.
+    pub requests_per_second: Option<u32>,
 }
 
 impl OwnLimits {
@@ -62,6 +64,7 @@ impl OwnLimits {
             interactive_frames: small(row.interactive_frames),
             storage_bytes: large(row.storage_bytes),
             upload_bytes: large(row.upload_bytes),
+            requests_per_second: small(row.requests_per_second),
         }
     }
 
@@ -74,6 +77,7 @@ impl OwnLimits {
             interactive_frames: self.interactive_frames.map(i64::from),
             storage_bytes: large(self.storage_bytes),
             upload_bytes: large(self.upload_bytes),
+            requests_per_second: self.requests_per_second.map(i64::from),
         }
     }
 
@@ -88,6 +92,7 @@ impl OwnLimits {
             interactive_frames: over(&patch.interactive_frames, self.interactive_frames),
             storage_bytes: over(&patch.storage_bytes, self.storage_bytes),
             upload_bytes: over(&patch.upload_bytes, self.upload_bytes),
+            requests_per_second: over(&patch.requests_per_second, self.requests_per_second),
         }
     }
 
@@ -142,6 +147,8 @@ pub struct LimitsPatch {
     storage_bytes: Option<Option<u64>>,
     #[serde(deserialize_with = "present")]
     upload_bytes: Option<Option<u64>>,
+    #[serde(deserialize_with = "present")]
+    requests_per_second: Option<Option<u32>>,
 }
 
 /// Tells a null from what is missing.
