@@ -10,6 +10,8 @@
 //!   keeps results equal.
 //! * [`limits`]: how much a tenant may ask for. [`single_frame`]: one frame searched at once, beside the exports; [`estimate`]: what one would take, by [`speeds`].
 //! * [`progress_hub`], [`detection_cache`], [`config_keeper`]: what listeners, readers and operators talk to.
+//! * [`link`]: the way to a Redis that several nodes share; behind it, and beside the same in memory, [`cache`] keeps
+//!   ready answers, [`relay`] brings progress to other nodes, and [`brief`] keeps what lives for seconds.
 //! * [`retry`]: another attempt of an export; [`trouble`]: why one failed; [`sweeper`]: what goes with time.
 //! * [`storage`]: where files are kept. [`faults`]: what goes wrong on purpose. [`measures`]: what is counted.
 //!
@@ -27,6 +29,8 @@
 //! ```
 
 pub mod accept;
+pub mod brief;
+pub mod cache;
 pub mod config_keeper;
 pub mod detection_cache;
 pub mod device;
@@ -38,10 +42,12 @@ pub mod frame_queue;
 pub mod ingest;
 pub mod ledger;
 pub mod limits;
+pub mod link;
 pub mod measures;
 pub mod node;
 pub mod profile;
 pub mod progress_hub;
+pub mod relay;
 pub mod render;
 pub mod report;
 pub mod retry;

@@ -226,7 +226,12 @@ impl Settings {
         let sqlite = database.url.starts_with("sqlite://");
         want(!self.data_dir.as_os_str().is_empty(), "/data_dir", "must name a folder");
         want(sqlite || database.is_postgres(), "/database/url", "must begin with sqlite:// or postgres://");
-        want(self.redis.url.is_empty(), "/redis/url", "a shared Redis is not supported yet; leave it empty");
+        want(
+            self.redis.url.is_empty()
+                || ["redis://", "unix://"].iter().any(|scheme| self.redis.url.starts_with(scheme)),
+            "/redis/url",
+            "must be empty, or begin with redis:// or unix://",
+        );
         want(
             self.storage.folder().is_some_and(|folder| !folder.as_os_str().is_empty()),
             "/storage/url",
