@@ -1,7 +1,7 @@
 //! Every key of `default.toml`, typed.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -59,6 +59,10 @@ pub struct Settings {
 pub struct ServerSettings {
     /// Address and port; port 0 picks a free one.
     pub listen: SocketAddr,
+    /// Requests a second from one address without a credential that holds; 0: unlimited.
+    pub requests_per_second_by_address: u32,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
 }
 
 /// `[database]`

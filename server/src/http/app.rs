@@ -16,6 +16,7 @@ use utoipa_actix_web::{AppExt, scope};
 use super::extract::authenticate;
 use super::observe::{harden, limit_time, observe};
 use super::problem::{Problem, ProblemBody};
+use super::rates::limit_rate;
 use super::state::State;
 use super::{admin, exports, links, live, me, methods, service, single_frame, tokens, tus, uploads, usage, videos};
 
@@ -115,6 +116,7 @@ fn routes_of_everything(routes: &mut ServiceConfig) {
             api.service(admin::usage::read_everybodys_usage);
             api.service(admin::users::list_users).service(admin::users::create_user);
         })
+        .wrap(from_fn(limit_rate))
         .wrap(from_fn(authenticate));
     routes.service(api);
     routes.service(service::healthz).service(service::readyz).service(service::metrics).service(service::docs);

@@ -7,7 +7,7 @@
 //!   what they rest on.
 //! * One file a resource: [`tokens`], [`uploads`] (with [`tus`], its header language), [`videos`],
 //!   [`exports`], [`links`], [`live`], [`me`], [`admin`], [`service`].
-//! * [`content`] sends files by range; [`observe`] logs, counts and hardens; `metrics` says what is counted.
+//! * [`rates`] refuses what comes too fast. [`content`] sends files by range; [`observe`] logs, counts and hardens; `metrics` says what is counted.
 
 pub mod admin;
 mod app;
@@ -22,6 +22,7 @@ mod methods;
 mod metrics;
 pub mod observe;
 pub mod problem;
+pub mod rates;
 mod refusals;
 mod serve;
 pub mod service;

@@ -1,6 +1,7 @@
 //! Who somebody is: passwords, tokens, tickets, link signatures, and the secret behind them.
 
 pub mod first_start;
+pub mod logged_out;
 pub mod password;
 pub mod refresh;
 pub mod secret;

@@ -11,4 +11,4 @@ mod principal;
 pub use authenticate::{authenticate, standing};
 pub use id::Id;
 pub use page::{Listing, PageQuery};
-pub use principal::{Editor, Operator, Principal, Session, TenantAdmin, Viewer};
+pub use principal::{Editor, Operator, Principal, Session, TenantAdmin, Viewer, tenant_of};

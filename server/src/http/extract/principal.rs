@@ -7,12 +7,13 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use entities::users::Role;
 use entities::{TenantId, UserId};
+use serde::{Deserialize, Serialize};
 
 use crate::http::auth::token::Claims;
 use crate::http::problem::Problem;
 
 /// A user of a tenant, known by a token or a ticket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Principal {
     /// Whose rows may be touched.
     pub tenant: TenantId,
@@ -41,6 +42,11 @@ fn session(request: &HttpRequest) -> Outcome {
         .get::<Outcome>()
         .cloned()
         .unwrap_or_else(|| Err(Problem::internal("authenticating", "the route is outside the authenticated scope")))
+}
+
+/// The tenant whose credential a request carries; none where it carries none that holds.
+pub fn tenant_of(request: &HttpRequest) -> Option<TenantId> {
+    session(request).ok().map(|session| session.principal.tenant)
 }
 
 fn at_least(request: &HttpRequest, least: Role) -> Result<Principal, Problem> {
