@@ -1,46 +1,38 @@
-//! The actor that answers readers of detections: from memory, else from the database. It never starts inference.
+//! The actor that answers readers of detections: from memory, else from a shared Redis, else from the database. It never
+//! starts inference.
 //!
-//! What it hands out are bytes that are ready to send, with their entity tag. Memory is bounded by weight; a commit
-//! of new detections invalidates what is held of their subject.
+//! What it hands out are bytes that are ready to send, with their entity tag ([`cache`](crate::cache)). A commit of new
+//! detections invalidates what is held of their subject here, and on the other nodes. Where others change detections
+//! too, nobody may rely on hearing of it: an answer is handed out unasked for a moment only, and the database says
+//! whether it is still the newest.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use actix::{Actor, ActorFutureExt, Context, Handler, Message, ResponseActFuture, WrapFuture};
-use bytes::Bytes;
+use actix::{Actor, ActorFutureExt, Addr, Context, Handler, Message, ResponseActFuture, WrapFuture};
 use edits::{DetectedBox, FrameDetections};
 use entities::{Database, Subject, TenantId, detections, exports, videos};
-use moka::sync::Cache;
-use serde::Serialize;
-use sha2::{Digest, Sha256};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::Receiver;
+use uuid::Uuid;
 
-use crate::segment_job::hex;
+use crate::cache::{Answers, Key, MemoryAnswers, RedisAnswers};
+use crate::link::{Heard, Link};
 
-/// Bytes of ready answers held in memory.
-const HELD_BYTES: u64 = 64 << 20;
+pub use crate::cache::CachedDetections;
 
-/// A ready answer.
-#[derive(Debug)]
-pub struct CachedDetections {
-    /// Strong entity tag, quoted, over the body: the filters are part of it.
-    pub etag: String,
-    /// The JSON document.
-    pub body: Bytes,
-}
-
-/// What a reader asks for; also the key under which the answer is held.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
-    tenant: TenantId,
-    subject: Subject,
-    model: Option<String>,
-    /// Confidence in millionths: floats have no equality to hash by.
-    confidence: u32,
-}
+/// On a shared database: how long a held answer is handed out without asking whether it is the newest, while the link
+/// brings news of changes. A node whose link is down cannot tell of its own.
+const UNASKED: Duration = Duration::from_secs(1);
+/// Where nodes tell each other whose detections changed.
+pub const TOPIC: &str = "detections";
 
 /// See the [module](self).
 pub struct DetectionCache {
     db: Database,
-    held: Cache<Key, Arc<CachedDetections>>,
+    memory: Arc<MemoryAnswers>,
+    redis: Option<Arc<RedisAnswers>>,
+    link: Option<Link>,
     /// Grows with each invalidation: an answer that was read before one is not kept after it.
     generation: u64,
 }
@@ -56,15 +48,23 @@ struct Document {
 }
 
 impl DetectionCache {
-    pub fn new(db: Database) -> Self {
-        let weigh = |_: &Key, answer: &Arc<CachedDetections>| u32::try_from(answer.body.len()).unwrap_or(u32::MAX);
-        let held = Cache::builder()
-            .max_capacity(HELD_BYTES)
-            .weigher(weigh)
-            // Needed to drop every filter's answer of one subject at once.
-            .support_invalidation_closures()
-            .build();
-        Self { db, held, generation: 0 }
+    /// A cache before `db`, and before the Redis behind `link`.
+    pub fn new(db: Database, link: Option<Link>) -> Self {
+        let redis = link.clone().map(|link| Arc::new(RedisAnswers::new(link)));
+        Self { db, memory: Arc::default(), redis, link, generation: 0 }
+    }
+
+    fn epoch(&self) -> Option<u64> {
+        self.link.as_ref().and_then(Link::epoch)
+    }
+
+    /// An answer that is known to be right without asking anybody.
+    fn at_hand(&self, key: &Key) -> Option<Arc<CachedDetections>> {
+        // This process alone changes a database that is not shared.
+        if !self.db.is_shared() {
+            return self.memory.any(key);
+        }
+        self.memory.recent(key, self.epoch()?, UNASKED)
     }
 }
 
@@ -101,22 +101,51 @@ impl Handler<GetDetections> for DetectionCache {
         let confidence = get.confidence.unwrap_or(DEFAULT_CONFIDENCE).clamp(0.0, 1.0);
         let key =
             Key { tenant: get.tenant, subject: get.subject, model: get.model, confidence: (confidence * 1e6) as u32 };
-        if let Some(answer) = self.held.get(&key) {
-            metrics::counter!("touchline_detection_reads_total", "from" => "memory").increment(1);
+        if let Some(answer) = self.at_hand(&key) {
+            count(self.memory.name());
             return Box::pin(async move { Ok(Some(answer)) }.into_actor(self));
         }
-        metrics::counter!("touchline_detection_reads_total", "from" => "database").increment(1);
-        let (db, generation, asked) = (self.db.clone(), self.generation, key.clone());
-        let read = async move { read(&db, &asked, confidence).await };
-        Box::pin(read.into_actor(self).map(move |answer, this, _| {
-            if let Ok(Some(answer)) = &answer
-                && this.generation == generation
-            {
-                this.held.insert(key, Arc::clone(answer));
+        let (generation, epoch) = (self.generation, self.epoch());
+        let (db, memory, redis, asked) = (self.db.clone(), Arc::clone(&self.memory), self.redis.clone(), key.clone());
+        let find = async move { find(&db, &*memory, redis.as_deref(), &asked, confidence).await };
+        Box::pin(find.into_actor(self).map(move |found, this, _| {
+            let Some((version, answer)) = found? else { return Ok(None) };
+            if this.generation == generation {
+                this.memory.hold(key, version, Arc::clone(&answer), epoch);
             }
-            answer
+            Ok(Some(answer))
         }))
     }
+}
+
+fn count(from: &'static str) {
+    metrics::counter!("touchline_detection_reads_total", "from" => from).increment(1);
+}
+
+/// The newest answer, with its version.
+async fn find(
+    db: &Database,
+    memory: &dyn Answers,
+    redis: Option<&RedisAnswers>,
+    key: &Key,
+    confidence: f32,
+) -> Result<Option<(i64, Arc<CachedDetections>)>, entities::Error> {
+    // Before anything else: what is read after it is of this version or newer.
+    let Some(version) = detections::version(db, key.tenant, key.subject).await? else {
+        return Ok(None);
+    };
+    for place in [Some(memory), redis.map(|redis| redis as &dyn Answers)].into_iter().flatten() {
+        if let Some(answer) = place.get(key, version).await {
+            count(place.name());
+            return Ok(Some((version, answer)));
+        }
+    }
+    count("database");
+    let Some(answer) = read(db, key, confidence).await? else { return Ok(None) };
+    if let Some(redis) = redis {
+        redis.put(key, version, &answer).await;
+    }
+    Ok(Some((version, answer)))
 }
 
 async fn read(db: &Database, key: &Key, confidence: f32) -> Result<Option<Arc<CachedDetections>>, entities::Error> {
@@ -136,8 +165,7 @@ async fn read(db: &Database, key: &Key, confidence: f32) -> Result<Option<Arc<Ca
         document.frames.push(FrameDetections { time: row.time, frame: row.frame as u64, boxes });
     }
     let body = serde_json::to_vec(&document).expect("numbers and strings serialise");
-    let etag = format!("\"{}\"", hex(&Sha256::digest(&body)[..16]));
-    Ok(Some(Arc::new(CachedDetections { etag, body: body.into() })))
+    Ok(Some(Arc::new(CachedDetections::new(body.into()))))
 }
 
 /// Frames a second of the subject.
@@ -154,8 +182,9 @@ async fn subject_rate(db: &Database, key: &Key) -> Result<f64, entities::Error> 
     })
 }
 
-/// Forgets what is held of a subject: its detections have changed or are gone.
+/// Forgets what is held of a subject, here and on the other nodes: its detections have changed or are gone.
 pub struct Invalidate {
+    pub tenant: TenantId,
     pub subject: Subject,
 }
 
@@ -164,13 +193,84 @@ impl Message for Invalidate {
 }
 
 impl Handler<Invalidate> for DetectionCache {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, Invalidate { tenant, subject }: Invalidate, _: &mut Self::Context) -> Self::Result {
+        self.forget(subject);
+        let link = self.link.clone();
+        let tell = async move {
+            if let Some(link) = link {
+                let body = serde_json::to_vec(&Changed::from(subject)).expect("an id serialises");
+                // Who does not hear it asks the database after a moment.
+                let _ = link.tell(tenant, TOPIC, &body).await;
+            }
+        };
+        Box::pin(tell.into_actor(self))
+    }
+}
+
+/// Another node has changed a subject's detections.
+struct ChangedElsewhere(Subject);
+
+impl Message for ChangedElsewhere {
+    type Result = ();
+}
+
+impl Handler<ChangedElsewhere> for DetectionCache {
     type Result = ();
 
-    fn handle(&mut self, Invalidate { subject }: Invalidate, _: &mut Self::Context) {
+    fn handle(&mut self, ChangedElsewhere(subject): ChangedElsewhere, _: &mut Self::Context) {
+        self.forget(subject);
+    }
+}
+
+impl DetectionCache {
+    fn forget(&mut self, subject: Subject) {
         self.generation += 1;
-        if let Err(error) = self.held.invalidate_entries_if(move |key, _| key.subject == subject) {
-            tracing::error!(%error, "forgetting detections one by one failed; forgetting all");
-            self.held.invalidate_all();
+        self.memory.forget(subject);
+    }
+}
+
+/// A subject as nodes tell each other of it.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Changed {
+    Video(Uuid),
+    Export(Uuid),
+}
+
+impl From<Subject> for Changed {
+    fn from(subject: Subject) -> Self {
+        match subject {
+            Subject::Video(id) => Self::Video(id.uuid()),
+            Subject::Export(id) => Self::Export(id.uuid()),
+        }
+    }
+}
+
+impl From<Changed> for Subject {
+    fn from(changed: Changed) -> Self {
+        match changed {
+            Changed::Video(id) => Self::Video(id.into()),
+            Changed::Export(id) => Self::Export(id.into()),
+        }
+    }
+}
+
+/// Passes on to the cache what other nodes say of [`TOPIC`], until it is gone.
+pub async fn follow(mut heard: Receiver<Heard>, cache: Addr<DetectionCache>) {
+    while let Some(heard) = heard.recv().await {
+        // After an absence nothing is to be done: what was held before is of another connection.
+        let Heard::Message { body, .. } = heard else { continue };
+        let subject = match serde_json::from_slice::<Changed>(&body) {
+            Ok(changed) => changed.into(),
+            Err(error) => {
+                tracing::warn!(%error, "another node told of detections in a way that is not understood");
+                continue;
+            }
+        };
+        if cache.send(ChangedElsewhere(subject)).await.is_err() {
+            return;
         }
     }
 }

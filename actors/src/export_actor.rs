@@ -370,7 +370,7 @@ async fn publish(
     };
     // Before the export is complete: whoever reads detections then gets them whole.
     for subject in running.kind.subjects(job.export_id) {
-        if shared.detections.send(Invalidate { subject }).await.is_err() {
+        if shared.detections.send(Invalidate { tenant: job.tenant_id, subject }).await.is_err() {
             tracing::error!("the detection cache is gone");
         }
     }

@@ -10,6 +10,8 @@
 //!   keeps results equal.
 //! * [`limits`]: how much a tenant may ask for; [`model_names`]: which models. [`single_frame`]: one frame searched at once, beside the exports; [`thumbnail`]: one shown; [`estimate`]: what one would take, by [`speeds`].
 //! * [`progress_hub`], [`detection_cache`], [`config_keeper`]: what listeners, readers and operators talk to.
+//! * [`link`]: the way to a Redis that several nodes share; behind it, and beside the same in memory, [`cache`] keeps
+//!   ready answers, [`relay`] brings progress to other nodes, and [`brief`] keeps what lives for seconds.
 //! * [`retry`]: another attempt of an export; [`trouble`]: why one failed; [`sweeper`]: what goes with time.
 //! * [`webhooks`]: telling others what happened.
 //! * [`storage`]: where files are kept. [`faults`]: what goes wrong on purpose. [`measures`]: what is counted.
@@ -28,6 +30,8 @@
 //! ```
 
 pub mod accept;
+pub mod brief;
+pub mod cache;
 pub mod config_keeper;
 pub mod detection_cache;
 pub mod device;
@@ -39,12 +43,14 @@ pub mod frame_queue;
 pub mod ingest;
 pub mod ledger;
 pub mod limits;
+pub mod link;
 pub mod marks;
 pub mod measures;
 pub mod model_names;
 pub mod node;
 pub mod profile;
 pub mod progress_hub;
+pub mod relay;
 pub mod render;
 pub mod report;
 pub mod retry;

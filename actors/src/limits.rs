@@ -38,6 +38,7 @@ pub fn with_own(everywhere: &Limits, own: &TenantLimits) -> Limits {
         interactive_frames: small(own.interactive_frames, everywhere.interactive_frames),
         storage_bytes: large(own.storage_bytes, everywhere.storage_bytes),
         upload_bytes: large(own.upload_bytes, everywhere.upload_bytes),
+        requests_per_second: small(own.requests_per_second, everywhere.requests_per_second),
         ..everywhere.clone()
     }
 }

@@ -30,7 +30,7 @@ pub fn describe() {
     describe_counter!(
         "touchline_detection_reads_total",
         Unit::Count,
-        "Reads of stored detections, by where they were found: memory or database."
+        "Reads of stored detections, by where they were found: memory, redis or database."
     );
     describe_gauge!("touchline_progress_listeners", Unit::Count, "Subscriptions to progress.");
     describe_counter!(
@@ -44,6 +44,12 @@ pub fn describe() {
         "touchline_webhook_tries_total",
         Unit::Count,
         "Tries to deliver a webhook message, by outcome: delivered, again (it is tried later) or given_up."
+    );
+    describe_gauge!("touchline_redis_up", Unit::Count, "1 while the Redis that is set answers, else 0.");
+    describe_counter!(
+        "touchline_redis_failures_total",
+        Unit::Count,
+        "Calls that Redis refused or did not answer in time."
     );
     crate::frame_queue::describe();
     crate::device::describe();

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use utoipa::ToSchema;
 
 use crate::config_keeper::{ConfigKeeper, Versioned};
-use crate::detection_cache::DetectionCache;
+use crate::detection_cache::{self, DetectionCache};
 use crate::device::{
     self, DeviceHealth, DeviceSetup, DeviceState, DeviceSupervisor, EngineFactory, ModelEngine, Operate, Operation,
     SimDevice, SimEngine,
@@ -24,8 +24,10 @@ use crate::device::{
 use crate::dispatcher::{Dispatcher, Stop, tell_of_the_dead};
 use crate::frame_queue::{self, FrameQueue, TaskKind};
 use crate::ingest::ImportError;
+use crate::link::Link;
 use crate::profile::{DeviceClass, ModelProfile, Profiles};
 use crate::progress_hub::ProgressHub;
+use crate::relay::{self, Alone, RedisRelay, Relay};
 use crate::single_frame::Lookups;
 use crate::speeds::Speeds;
 use crate::storage::{LocalStorage, Storage, StorageError};
@@ -62,6 +64,8 @@ pub enum StartError {
     Sweep(#[from] ImportError),
     #[error(transparent)]
     Models(#[from] models::ModelError),
+    #[error("redis.url: {0}")]
+    Redis(String),
     #[error("devices.list: {0}")]
     Devices(String),
 }
@@ -106,6 +110,8 @@ pub struct Node {
     pub progress: Addr<ProgressHub>,
     pub config: Addr<ConfigKeeper>,
     pub live: watch::Receiver<Arc<Versioned>>,
+    /// The way to the Redis that nodes share, where there is one.
+    pub link: Option<Link>,
     devices: Arc<Vec<watch::Receiver<DeviceState>>>,
     supervisors: Arc<Vec<Addr<DeviceSupervisor>>>,
     /// Held for the node's life: one process a data folder.
@@ -118,7 +124,8 @@ pub struct Readiness {
     /// At least one device serves, and of each it is known whether it does: its models are loaded and have answered
     /// their canaries, or it failed to.
     pub ready: bool,
-    /// The devices that are not ready.
+    /// The devices that are not ready, and `redis` while a Redis that is set does not answer: this node goes on
+    /// without it.
     #[schema(value_type = Vec<String>)]
     pub degraded: Vec<Arc<str>>,
     pub devices: Vec<DeviceState>,
@@ -148,8 +155,12 @@ impl Node {
         let (supervisors, devices) = start_devices(setups, &queue);
         actix::spawn(frame_queue::observe(Arc::downgrade(&queue)));
 
-        let detections = DetectionCache::new(db.clone()).start();
-        let progress = ProgressHub::new(db.clone()).start();
+        let link = open_link(&settings).await?;
+        let detections = DetectionCache::new(db.clone(), link.clone()).start();
+        if let Some(link) = &link {
+            actix::spawn(detection_cache::follow(link.hear(detection_cache::TOPIC), detections.clone()));
+        }
+        let progress = start_progress(&db, link.as_ref());
         let owner = if db.is_shared() { uuid::Uuid::now_v7().to_string() } else { "embedded".to_owned() };
         let keeper = keeper.knowing(models.clone());
         let speeds = Arc::new(Speeds::new(settings.devices.sim_frame_ms / 1e3));
@@ -187,6 +198,7 @@ impl Node {
             progress,
             config: keeper.start(),
             live,
+            link,
             devices: Arc::new(devices),
             supervisors: Arc::new(supervisors),
             _lock: Arc::new(lock),
@@ -199,7 +211,11 @@ impl Node {
         let serves = devices.iter().any(|device| device.health.serves());
         let starting = devices.iter().any(DeviceState::is_starting);
         let degraded = devices.iter().filter(|device| device.health != DeviceHealth::Ready);
-        Readiness { ready: serves && !starting, degraded: degraded.map(|device| device.id.clone()).collect(), devices }
+        let mut degraded: Vec<Arc<str>> = degraded.map(|device| device.id.clone()).collect();
+        if self.link.as_ref().is_some_and(|link| !link.is_up()) {
+            degraded.push("redis".into());
+        }
+        Readiness { ready: serves && !starting, degraded, devices }
     }
 
     /// Waits until every device has tried to start and one of them serves.
@@ -257,6 +273,30 @@ impl Node {
 const MOST_CREDIT: f64 = 1.0;
 /// Frames in a batch on a GPU, unless the settings say otherwise.
 const GPU_BATCH: usize = 4;
+
+/// How long the first connection to Redis may take; a node whose Redis is away starts all the same.
+const LINK_PATIENCE: Duration = Duration::from_secs(1);
+
+async fn open_link(settings: &Settings) -> Result<Option<Link>, StartError> {
+    if settings.redis.url.is_empty() {
+        return Ok(None);
+    }
+    let link = Link::start(&settings.redis.url).map_err(|error| StartError::Redis(error.to_string()))?;
+    link.wait_up(LINK_PATIENCE).await;
+    Ok(Some(link))
+}
+
+fn start_progress(db: &Database, link: Option<&Link>) -> Addr<ProgressHub> {
+    let relay: Arc<dyn Relay> = match link {
+        Some(link) => Arc::new(RedisRelay::new(link.clone())),
+        None => Arc::new(Alone { shared_database: db.is_shared() }),
+    };
+    let hub = ProgressHub::new(db.clone(), relay).start();
+    if let Some(link) = link {
+        actix::spawn(relay::follow(link.clone(), hub.clone()));
+    }
+    hub
+}
 
 fn absolute(path: &Path) -> Result<PathBuf, StartError> {
     std::path::absolute(path).map_err(|source| StartError::Io { doing: "finding", path: path.to_owned(), source })

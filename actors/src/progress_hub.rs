@@ -3,6 +3,10 @@
 //! It keeps each live export's latest state, numbers and coalesces updates to at most ten a second an export, and
 //! hands them to the tenant's own listeners. A terminal state is sent at once and waits for slow listeners; any other
 //! is skipped for a listener whose channel is full, because a newer one follows.
+//!
+//! What it tells it also gives to a [`Relay`], and what other nodes tell comes in as [`PublishRemote`]. A relay may lose
+//! messages. So, where other nodes work on the same database, the rows of what its listeners wait for are read now and
+//! then: often while the relay is known not to bring everything, seldom otherwise.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,23 +15,29 @@ use std::time::{Duration, Instant};
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, ResponseActFuture, WrapFuture,
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use entities::exports::{self, Export, ExportState};
 use entities::{Database, ExportId, TenantId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
+use crate::relay::Relay;
+
 /// What a listener gets: the export's progress, as in its resource.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Progress {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", skip_deserializing, default = "kind")]
     pub kind: &'static str,
     /// Grows from message to message of one node.
     pub seq: u64,
     pub export_id: ExportId,
-    #[serde(skip)]
+    /// Told between nodes by the topic.
+    #[serde(skip, default = "nobody")]
     pub tenant: TenantId,
+    /// Which attempt at the export this is: a later one begins anew.
+    #[serde(skip)]
+    pub attempt: i32,
     pub state: ExportState,
     /// 0..1, never goes back.
     pub progress: f64,
@@ -45,14 +55,23 @@ pub struct Progress {
     pub updated_at: DateTime<Utc>,
 }
 
+fn kind() -> &'static str {
+    "progress"
+}
+
+fn nobody() -> TenantId {
+    uuid::Uuid::nil().into()
+}
+
 impl Progress {
     /// The progress that an export's row tells; `fps` and the time left are known only while it runs.
     pub fn of(export: &Export) -> Self {
         Self {
-            kind: "progress",
+            kind: kind(),
             seq: 0,
             export_id: export.id,
             tenant: export.tenant_id,
+            attempt: export.attempt,
             state: export.state,
             progress: export.progress,
             frames_done: export.frames_done,
@@ -77,6 +96,14 @@ const TERMINAL_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a terminal message is kept for somebody who subscribes at that very moment.
 const TERMINAL_KEPT: Duration = Duration::from_secs(60);
 
+/// How often the hub thinks about reading rows.
+const LOOK: Duration = Duration::from_secs(2);
+/// How often it does while everything seems to arrive.
+const LOOK_ANYWAY: Duration = Duration::from_secs(10);
+/// How far back it looks for ends: farther than two looks and two clocks are apart, and less far than ends are kept, so
+/// that none is told twice.
+const LOOK_BACK: Duration = Duration::from_secs(30);
+
 struct Listener {
     /// None listens to every export of the tenant.
     export: Option<ExportId>,
@@ -87,6 +114,8 @@ struct Latest {
     progress: Arc<Progress>,
     sent: Instant,
     unsent: bool,
+    /// Another node tells of it.
+    remote: bool,
 }
 
 impl Latest {
@@ -105,6 +134,9 @@ pub struct ProgressHub {
     latest: HashMap<ExportId, Latest>,
     /// The last number given to a message.
     seq: u64,
+    relay: Arc<dyn Relay>,
+    looked: Instant,
+    looking: bool,
 }
 
 /// Counts what became of a message for one listener.
@@ -131,15 +163,21 @@ fn deliver(sink: &Sender<Arc<Progress>>, progress: Arc<Progress>) {
 }
 
 impl ProgressHub {
-    /// A hub that reads the state of exports that are not live from `db`.
-    pub fn new(db: Database) -> Self {
-        Self { db, next_listener: 0, listeners: HashMap::new(), latest: HashMap::new(), seq: 0 }
+    /// A hub that reads the state of exports that are not live from `db`, and tells other nodes by `relay`.
+    pub fn new(db: Database, relay: Arc<dyn Relay>) -> Self {
+        let looked = Instant::now();
+        let (listeners, latest) = (HashMap::new(), HashMap::new());
+        Self { db, next_listener: 0, listeners, latest, seq: 0, relay, looked, looking: false }
     }
 
-    fn publish(&mut self, mut progress: Progress) {
+    fn publish(&mut self, mut progress: Progress, remote: bool) {
+        if self.is_old(&progress) {
+            return;
+        }
         self.seq += 1;
         progress.seq = self.seq;
-        if let Some(latest) = self.latest.get(&progress.export_id).filter(|latest| !latest.is_over()) {
+        let same = |latest: &&Latest| latest.progress.attempt == progress.attempt && !latest.is_over();
+        if let Some(latest) = self.latest.get(&progress.export_id).filter(same) {
             // A row is stored less often than progress is told: what was told does not go back.
             progress.progress = progress.progress.max(latest.progress.progress);
             progress.frames_done = progress.frames_done.max(latest.progress.frames_done);
@@ -148,12 +186,22 @@ impl ProgressHub {
         let (id, progress) = (progress.export_id, Arc::new(progress));
         let due = self.latest.get(&id).is_none_or(|latest| latest.sent.elapsed() >= SPACING);
         if terminal || due {
-            self.send(&progress);
-            self.latest.insert(id, Latest { progress, sent: Instant::now(), unsent: false });
+            self.send(&progress, remote);
+            self.latest.insert(id, Latest { progress, sent: Instant::now(), unsent: false, remote });
         } else if let Some(latest) = self.latest.get_mut(&id) {
             latest.progress = progress;
             latest.unsent = true;
+            latest.remote = remote;
         }
+    }
+
+    /// Whether listeners have heard something later: of a later attempt, or the end of this one. Nodes and rows may be
+    /// late.
+    fn is_old(&self, progress: &Progress) -> bool {
+        self.latest.get(&progress.export_id).is_some_and(|latest| {
+            let told = &latest.progress;
+            told.attempt > progress.attempt || (told.attempt == progress.attempt && latest.is_over())
+        })
     }
 
     /// Sends what was held back for its spacing.
@@ -163,13 +211,15 @@ impl ProgressHub {
             if latest.unsent && latest.sent.elapsed() >= SPACING {
                 latest.unsent = false;
                 latest.sent = Instant::now();
-                due.push(Arc::clone(&latest.progress));
+                due.push((Arc::clone(&latest.progress), latest.remote));
             }
         }
-        for progress in due {
-            self.send(&progress);
+        for (progress, remote) in due {
+            self.send(&progress, remote);
         }
-        self.latest.retain(|_, latest| !latest.is_over() || latest.sent.elapsed() < TERMINAL_KEPT);
+        // What another node has been silent about for long is best known by its row.
+        let kept = |latest: &Latest| !latest.is_over() && !latest.remote;
+        self.latest.retain(|_, latest| kept(latest) || latest.sent.elapsed() < TERMINAL_KEPT);
         for listeners in self.listeners.values_mut() {
             listeners.retain(|_, listener| !listener.sink.is_closed());
         }
@@ -178,7 +228,44 @@ impl ProgressHub {
         metrics::gauge!("touchline_progress_listeners").set(count as f64);
     }
 
-    fn send(&self, progress: &Arc<Progress>) {
+    /// Reads what exports that listeners may wait for have come to, on a database that other nodes use too.
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        let due = if self.relay.hears_all() { LOOK_ANYWAY } else { LOOK };
+        if self.db.is_shared() && self.looked.elapsed() >= due {
+            self.look_now(ctx);
+        }
+    }
+
+    fn look_now(&mut self, ctx: &mut Context<Self>) {
+        if self.looking || self.listeners.is_empty() {
+            return;
+        }
+        (self.looking, self.looked) = (true, Instant::now());
+        let (db, tenants) = (self.db.clone(), self.listeners.keys().copied().collect::<Vec<_>>());
+        let since = Utc::now() - TimeDelta::from_std(LOOK_BACK).expect("half a minute is no long time");
+        let look = async move { exports::moving(&db, &tenants, since).await };
+        ctx.spawn(look.into_actor(self).map(|rows, this, _| {
+            this.looking = false;
+            match rows {
+                Ok(rows) => rows.iter().for_each(|row| this.found(row)),
+                Err(error) => tracing::warn!(%error, "looking for the progress of other nodes failed"),
+            }
+        }));
+    }
+
+    /// A row says what other nodes may have told in vain.
+    fn found(&mut self, row: &Export) {
+        // What this node works on it knows better.
+        let own = |latest: &Latest| !latest.remote && !latest.is_over() && latest.progress.attempt == row.attempt;
+        if row.state.is_terminal() || !self.latest.get(&row.id).is_some_and(own) {
+            self.publish(Progress::of(row), true);
+        }
+    }
+
+    fn send(&self, progress: &Arc<Progress>, remote: bool) {
+        if !remote {
+            self.relay.tell(progress);
+        }
         let listeners = self.listeners.get(&progress.tenant).into_iter().flat_map(HashMap::values);
         for listener in listeners.filter(|listener| listener.export.is_none_or(|export| export == progress.export_id)) {
             deliver(&listener.sink, Arc::clone(progress));
@@ -192,6 +279,7 @@ impl Actor for ProgressHub {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(1024);
         ctx.run_interval(SPACING / 2, Self::flush);
+        ctx.run_interval(LOOK, Self::look);
     }
 }
 
@@ -206,7 +294,39 @@ impl Handler<Publish> for ProgressHub {
     type Result = ();
 
     fn handle(&mut self, Publish(progress): Publish, _: &mut Self::Context) {
-        self.publish(progress);
+        self.publish(progress, false);
+    }
+}
+
+/// Tells the tenant's listeners here what another node tells of an export.
+pub struct PublishRemote(pub Progress);
+
+impl Message for PublishRemote {
+    type Result = ();
+}
+
+impl Handler<PublishRemote> for ProgressHub {
+    type Result = ();
+
+    fn handle(&mut self, PublishRemote(progress): PublishRemote, _: &mut Self::Context) {
+        self.publish(progress, true);
+    }
+}
+
+/// Other nodes may have told something in vain: look at the rows.
+pub struct LookAgain;
+
+impl Message for LookAgain {
+    type Result = ();
+}
+
+impl Handler<LookAgain> for ProgressHub {
+    type Result = ();
+
+    fn handle(&mut self, _: LookAgain, ctx: &mut Self::Context) {
+        if self.db.is_shared() {
+            self.look_now(ctx);
+        }
     }
 }
 
@@ -314,91 +434,4 @@ impl Handler<Unsubscribe> for ProgressHub {
 }
 
 #[cfg(test)]
-mod tests {
-    use actix::Addr;
-    use tokio::sync::mpsc::{Receiver, channel};
-
-    use super::*;
-
-    fn progress(tenant: TenantId, export_id: ExportId, state: ExportState) -> Progress {
-        Progress {
-            kind: "progress",
-            seq: 0,
-            export_id,
-            tenant,
-            state,
-            progress: 0.5,
-            frames_done: 1,
-            frames_total: 2,
-            frames_inferred: 0,
-            fps: 0.0,
-            eta_seconds: None,
-            message: String::new(),
-            warnings: serde_json::json!([]),
-            problem: None,
-            device_seconds: 0.0,
-            cost: 0.0,
-            updated_at: Utc::now(),
-        }
-    }
-
-    async fn hub(folder: &std::path::Path) -> Addr<ProgressHub> {
-        let url = format!("sqlite://{}/touchline.db", folder.display());
-        ProgressHub::new(entities::connect(&url).await.unwrap()).start()
-    }
-
-    /// Listens to all of a tenant's exports, with room for so many messages.
-    async fn listen(hub: &Addr<ProgressHub>, tenant: TenantId, room: usize) -> Receiver<Arc<Progress>> {
-        let (sink, messages) = channel(room);
-        hub.send(Subscribe { tenant, export: None, sink }).await.unwrap().unwrap();
-        messages
-    }
-
-    /// The exports of whose end it hears, until it has heard of `count`.
-    async fn ends(messages: &mut Receiver<Arc<Progress>>, count: usize) -> Vec<ExportId> {
-        let mut ended = Vec::new();
-        while ended.len() < count {
-            let told = tokio::time::timeout(Duration::from_secs(60), messages.recv()).await;
-            let told = told.expect("a last message did not come").expect("the hub is gone");
-            if told.state.is_terminal() {
-                ended.push(told.export_id);
-            }
-        }
-        ended.sort();
-        ended
-    }
-
-    #[actix::test]
-    async fn who_does_not_read_keeps_nobody_waiting_and_hears_every_end_later() {
-        let folder = tempfile::tempdir().unwrap();
-        let hub = hub(folder.path()).await;
-        let tenant = TenantId::new();
-        let mut keen = listen(&hub, tenant, 1000).await;
-        let mut deaf = listen(&hub, tenant, 1).await;
-        let mut stranger = listen(&hub, TenantId::new(), 1000).await;
-        let mut exports: Vec<ExportId> = (0..100).map(|_| ExportId::new()).collect();
-        exports.sort();
-        for state in [ExportState::Rendering, ExportState::Complete] {
-            for &export in &exports {
-                hub.send(Publish(progress(tenant, export, state))).await.unwrap();
-            }
-        }
-        assert_eq!(ends(&mut keen, 100).await, exports);
-        assert_eq!(ends(&mut deaf, 100).await, exports);
-        assert!(stranger.try_recv().is_err(), "somebody else heard of them");
-    }
-
-    #[actix::test]
-    async fn a_first_look_at_more_exports_than_there_is_room_for_misses_no_end() {
-        let folder = tempfile::tempdir().unwrap();
-        let hub = hub(folder.path()).await;
-        let tenant = TenantId::new();
-        let mut exports: Vec<ExportId> = (0..50).map(|_| ExportId::new()).collect();
-        exports.sort();
-        for &export in &exports {
-            hub.send(Publish(progress(tenant, export, ExportState::Complete))).await.unwrap();
-        }
-        let mut late = listen(&hub, tenant, 4).await;
-        assert_eq!(ends(&mut late, 50).await, exports);
-    }
-}
+mod tests;

@@ -162,7 +162,7 @@ impl Node {
         if !usage::record_frame(&shared.db, tenant, &row, &took).await? {
             return Err(LookError::NotFound);
         }
-        let forgotten = self.detections.send(Invalidate { subject }).await;
+        let forgotten = self.detections.send(Invalidate { tenant, subject }).await;
         forgotten.map_err(|error| LookError::Broken(error.to_string()))?;
         Ok(FoundInFrame { width, height, fps, model: name, frame, waited, device_seconds })
     }

@@ -1,7 +1,7 @@
 //! Every key of `default.toml`, typed.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -63,6 +63,10 @@ pub struct Settings {
 pub struct ServerSettings {
     /// Address and port; port 0 picks a free one.
     pub listen: SocketAddr,
+    /// Requests a second from one address without a credential that holds; 0: unlimited.
+    pub requests_per_second_by_address: u32,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
 }
 
 /// `[database]`
@@ -264,7 +268,12 @@ impl Settings {
         let sqlite = database.url.starts_with("sqlite://");
         want(!self.data_dir.as_os_str().is_empty(), "/data_dir", "must name a folder");
         want(sqlite || database.is_postgres(), "/database/url", "must begin with sqlite:// or postgres://");
-        want(self.redis.url.is_empty(), "/redis/url", "a shared Redis is not supported yet; leave it empty");
+        want(
+            self.redis.url.is_empty()
+                || ["redis://", "unix://"].iter().any(|scheme| self.redis.url.starts_with(scheme)),
+            "/redis/url",
+            "must be empty, or begin with redis:// or unix://",
+        );
         want(
             self.storage.folder().is_some_and(|folder| !folder.as_os_str().is_empty()),
             "/storage/url",

@@ -1,11 +1,19 @@
 //! What models found, frame by frame.
+//!
+//! Each subject has a version that every change of its detections raises in the same transaction, so that whoever
+//! keeps a copy can tell whether it is still right.
 
-use sea_orm::{ActiveValue::Set, QueryOrder, entity::prelude::*, sea_query::OnConflict};
+use std::collections::HashMap;
+
+use sea_orm::{ActiveValue::Set, ExprTrait, QueryOrder, entity::prelude::*, sea_query::OnConflict};
 
 use crate::{
     Database, Result, Subject, TenantId, Transaction,
     error::Doing,
-    rows::detection::{ActiveModel, Column, Entity},
+    rows::{
+        detection::{ActiveModel, Column, Entity},
+        detection_version,
+    },
 };
 
 pub use crate::rows::detection::Model as Detection;
@@ -48,6 +56,16 @@ pub async fn get(db: &Database, tenant: TenantId, subject: Subject) -> Result<Op
     rows.doing("reading detections").map(Some)
 }
 
+/// The version of a subject's detections: 0 while there are none, greater after each change; `None` when the subject is
+/// not the tenant's. Detections read after it are of this version or of a later one.
+pub async fn version(db: &Database, tenant: TenantId, subject: Subject) -> Result<Option<i64>> {
+    if !subject.belongs_to(tenant, db.reader()).await? {
+        return Ok(None);
+    }
+    let row = detection_version::Entity::find_by_id((subject.kind(), subject.uuid())).one(db.reader()).await;
+    Ok(Some(row.doing("reading a version of detections")?.map_or(0, |row| row.version)))
+}
+
 /// Stores detections that were made outside an export, such as of a single frame; newer ones replace older ones of
 /// the same frame and model. False, and nothing stored, when a subject is not the tenant's.
 pub async fn put(db: &Database, tenant: TenantId, detections: &[NewDetection]) -> Result<bool> {
@@ -83,6 +101,30 @@ pub(crate) async fn put_in(tx: &Transaction, tenant: TenantId, detections: &[New
             .await
             .doing("storing detections")?;
     }
+    let subjects = detections.iter().map(|new| ((new.subject.uuid(), new.subject.kind()), new.subject));
+    let mut subjects: Vec<_> = subjects.collect::<HashMap<_, _>>().into_values().collect();
+    // In one order, so that two transactions never wait for each other.
+    subjects.sort_by_key(|subject| subject.uuid());
+    for subject in subjects {
+        raise_version(tx, tenant, subject).await?;
+    }
+    Ok(())
+}
+
+async fn raise_version(tx: &Transaction, tenant: TenantId, subject: Subject) -> Result<()> {
+    use detection_version::{ActiveModel, Column, Entity};
+
+    let first = ActiveModel {
+        tenant_id: Set(tenant),
+        subject_kind: Set(subject.kind()),
+        subject_id: Set(subject.uuid()),
+        version: Set(1),
+    };
+    let next = Expr::col((Entity, Column::Version)).add(1);
+    let conflict =
+        OnConflict::columns([Column::SubjectKind, Column::SubjectId]).value(Column::Version, next).to_owned();
+    let raised = Entity::insert(first).on_conflict(conflict).exec_without_returning(tx.raw()).await;
+    raised.doing("raising a version of detections")?;
     Ok(())
 }
 
@@ -93,5 +135,7 @@ pub(crate) async fn delete_in(tx: &Transaction, subject: Subject) -> Result<()> 
         .exec(tx.raw())
         .await
         .doing("deleting detections")?;
+    let version = detection_version::Entity::delete_by_id((subject.kind(), subject.uuid()));
+    version.exec(tx.raw()).await.doing("forgetting a version of detections")?;
     Ok(())
 }

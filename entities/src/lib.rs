@@ -63,8 +63,8 @@ pub use changed::Changed;
 pub use database::{Database, Transaction, connect};
 pub use error::{Error, Result};
 pub use ids::{
-    ApiKeyId, AuditId, ClipId, DeliveryId, ExportId, JobId, LinkId, ReelId, TenantId, TokenFamily, TokenId, UserId, VideoId,
-    WebhookId,
+    ApiKeyId, AuditId, ClipId, DeliveryId, ExportId, JobId, LinkId, ReelId, TenantId, TokenFamily, TokenId, UserId,
+    VideoId, WebhookId,
 };
 pub use subject::{Subject, SubjectKind};
 

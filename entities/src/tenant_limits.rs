@@ -20,6 +20,7 @@ impl TenantLimits {
             interactive_frames: None,
             storage_bytes: None,
             upload_bytes: None,
+            requests_per_second: None,
         }
     }
 }
@@ -44,6 +45,7 @@ pub(crate) async fn set_in(tx: &Transaction, limits: &TenantLimits) -> Result<()
         Column::InteractiveFrames,
         Column::StorageBytes,
         Column::UploadBytes,
+        Column::RequestsPerSecond,
     ];
     let row = ActiveModel {
         tenant_id: Set(limits.tenant_id),
@@ -52,6 +54,7 @@ pub(crate) async fn set_in(tx: &Transaction, limits: &TenantLimits) -> Result<()
         interactive_frames: Set(limits.interactive_frames),
         storage_bytes: Set(limits.storage_bytes),
         upload_bytes: Set(limits.upload_bytes),
+        requests_per_second: Set(limits.requests_per_second),
     };
     Entity::insert(row)
         .on_conflict(OnConflict::column(Column::TenantId).update_columns(rest).to_owned())

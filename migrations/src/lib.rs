@@ -18,6 +18,7 @@ mod m0005_detections_and_links;
 mod m0006_config_versions;
 mod m0007_idempotency_keys;
 mod m0008_accounts_and_limits;
+mod m0009_rates_and_versions;
 mod m0010_api_keys;
 mod m0011_clips_and_reels;
 mod m0012_audit;
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_config_versions::Migration),
             Box::new(m0007_idempotency_keys::Migration),
             Box::new(m0008_accounts_and_limits::Migration),
+            Box::new(m0009_rates_and_versions::Migration),
             Box::new(m0010_api_keys::Migration),
             Box::new(m0011_clips_and_reels::Migration),
             Box::new(m0012_audit::Migration),

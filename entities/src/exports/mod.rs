@@ -279,6 +279,15 @@ pub async fn stored_bytes(db: &Database, tenant: TenantId) -> Result<u64> {
     Ok(sum.flatten().map_or(0, i64::unsigned_abs))
 }
 
+/// The exports of some tenants that somebody works on, and those that ended at or after `since`: what listeners would
+/// have heard of.
+pub async fn moving(db: &Database, tenants: &[TenantId], since: DateTimeUtc) -> Result<Vec<Export>> {
+    let working = ExportState::UNFINISHED.into_iter().filter(|state| *state != ExportState::Queued);
+    let moving = Column::State.is_in(working).or(Column::FinishedAt.gte(since));
+    let rows = Entity::find().filter(Column::TenantId.is_in(tenants.iter().copied())).filter(moving);
+    rows.all(db.reader()).await.doing("looking for exports that move")
+}
+
 /// Deletes a finished export with its segments, jobs, detections and links.
 pub async fn delete(db: &Database, tenant: TenantId, id: ExportId) -> Result<Deleted> {
     let tx = db.begin().await?;

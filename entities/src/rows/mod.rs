@@ -6,6 +6,7 @@ pub mod audit;
 pub mod clip;
 pub mod config_version;
 pub mod detection;
+pub mod detection_version;
 pub mod export;
 pub mod export_source;
 pub mod fair_share;

@@ -18,6 +18,8 @@ pub struct Model {
     pub storage_bytes: Option<i64>,
     /// Bytes of one upload.
     pub upload_bytes: Option<i64>,
+    /// Requests a second; 0: unlimited.
+    pub requests_per_second: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

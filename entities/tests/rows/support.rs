@@ -1,18 +1,6 @@
 //! Fresh databases, and rows to begin with.
 
-use std::{
-    fs,
-    io::Write as _,
-    os::unix::{fs::chown, process::CommandExt as _},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{
-        OnceLock,
-        atomic::{AtomicU32, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::time::Duration;
 
 use entities::{
     Database, ExportId, TenantId, VideoId,
@@ -63,7 +51,7 @@ impl Fresh {
     }
 
     pub async fn postgres() -> Self {
-        Self::open(postgres_url(), None).await
+        Self::open(services::fresh_database(), None).await
     }
 
     async fn open(url: String, folder: Option<TempDir>) -> Self {
@@ -179,113 +167,4 @@ impl Fresh {
     pub async fn claim(&self, owner: &str, kind: JobKind) -> Option<Job> {
         jobs::claim(&self.db, owner, &[kind], Duration::from_secs(60)).await.unwrap()
     }
-}
-
-/// The private PostgreSQL of this test process. It ends, and its folder goes, when the process's end closes the pipe
-/// that its guardian reads.
-struct Postgres {
-    socket_folder: PathBuf,
-    _guardian: Child,
-}
-
-/// A fresh database on the private server.
-fn postgres_url() -> String {
-    static SERVER: OnceLock<Postgres> = OnceLock::new();
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let server = SERVER.get_or_init(start_postgres);
-    let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    let created = postgres_command("psql")
-        .args(["-q", "-U", "postgres", "-d", "postgres", "-h"])
-        .arg(&server.socket_folder)
-        .args(["-c", &format!("create database {name}")])
-        .output()
-        .unwrap();
-    assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
-    format!("postgres://postgres@localhost/{name}?host={}", server.socket_folder.display())
-}
-
-fn start_postgres() -> Postgres {
-    // Not in TMPDIR, whose path may be too long for a socket's name.
-    let folder = tempfile::Builder::new().prefix("touchline-pg-").tempdir_in("/tmp").unwrap().keep();
-    if let Some((uid, gid)) = postgres_user() {
-        chown(&folder, Some(uid), Some(gid)).unwrap();
-    }
-    let data = folder.join("data");
-    let made = postgres_command("initdb")
-        .args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "-D"])
-        .arg(&data)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-    // The guardian lives in a process group of its own, so that Ctrl-C reaches it only through the pipe.
-    let script = r#""$0" -D "$1/data" -k "$1" -c listen_addresses= -c fsync=off -c max_connections=1000 2>"$1/log" &
-        server=$!; cat >/dev/null; kill -QUIT $server; wait $server; rm -rf "$1""#;
-    let guardian = as_postgres(Command::new("sh").arg("-c").arg(script).arg(bin_folder().join("postgres")))
-        .arg(&folder)
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    wait_until_ready(&folder);
-    Postgres { socket_folder: folder, _guardian: guardian }
-}
-
-fn wait_until_ready(folder: &Path) {
-    for _ in 0..600 {
-        let ready = postgres_command("pg_isready").args(["-q", "-h"]).arg(folder).status().unwrap();
-        if ready.success() {
-            return;
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
-    let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
-    panic!("PostgreSQL did not start: {log}");
-}
-
-fn postgres_command(program: &str) -> Command {
-    let mut command = Command::new(bin_folder().join(program));
-    as_postgres(&mut command);
-    command
-}
-
-/// PostgreSQL refuses to run as root.
-fn as_postgres(command: &mut Command) -> &mut Command {
-    if let Some((uid, gid)) = postgres_user() {
-        command.uid(uid).gid(gid).current_dir("/tmp");
-    }
-    command
-}
-
-/// The ids of the user `postgres` when the tests run as root.
-fn postgres_user() -> Option<(u32, u32)> {
-    let id = |arguments: &[&str]| {
-        let output = Command::new("id").args(arguments).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().trim().parse::<u32>().ok()
-    };
-    if id(&["-u"]) != Some(0) {
-        return None;
-    }
-    let ids = id(&["-u", "postgres"]).zip(id(&["-g", "postgres"]));
-    Some(ids.unwrap_or_else(|| missing()))
-}
-
-/// The newest PostgreSQL that Debian has installed.
-fn bin_folder() -> PathBuf {
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut folders: Vec<(u32, PathBuf)> = versions
-        .filter_map(|entry| {
-            let version = entry.file_name().to_str()?.parse().ok()?;
-            Some((version, entry.path().join("bin")))
-        })
-        .filter(|(_, folder)| folder.join("initdb").exists())
-        .collect();
-    folders.sort();
-    folders.pop().map_or_else(|| missing(), |(_, folder)| folder)
-}
-
-fn missing() -> ! {
-    let _ = writeln!(std::io::stderr(), "install PostgreSQL first: apt-get install postgresql");
-    panic!("PostgreSQL is not installed: apt-get install postgresql");
 }

@@ -119,14 +119,21 @@ async fn newer_detections_replace_older_ones(fresh: Fresh) {
         height: 1080,
         boxes,
     };
+    let version = async || detections::version(&fresh.db, club.id, subject).await.unwrap();
     assert_eq!(detections::get(&fresh.db, club.id, subject).await.unwrap(), Some(vec![]));
+    assert_eq!(version().await, Some(0));
     assert!(detections::put(&fresh.db, club.id, &[new(9, json!([])), new(3, json!([]))]).await.unwrap());
+    assert_eq!(version().await, Some(1));
     assert!(detections::put(&fresh.db, club.id, &[new(9, json!([{"x": 1}]))]).await.unwrap());
+    assert_eq!(version().await, Some(2));
+    let other = fresh.tenant("other").await;
+    assert_eq!(detections::version(&fresh.db, other.id, subject).await.unwrap(), None);
     let rows = detections::get(&fresh.db, club.id, subject).await.unwrap().unwrap();
     let found: Vec<_> = rows.iter().map(|row| (row.frame, row.boxes.clone())).collect();
     assert_eq!(found, [(3, json!([])), (9, json!([{"x": 1}]))]);
     videos::delete(&fresh.db, club.id, video.id, false).await.unwrap();
     assert_eq!(detections::get(&fresh.db, club.id, subject).await.unwrap(), None);
+    assert_eq!(version().await, None);
 }
 
 async fn a_link_opens_until_it_is_revoked(fresh: Fresh) {

@@ -16,10 +16,11 @@ use utoipa_actix_web::{AppExt, scope};
 use super::extract::authenticate;
 use super::observe::{harden, limit_time, observe};
 use super::problem::{Problem, ProblemBody};
+use super::rates::limit_rate;
 use super::state::State;
 use super::{
-    admin, api_keys, clips, exports, links, live, me, methods, reels, service, single_frame, thumbnail, tokens, tus, uploads,
-    usage, users, videos, webhooks,
+    admin, api_keys, clips, exports, links, live, me, methods, reels, service, single_frame, thumbnail, tokens, tus,
+    uploads, usage, users, videos, webhooks,
 };
 
 /// The longest JSON body, in bytes: room for 10 000 keyframes of a spec.
@@ -158,6 +159,7 @@ fn routes_of_everything(routes: &mut ServiceConfig) {
                 .service(users::change_colleague)
                 .service(users::delete_colleague);
         })
+        .wrap(from_fn(limit_rate))
         .wrap(from_fn(authenticate));
     routes.service(api);
     routes.service(service::healthz).service(service::readyz).service(service::metrics).service(service::docs);

@@ -304,7 +304,7 @@ pub async fn delete_export(editor: Editor, id: Id<ExportId>, state: web::Data<St
     if !state.node.dispatcher.send(delete).await?? {
         return Err(Problem::not_found("export"));
     }
-    state.node.detections.send(Invalidate { subject: Subject::Export(id.0) }).await?;
+    state.node.detections.send(Invalidate { tenant: editor.tenant, subject: Subject::Export(id.0) }).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -60,7 +60,8 @@ pub struct TicketQuery {
 #[utoipa::path(tag = "live", responses((status = 201, description = "the ticket", body = Ticket), ReadRefusals))]
 #[post("/ws-tickets")]
 pub async fn create_ticket(viewer: Viewer, state: web::Data<State>) -> HttpResponse {
-    HttpResponse::Created().json(Ticket { ticket: state.tickets.issue(*viewer), expires_in: TICKET_LIFE.as_secs() })
+    let ticket = state.tickets.issue(*viewer).await;
+    HttpResponse::Created().json(Ticket { ticket, expires_in: TICKET_LIFE.as_secs() })
 }
 
 /// Opens the WebSocket of progress messages.
@@ -85,7 +86,7 @@ pub async fn open_socket(
     };
     let ticket = query.into_inner().ticket.ok_or_else(refused)?;
     // The credential comes first; a handshake that fails has used it up.
-    let principal = state.tickets.redeem(&ticket).ok_or_else(refused)?;
+    let principal = state.tickets.redeem(&ticket).await.ok_or_else(refused)?;
     standing(&state.node.db, principal).await?;
     let (response, session, messages) =
         actix_ws::handle(&request, payload).map_err(|error| Problem::bad_request("websocket", error.to_string()))?;

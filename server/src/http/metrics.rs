@@ -52,6 +52,11 @@ fn describe() {
         Unit::Seconds,
         "Time until a request was answered, by method and route; the bodies of answers are not in it."
     );
+    describe_counter!(
+        "touchline_requests_refused_total",
+        Unit::Count,
+        "Requests that came too fast, by the limit that refused them."
+    );
     describe_gauge!("touchline_sockets_open", Unit::Count, "Open WebSockets.");
     describe_counter!("touchline_upload_bytes_total", Unit::Bytes, "Bytes of uploads that arrived.");
     describe_counter!(

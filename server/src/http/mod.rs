@@ -7,7 +7,9 @@
 //!   what they rest on.
 //! * One file a resource: [`tokens`], [`uploads`] (with [`tus`], its header language), [`videos`], [`clips`],
 //!   [`reels`], [`exports`], [`links`], [`live`], [`me`], [`api_keys`], [`users`], [`webhooks`], [`admin`], [`service`].
-//! * [`content`] sends files by range; [`observe`] logs, counts and hardens; `metrics` says what is counted.
+//! * [`rates`] refuses what comes too fast.
+//!   [`content`] sends files by range; [`observe`] logs, counts and hardens; `metrics`
+//!   says what is counted.
 
 pub mod admin;
 pub mod api_keys;
@@ -26,6 +28,7 @@ mod metrics;
 pub mod observe;
 mod precondition;
 pub mod problem;
+pub mod rates;
 pub mod reels;
 mod refusals;
 mod serve;

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::app::{app, openapi};
 use super::auth::first_start::first_start;
+use super::auth::logged_out;
 use super::methods::Routes;
 use super::metrics::install_metrics;
 use super::state::State;
@@ -55,6 +56,9 @@ async fn answer_until(node: &Node, stop: impl Future<Output = ()>) -> anyhow::Re
     let state = web::Data::new(State::new(node.clone(), metrics.clone(), stopping)?);
     let courier = Courier::new(node.db.clone(), node.shared.settings.webhooks.clone());
     courier.context("preparing to call webhooks")?.start();
+    if let Some(link) = &node.link {
+        actix_web::rt::spawn(logged_out::follow(link.clone(), state.tokens.clone()));
+    }
     let address = listener.local_addr().context("asking for the address that was bound")?;
     let document = openapi();
     let routes = web::Data::new(Routes::of(&document));

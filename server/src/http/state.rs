@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actors::Node;
+use actors::brief::{Brief, BriefMemory, BriefRedis};
 use anyhow::Context;
 use entities::VideoId;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -18,6 +19,7 @@ use super::auth::signature::LinkSigner;
 use super::auth::throttle::LoginThrottle;
 use super::auth::ticket::{TICKET_LIFE, Tickets};
 use super::auth::token::AccessTokens;
+use super::rates::Rates;
 
 /// The running node and the server's own small things.
 pub struct State {
@@ -33,6 +35,8 @@ pub struct State {
     pub links: LinkSigner,
     /// When API keys were used.
     pub key_use: KeyUse,
+    /// How fast requests come.
+    pub rates: Rates,
     /// WebSocket tickets not used yet.
     pub tickets: Tickets,
     /// Failed logins.
@@ -57,14 +61,19 @@ impl State {
         let data_dir = std::path::absolute(&node.shared.settings.data_dir).context("finding data_dir")?;
         let secret = secret::load_or_create(auth.secret.expose(), &data_dir)?;
         let previous = auth.previous_secret.expose().map(str::as_bytes);
+        let brief: Arc<dyn Brief> = match &node.link {
+            Some(link) => Arc::new(BriefRedis::new(link.clone())),
+            None => Arc::new(BriefMemory::default()),
+        };
         Ok(Self {
             tokens: AccessTokens::new(&secret, previous, i64::from(auth.access_minutes) * 60),
             issuers: Issuers::new(&auth.issuers).context("preparing the issuers of tokens")?,
             refresh: RefreshTokens::new(&secret, previous, auth.refresh_days),
             links: LinkSigner::new(&secret, previous),
             key_use: KeyUse::default(),
-            tickets: Tickets::new(TICKET_LIFE),
-            throttle: LoginThrottle::default(),
+            rates: Rates::new(Arc::clone(&brief), &node.shared.settings.server),
+            tickets: Tickets::new(TICKET_LIFE, Arc::clone(&brief)),
+            throttle: LoginThrottle::new(brief),
             uploads_dir: data_dir.join("uploads"),
             writing: Arc::default(),
             node,

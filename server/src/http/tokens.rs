@@ -7,7 +7,7 @@ use entities::users::{self, User};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::auth::password;
+use super::auth::{logged_out, password};
 use super::extract::Session;
 use super::problem::Problem;
 use super::refusals::WriteRefusals;
@@ -60,7 +60,7 @@ pub async fn log_in(credentials: web::Json<Credentials>, state: web::Data<State>
     if email.len() > LONGEST_EMAIL || password.len() > password::LONGEST {
         return Err(wrong_credentials());
     }
-    if let Some(seconds) = state.throttle.wait(&email) {
+    if let Some(seconds) = state.throttle.wait(&email).await {
         return Err(Problem::too_many(
             "too_many_logins",
             "too many failed logins for this address; wait a little",
@@ -71,10 +71,10 @@ pub async fn log_in(credentials: web::Json<Credentials>, state: web::Data<State>
     let hash = found.as_ref().map(|(user, _)| user.password_hash.clone());
     let right = password::check(password, hash).await;
     let Some((user, tenant)) = found.filter(|_| right) else {
-        state.throttle.failed(&email);
+        state.throttle.failed(&email).await;
         return Err(wrong_credentials());
     };
-    state.throttle.succeeded(&email);
+    state.throttle.succeeded(&email).await;
     check_active(&tenant)?;
     let refresh = tokens::issue(&state.node.db, &user, state.refresh.expires_at()).await?;
     pair(&state, &user, &refresh)
@@ -129,6 +129,9 @@ pub async fn log_out(session: Session, body: web::Bytes, state: web::Data<State>
         None => drop(tokens::revoke_all(&state.node.db, user).await?),
     }
     state.tokens.log_out(claims);
+    if let Some(link) = &state.node.link {
+        logged_out::tell(link, claims).await;
+    }
     Ok(HttpResponse::NoContent().finish())
 }
 

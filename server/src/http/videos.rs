@@ -133,7 +133,7 @@ pub async fn delete_video(
             state.node.dispatcher.send(cancelled).await?;
         }
     }
-    state.node.detections.send(Invalidate { subject: Subject::Video(id) }).await?;
+    state.node.detections.send(Invalidate { tenant: editor.tenant, subject: Subject::Video(id) }).await?;
     let (store, prefix) = (Arc::clone(&state.node.storage), storage::video_prefix(editor.tenant, id));
     web::block(move || store.delete_prefix(&prefix))
         .await

@@ -92,6 +92,8 @@ pub struct OwnLimits {
     pub storage_bytes: Option<u64>,
     /// Bytes of one upload.
     pub upload_bytes: Option<u64>,
+    /// Requests a second; 0: unlimited.
+    pub requests_per_second: Option<u32>,
 }
 
 impl OwnLimits {
@@ -104,6 +106,7 @@ impl OwnLimits {
             interactive_frames: small(row.interactive_frames),
             storage_bytes: large(row.storage_bytes),
             upload_bytes: large(row.upload_bytes),
+            requests_per_second: small(row.requests_per_second),
         }
     }
 
@@ -116,6 +119,7 @@ impl OwnLimits {
             interactive_frames: self.interactive_frames.map(i64::from),
             storage_bytes: large(self.storage_bytes),
             upload_bytes: large(self.upload_bytes),
+            requests_per_second: self.requests_per_second.map(i64::from),
         }
     }
 
@@ -130,6 +134,7 @@ impl OwnLimits {
             interactive_frames: over(&patch.interactive_frames, self.interactive_frames),
             storage_bytes: over(&patch.storage_bytes, self.storage_bytes),
             upload_bytes: over(&patch.upload_bytes, self.upload_bytes),
+            requests_per_second: over(&patch.requests_per_second, self.requests_per_second),
         }
     }
 
@@ -199,6 +204,8 @@ pub struct LimitsPatch {
     #[serde(deserialize_with = "present")]
     #[schema(minimum = 1)]
     upload_bytes: Option<Option<u64>>,
+    #[serde(deserialize_with = "present")]
+    requests_per_second: Option<Option<u32>>,
 }
 
 /// A tenant to be.

@@ -3,6 +3,7 @@
 pub mod api_key;
 pub mod first_start;
 pub mod issuer;
+pub mod logged_out;
 pub mod password;
 pub mod refresh;
 pub mod secret;

@@ -1,10 +1,12 @@
 //! WebSocket tickets: a browser cannot put a bearer token on a WebSocket, so it trades the token
 //! for a ticket that opens one socket within half a minute.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
+use actors::brief::Brief;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use super::secret::random_text;
@@ -13,43 +15,41 @@ use crate::http::extract::Principal;
 /// How long a ticket waits to be used.
 pub const TICKET_LIFE: Duration = Duration::from_secs(30);
 
-/// The tickets given out and not yet used, by the hash of their text.
+/// The tickets given out and not yet used, by the hash of their text. Nodes that share a Redis take each other's; one
+/// given out while Redis is away opens a socket at its own node only.
 pub struct Tickets {
     life: Duration,
-    waiting: Mutex<HashMap<[u8; 32], Waiting>>,
-}
-
-struct Waiting {
-    principal: Principal,
-    until: Instant,
+    waiting: Arc<dyn Brief>,
 }
 
 impl Tickets {
     /// Tickets that hold for `life`.
-    pub fn new(life: Duration) -> Self {
-        Self { life, waiting: Mutex::default() }
+    pub fn new(life: Duration, waiting: Arc<dyn Brief>) -> Self {
+        Self { life, waiting }
     }
 
     /// A new ticket for a principal.
-    pub fn issue(&self, principal: Principal) -> String {
+    pub async fn issue(&self, principal: Principal) -> String {
         let ticket = random_text::<32>();
-        let now = Instant::now();
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.retain(|_, ticket| ticket.until > now);
-        waiting.insert(Sha256::digest(&ticket).into(), Waiting { principal, until: now + self.life });
+        let who = serde_json::to_vec(&principal).expect("ids and names serialise");
+        self.waiting.put(&key(&ticket), who, self.life).await;
         ticket
     }
 
     /// Uses a ticket up; `None` when it is unknown, used or too old.
-    pub fn redeem(&self, ticket: &str) -> Option<Principal> {
-        let hash: [u8; 32] = Sha256::digest(ticket).into();
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&hash)?;
-        (waiting.until > Instant::now()).then_some(waiting.principal)
+    pub async fn redeem(&self, ticket: &str) -> Option<Principal> {
+        let who = self.waiting.take(&key(ticket)).await?;
+        serde_json::from_slice(&who).ok()
     }
+}
+
+fn key(ticket: &str) -> String {
+    format!("ticket:{}", URL_SAFE_NO_PAD.encode(Sha256::digest(ticket)))
 }
 
 #[cfg(test)]
 mod tests {
+    use actors::brief::BriefMemory;
     use entities::users::Role;
     use entities::{TenantId, UserId};
 
@@ -60,20 +60,20 @@ mod tests {
         Principal { tenant: TenantId::new(), identity: Identity::User(UserId::new()), role: Role::Viewer }
     }
 
-    #[test]
-    fn a_ticket_works_once() {
-        let tickets = Tickets::new(TICKET_LIFE);
+    #[actix_web::test]
+    async fn a_ticket_works_once() {
+        let tickets = Tickets::new(TICKET_LIFE, Arc::new(BriefMemory::default()));
         let principal = principal();
-        let ticket = tickets.issue(principal);
-        assert_eq!(tickets.redeem(&ticket).map(|who| who.identity), Some(principal.identity));
-        assert!(tickets.redeem(&ticket).is_none());
-        assert!(tickets.redeem("made up").is_none());
+        let ticket = tickets.issue(principal).await;
+        assert_eq!(tickets.redeem(&ticket).await.map(|who| who.identity), Some(principal.identity));
+        assert!(tickets.redeem(&ticket).await.is_none());
+        assert!(tickets.redeem("made up").await.is_none());
     }
 
-    #[test]
-    fn an_old_ticket_is_worthless() {
-        let tickets = Tickets::new(Duration::ZERO);
-        let ticket = tickets.issue(principal());
-        assert!(tickets.redeem(&ticket).is_none());
+    #[actix_web::test]
+    async fn an_old_ticket_is_worthless() {
+        let tickets = Tickets::new(Duration::ZERO, Arc::new(BriefMemory::default()));
+        let ticket = tickets.issue(principal()).await;
+        assert!(tickets.redeem(&ticket).await.is_none());
     }
 }

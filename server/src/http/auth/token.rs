@@ -127,10 +127,21 @@ impl AccessTokens {
 
     /// Makes a token worthless before it expires.
     pub fn log_out(&self, claims: &Claims) {
+        self.remember(claims.jti, claims.exp);
+    }
+
+    /// Remembers that a token that ends at `expires` was logged out, here or at another node.
+    pub fn remember(&self, jti: Uuid, expires: i64) {
         let now = Utc::now().timestamp() - LEEWAY_SECONDS as i64;
         let mut logged_out = self.logged_out.lock().unwrap_or_else(PoisonError::into_inner);
         logged_out.retain(|_, expires| *expires >= now);
-        logged_out.insert(claims.jti, claims.exp);
+        logged_out.insert(jti, expires);
+    }
+
+    /// The tokens that were logged out and when they expire.
+    pub fn logged_out(&self) -> Vec<(Uuid, i64)> {
+        let logged_out = self.logged_out.lock().unwrap_or_else(PoisonError::into_inner);
+        logged_out.iter().map(|(jti, expires)| (*jti, *expires)).collect()
     }
 
     fn is_logged_out(&self, jti: &Uuid) -> bool {

@@ -13,4 +13,4 @@ pub use authenticate::{authenticate, standing};
 pub use id::Id;
 pub use identity::Identity;
 pub use page::{Listing, PageQuery};
-pub use principal::{Editor, Operator, Principal, Session, TenantAdmin, Viewer};
+pub use principal::{Editor, Operator, Principal, Session, TenantAdmin, Viewer, tenant_of};

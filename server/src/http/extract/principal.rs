@@ -55,6 +55,11 @@ fn session(request: &HttpRequest) -> Outcome {
         .unwrap_or_else(|| Err(Problem::internal("authenticating", "the route is outside the authenticated scope")))
 }
 
+/// The tenant whose credential a request carries; none where it carries none that holds.
+pub fn tenant_of(request: &HttpRequest) -> Option<TenantId> {
+    session(request).ok().map(|session| session.principal.tenant)
+}
+
 fn at_least(request: &HttpRequest, least: Role) -> Result<Principal, Problem> {
     let Session { principal, .. } = session(request)?;
     if principal.role < least {

@@ -1,0 +1,53 @@
+//! What lives for seconds and may be lost: tickets, counts of failures, rates. In this process, or in a Redis that the
+//! nodes share and, while that is away, in this process again.
+
+mod memory;
+mod redis;
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+pub use self::memory::BriefMemory;
+pub use self::redis::BriefRedis;
+
+/// How many of something may come, and how many at once.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    pub per_second: f64,
+    /// So many may come at once; at least 1.
+    pub burst: f64,
+}
+
+/// What became of asking for one more.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Spent {
+    /// It may come; so many more may come right after it.
+    Taken { left: u64 },
+    /// It may not, and would be allowed after this time.
+    Refused { wait: Duration },
+}
+
+/// Keeps what lives for seconds. Nothing here fails: what cannot be shared is kept to oneself.
+pub trait Brief: Send + Sync {
+    /// Keeps a value under a key for some time.
+    fn put<'a>(&'a self, key: &'a str, value: Vec<u8>, life: Duration) -> BoxFuture<'a, ()>;
+
+    /// Takes a value away; nobody gets it twice.
+    fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Option<Vec<u8>>>;
+
+    /// Counts one more under a key. The count is forgotten after `life` without another.
+    fn count<'a>(&'a self, key: &'a str, life: Duration) -> BoxFuture<'a, ()>;
+
+    /// The count of a key, and how long it will be remembered.
+    fn counted<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Option<(u64, Duration)>>;
+
+    /// Forgets the count of a key.
+    fn forget<'a>(&'a self, key: &'a str) -> BoxFuture<'a, ()>;
+
+    /// Takes one of what may come at a rate under a key.
+    fn spend<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, Spent>;
+}
+
+#[cfg(test)]
+mod tests;

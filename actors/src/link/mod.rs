@@ -1,0 +1,229 @@
+//! The way to a Redis that the nodes of a deployment share, and that may be away.
+//!
+//! A [`Link`] is up or down. While it is down every call fails at once, so that nobody waits for a Redis that is not
+//! there; the first call that gets no answer in time takes it down. One task connects again, as long as it takes,
+//! and tells whoever listens when it is [`Heard::Back`]. Redis holds nothing that cannot be lost: callers go on with
+//! what this node knows.
+//!
+//! Keys and topics begin with `touchline:` and, where a tenant owns them, its id.
+
+mod keeper;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix::Arbiter;
+use entities::TenantId;
+use redis::aio::MultiplexedConnection;
+use redis::{Client, Cmd, FromRedisValue};
+use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
+
+/// How long an answer of Redis may take. It is on the same network: this is a hundred times of what it needs.
+const ANSWER_WITHIN: Duration = Duration::from_millis(250);
+/// Messages that wait for a listener of this node.
+const WAITING: usize = 1024;
+const PREFIX: &str = "touchline";
+
+/// Redis is away, or did not do what it was asked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("Redis is away")]
+pub struct Away;
+
+/// What a listener of a topic hears.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The link is up, for the first time or again: what others said before was missed.
+    Back,
+    /// Another node says something; about a tenant, where the topic has one.
+    Message { tenant: Option<TenantId>, body: Vec<u8> },
+}
+
+/// A handle to the link; cloning it is cheap.
+#[derive(Clone)]
+pub struct Link(Arc<Inner>);
+
+struct Inner {
+    /// Tells this node's messages from the others'.
+    node: Uuid,
+    client: Client,
+    state: watch::Sender<State>,
+    listeners: Mutex<Vec<Listener>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Counts the connections there have been.
+    epoch: u64,
+    connection: Option<MultiplexedConnection>,
+}
+
+#[derive(Clone)]
+struct Listener {
+    topic: &'static str,
+    sink: mpsc::Sender<Heard>,
+}
+
+/// A key of a tenant's.
+pub fn key(tenant: TenantId, rest: &str) -> String {
+    format!("{PREFIX}:{tenant}:{rest}")
+}
+
+/// A key that is nobody's in particular.
+pub fn common_key(rest: &str) -> String {
+    format!("{PREFIX}:{rest}")
+}
+
+impl Link {
+    /// A link to `url`, which is down until it first connects, on a thread of its own.
+    ///
+    /// # Errors
+    /// When `url` is none of Redis.
+    pub fn start(url: &str) -> Result<Self, redis::RedisError> {
+        let client = Client::open(url)?;
+        let (state, _) = watch::channel(State::default());
+        let link = Self(Arc::new(Inner { node: Uuid::now_v7(), client, state, listeners: Mutex::default() }));
+        let arbiter = Arbiter::new();
+        arbiter.spawn(keeper::keep(link.clone()));
+        Ok(link)
+    }
+
+    /// Whether Redis answers, as far as is known.
+    pub fn is_up(&self) -> bool {
+        self.0.state.borrow().connection.is_some()
+    }
+
+    /// The number of the connection while the link is up: as long as it stays the same, every message was heard.
+    pub fn epoch(&self) -> Option<u64> {
+        let state = self.0.state.borrow();
+        state.connection.as_ref().map(|_| state.epoch)
+    }
+
+    /// How many connections there have been. What was written before the last of them may be gone.
+    pub fn connections(&self) -> u64 {
+        self.0.state.borrow().epoch
+    }
+
+    /// Waits so long for the link to be up; whether it is.
+    pub async fn wait_up(&self, patience: Duration) -> bool {
+        let mut state = self.0.state.subscribe();
+        let up = state.wait_for(|state| state.connection.is_some());
+        tokio::time::timeout(patience, up).await.is_ok_and(|up| up.is_ok())
+    }
+
+    /// Listens to what other nodes say about a topic. A listener that is up to nothing holds the others back.
+    pub fn hear(&self, topic: &'static str) -> mpsc::Receiver<Heard> {
+        let (sink, heard) = mpsc::channel(WAITING);
+        let mut listeners = self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_up() {
+            sink.try_send(Heard::Back).expect("a new channel has room");
+        }
+        listeners.push(Listener { topic, sink });
+        heard
+    }
+
+    /// Tells the other nodes something about a tenant.
+    ///
+    /// # Errors
+    /// When Redis is away: nobody has heard it.
+    pub async fn tell(&self, tenant: TenantId, topic: &str, body: &[u8]) -> Result<(), Away> {
+        self.publish(key(tenant, topic), body).await
+    }
+
+    /// Tells the other nodes something about the deployment.
+    ///
+    /// # Errors
+    /// When Redis is away: nobody has heard it.
+    pub async fn tell_all(&self, topic: &str, body: &[u8]) -> Result<(), Away> {
+        self.publish(common_key(topic), body).await
+    }
+
+    async fn publish(&self, channel: String, body: &[u8]) -> Result<(), Away> {
+        let signed = [self.0.node.as_bytes(), body].concat();
+        self.ask(redis::cmd("PUBLISH").arg(channel).arg(signed)).await
+    }
+
+    /// Asks Redis something.
+    ///
+    /// # Errors
+    /// When it is away, does not answer in time, or refuses.
+    pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Away> {
+        let (epoch, connection) = {
+            let state = self.0.state.borrow();
+            (state.epoch, state.connection.clone())
+        };
+        let Some(mut connection) = connection else { return Err(Away) };
+        command.query_async(&mut connection).await.map_err(|error| {
+            metrics::counter!("touchline_redis_failures_total").increment(1);
+            tracing::warn!(%error, "Redis failed a call");
+            if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() {
+                self.take_down(epoch);
+            }
+            Away
+        })
+    }
+
+    /// Nobody asks on this connection any more; its keeper sees that and connects again.
+    fn take_down(&self, epoch: u64) {
+        self.0.state.send_if_modified(|state| state.epoch == epoch && state.connection.take().is_some());
+        metrics::gauge!("touchline_redis_up").set(f64::from(self.is_up()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use services::Redis;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    async fn next(heard: &mut mpsc::Receiver<Heard>) -> Heard {
+        tokio::time::timeout(PATIENCE, heard.recv()).await.expect("nothing was heard").expect("the link is there")
+    }
+
+    #[actix::test]
+    async fn nodes_hear_each_other_but_not_themselves() {
+        let url = services::fresh_redis();
+        let (one, two) = (Link::start(&url).unwrap(), Link::start(&url).unwrap());
+        let (mut at_one, mut at_two) = (one.hear("topic"), two.hear("topic"));
+        assert_eq!((next(&mut at_one).await, next(&mut at_two).await), (Heard::Back, Heard::Back));
+        let tenant = TenantId::new();
+        one.tell(tenant, "other", b"not for them").await.unwrap();
+        one.tell(tenant, "topic", b"hello").await.unwrap();
+        two.tell_all("topic", b"all").await.unwrap();
+        let hello = Heard::Message { tenant: Some(tenant), body: b"hello".to_vec() };
+        assert_eq!(next(&mut at_two).await, hello);
+        assert_eq!(next(&mut at_one).await, Heard::Message { tenant: None, body: b"all".to_vec() });
+        assert!(at_one.try_recv().is_err() && at_two.try_recv().is_err());
+    }
+
+    #[actix::test]
+    async fn a_link_whose_redis_goes_fails_at_once_and_comes_back() {
+        let mut redis = Redis::start();
+        let link = Link::start(&redis.url()).unwrap();
+        let mut heard = link.hear("topic");
+        assert_eq!(next(&mut heard).await, Heard::Back);
+        let first = link.epoch().unwrap();
+        redis.kill();
+        let mut failures = 0;
+        while link.is_up() {
+            failures += usize::from(link.ask::<()>(&redis::cmd("PING")).await.is_err());
+        }
+        assert!(failures <= 1, "{failures} calls noticed that it was gone");
+        assert_eq!(link.ask::<()>(&redis::cmd("PING")).await, Err(Away));
+        assert_eq!((link.epoch(), link.connections()), (None, first));
+        redis.revive();
+        assert_eq!(next(&mut heard).await, Heard::Back);
+        assert_eq!(link.epoch(), Some(first + 1));
+        link.ask::<()>(&redis::cmd("PING")).await.unwrap();
+    }
+
+    #[actix::test]
+    async fn a_refused_call_does_not_take_the_link_down() {
+        let link = Link::start(&services::fresh_redis()).unwrap();
+        assert!(link.wait_up(PATIENCE).await);
+        assert_eq!(link.ask::<()>(&redis::cmd("NONSENSE")).await, Err(Away));
+        assert!(link.is_up());
+    }
+}

@@ -1,0 +1,198 @@
+//! How fast requests may come: of each tenant, and from each address that shows no credential that holds.
+//!
+//! Each may come at its rate, and as many at once as in one second. What is refused costs nothing: it is asked again.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, web};
+use actors::brief::{Brief, Rate, Spent};
+use actors::{LimitReached, limits};
+use config::ServerSettings;
+use entities::TenantId;
+use moka::sync::Cache;
+
+use super::extract::tenant_of;
+use super::problem::Problem;
+use super::state::State;
+
+/// How long a tenant's own rate is used without looking at its row again.
+const REMEMBERED: Duration = Duration::from_secs(1);
+/// Tenants whose rate is remembered.
+const TENANTS: u64 = 100_000;
+
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+static RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// How fast requests come, and how fast they may.
+pub struct Rates {
+    spent: Arc<dyn Brief>,
+    of_tenants: Cache<TenantId, u32>,
+    by_address: u32,
+    proxies: Vec<IpAddr>,
+}
+
+/// A rate that is limited, and what one request of it came to.
+struct Limited {
+    name: &'static str,
+    what: &'static str,
+    per_second: u32,
+    spent: Spent,
+}
+
+impl Rates {
+    /// Rates that are counted in `spent`.
+    pub fn new(spent: Arc<dyn Brief>, settings: &ServerSettings) -> Self {
+        let of_tenants = Cache::builder().max_capacity(TENANTS).time_to_live(REMEMBERED).build();
+        let (by_address, proxies) = (settings.requests_per_second_by_address, settings.trusted_proxies.clone());
+        Self { spent, of_tenants, by_address, proxies }
+    }
+
+    /// Counts a request; none where nothing limits it.
+    async fn count(&self, state: &State, request: &ServiceRequest) -> Result<Option<Limited>, Problem> {
+        let (name, what, per_second, key) = match tenant_of(request.request()) {
+            Some(tenant) => {
+                let per_second = self.of_tenant(state, tenant).await?;
+                ("requests_per_second", "requests a second may come", per_second, format!("{tenant}:requests"))
+            }
+            None => {
+                let Some(address) = self.client(request) else { return Ok(None) };
+                let what = "requests a second may come from one address without a credential that holds";
+                ("requests_per_second_by_address", what, self.by_address, format!("requests:{address}"))
+            }
+        };
+        if per_second == 0 {
+            return Ok(None);
+        }
+        let rate = Rate { per_second: per_second.into(), burst: per_second.into() };
+        let spent = self.spent.spend(&key, rate).await;
+        Ok(Some(Limited { name, what, per_second, spent }))
+    }
+
+    async fn of_tenant(&self, state: &State, tenant: TenantId) -> Result<u32, Problem> {
+        if let Some(per_second) = self.of_tenants.get(&tenant) {
+            return Ok(per_second);
+        }
+        let everywhere = state.node.live.borrow().live.limits.clone();
+        let per_second = limits::of(&state.node.db, &everywhere, tenant).await?.requests_per_second;
+        self.of_tenants.insert(tenant, per_second);
+        Ok(per_second)
+    }
+
+    /// Who sent a request: the last address on its way that is no proxy of ours.
+    fn client(&self, request: &ServiceRequest) -> Option<IpAddr> {
+        let mut address = request.peer_addr()?.ip().to_canonical();
+        let way = request.headers().get_all(&FORWARDED_FOR).filter_map(|value| value.to_str().ok());
+        let way: Vec<&str> = way.flat_map(|value| value.split(',')).map(str::trim).collect();
+        for earlier in way.into_iter().rev() {
+            if !self.proxies.contains(&address) {
+                break;
+            }
+            address = earlier.parse::<IpAddr>().ok()?.to_canonical();
+        }
+        Some(network(address))
+    }
+}
+
+/// What one customer of a provider has: an IPv4 address, or a network of 64 bits of IPv6.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(long) => IpAddr::V6((u128::from(long) >> 64 << 64).into()),
+    }
+}
+
+impl Limited {
+    /// The headers of draft-ietf-httpapi-ratelimit-headers-10.
+    fn headers(&self) -> [(HeaderName, HeaderValue); 2] {
+        let (left, seconds) = match self.spent {
+            Spent::Taken { left } => (left, 1),
+            Spent::Refused { wait } => (0, whole_seconds(wait)),
+        };
+        let text = |text: String| HeaderValue::try_from(text).expect("names and numbers make a header value");
+        [
+            (RATE_LIMIT_POLICY.clone(), text(format!("\"{}\";q={};w=1", self.name, self.per_second))),
+            (RATE_LIMIT.clone(), text(format!("\"{}\";r={left};t={seconds}", self.name))),
+        ]
+    }
+}
+
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs_f64().ceil().max(1.0) as u64
+}
+
+/// Refuses a request that comes too fast. Runs after [`super::extract::authenticate`].
+pub async fn limit_rate(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let state = request.app_data::<web::Data<State>>().cloned();
+    let state = state.ok_or_else(|| Problem::internal("limiting requests", "the server's state is missing"))?;
+    let Some(limited) = state.rates.count(&state, &request).await? else {
+        return next.call(request).await;
+    };
+    let headers = limited.headers();
+    if let Spent::Refused { wait } = limited.spent {
+        metrics::counter!("touchline_requests_refused_total", "limit" => limited.name).increment(1);
+        let retry_after = Duration::from_secs(whole_seconds(wait));
+        let most = limited.per_second.into();
+        let refusal = Problem::from(LimitReached { limit: limited.name, most, what: limited.what, retry_after });
+        let refusal = headers.into_iter().fold(refusal, |refusal, (name, value)| refusal.header(name, value));
+        return Err(refusal.into());
+    }
+    let mut response = next.call(request).await?;
+    tell(response.headers_mut(), headers);
+    Ok(response)
+}
+
+fn tell(answer: &mut HeaderMap, headers: [(HeaderName, HeaderValue); 2]) {
+    for (name, value) in headers {
+        answer.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+    use actors::brief::BriefMemory;
+
+    use super::*;
+
+    fn rates(proxies: &[&str]) -> Rates {
+        let settings = config::Settings::load_from(None, []).unwrap().server;
+        let proxies = proxies.iter().map(|proxy| proxy.parse().unwrap()).collect();
+        let settings = ServerSettings { trusted_proxies: proxies, ..settings };
+        Rates::new(Arc::new(BriefMemory::default()), &settings)
+    }
+
+    fn client(rates: &Rates, peer: &str, forwarded: &[&str]) -> Option<String> {
+        let mut request = TestRequest::default().peer_addr(std::net::SocketAddr::new(peer.parse().unwrap(), 1));
+        for value in forwarded {
+            request = request.append_header((FORWARDED_FOR.clone(), *value));
+        }
+        rates.client(&request.to_srv_request()).map(|address| address.to_string())
+    }
+
+    #[test]
+    fn only_proxies_of_ours_are_believed() {
+        let none = rates(&[]);
+        assert_eq!(client(&none, "198.51.100.7", &["203.0.113.9"]).unwrap(), "198.51.100.7");
+        let two = rates(&["10.0.0.1", "10.0.0.2"]);
+        assert_eq!(client(&two, "10.0.0.1", &["6.6.6.6, 203.0.113.9", "10.0.0.2"]).unwrap(), "203.0.113.9");
+        assert_eq!(client(&two, "10.0.0.1", &[]).unwrap(), "10.0.0.1");
+        assert_eq!(client(&two, "10.0.0.1", &["nonsense"]), None);
+        assert_eq!(client(&two, "::ffff:10.0.0.1", &["203.0.113.9"]).unwrap(), "203.0.113.9");
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_client() {
+        let rates = rates(&[]);
+        assert_eq!(client(&rates, "2001:db8:1:2:3:4:5:6", &[]).unwrap(), "2001:db8:1:2::");
+    }
+}
