@@ -223,14 +223,14 @@ fn issuers_say_whom_they_let_in() {
     entry("tenant_claim = 'club'\ntenants = { a = 'A' }\nroles = { coach = 'editor' }").unwrap();
     entry("tenant = 'club'\nroles = { boss = 'operator' }\nallow_operator = true").unwrap();
     for (wrong, told) in [
-        ("roles = { coach = 'editor' }", "/auth/issuers/0/tenant"),
+        ("roles = { coach = 'editor' }", "auth.issuers.0.tenant"),
         (
             "tenant = 'a'\ntenant_claim = 'b'\ntenants = { a = 'A' }\nroles = { coach = 'editor' }",
-            "/auth/issuers/0/tenant",
+            "auth.issuers.0.tenant",
         ),
-        ("tenant_claim = 'b'\nroles = { coach = 'editor' }", "/auth/issuers/0/tenants"),
+        ("tenant_claim = 'b'\nroles = { coach = 'editor' }", "auth.issuers.0.tenants"),
         ("tenant = 'a'\nroles = { boss = 'operator' }", "allow_operator"),
-        ("tenant = 'a'\nroles = {}", "/auth/issuers/0/roles"),
+        ("tenant = 'a'\nroles = {}", "auth.issuers.0.roles"),
         ("tenant = 'a'\nroles = { coach = 'editor' }\nalgorithm = 'HS256'", "algorithm"),
     ] {
         let told_us = message(entry(wrong));
@@ -250,5 +250,5 @@ fn tls_needs_a_certificate_and_its_key() {
     assert_eq!(with_env(&[]).unwrap().tls.files(), None);
     let both = with_env(&[("TOUCHLINE__TLS__CERTIFICATE", "c.pem"), ("TOUCHLINE__TLS__KEY", "k.pem")]).unwrap();
     assert_eq!(both.tls.files(), Some(("c.pem".as_ref(), "k.pem".as_ref())));
-    assert!(message(with_env(&[("TOUCHLINE__TLS__KEY", "k.pem")])).contains("/tls"));
+    assert!(message(with_env(&[("TOUCHLINE__TLS__KEY", "k.pem")])).contains("tls: needs both"));
 }
