@@ -44,5 +44,5 @@ lint: setup ## Check format, lints and, where cargo-deny is installed, licences 
 		echo "lint: cargo-deny is not installed, so licences and sources were not checked ('cargo install cargo-deny')"; \
 	fi
 
-bench: bake ## Measure this machine: busy, scaling, memory, smart, overlay, annotated, clip, detection (some: ONLY="smart pairs=3")
+bench: bake ## Measure this machine: busy, scaling, memory, smart, overlay, annotated, clip, detection, detections (some: ONLY="smart pairs=3")
 	@target/release/bench $(ONLY)

@@ -3,6 +3,8 @@
 //! Every line compares things within one run and prints what was asked for beside what was found. Nothing here
 //! fails because a machine is slow.
 
+mod detections;
+mod hammer;
 mod kinds;
 mod pairs;
 
@@ -30,8 +32,13 @@ struct Bench {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let (pairs, wanted): (Vec<String>, Vec<String>) =
-        std::env::args().skip(1).partition(|one| one.starts_with("pairs="));
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [word, file] = &arguments[..]
+        && word == detections::BARE
+    {
+        return detections::serve_bare(file).await;
+    }
+    let (pairs, wanted): (Vec<String>, Vec<String>) = arguments.into_iter().partition(|one| one.starts_with("pairs="));
     let pairs = pairs.first().map(|pairs| pairs["pairs=".len()..].parse()).transpose().context("pairs=N")?;
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|one| one == name);
     let touchline = touchline_tests::binary()?;
@@ -59,6 +66,9 @@ async fn main() -> Result<()> {
     }
     if wants("detection") {
         bench.batch_detection().await?;
+    }
+    if wants("detections") {
+        bench.cached_detections().await?;
     }
     println!("\n{:<58} {:>24}   wanted", "figure", "found");
     for figure in &bench.figures {

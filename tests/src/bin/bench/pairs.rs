@@ -47,7 +47,8 @@ pub fn compare(
     Ok(Took { wall: median(walls), cpu: median(cpus) })
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The value in the middle, or between the two in the middle.
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
