@@ -70,6 +70,7 @@ impl Server {
             ("TOUCHLINE__SERVER__LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
             ("TOUCHLINE__DATA_DIR".to_owned(), data_dir.display().to_string()),
         ];
+        own.extend(backends(data, variables)?);
         own.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let (stdout, stderr) = (data.join("stdout.log"), data.join("stderr.log"));
         let child = Command::new(binary()?)
@@ -205,6 +206,34 @@ impl Server {
         self.child.wait()?;
         Ok(())
     }
+}
+
+/// The environment variable that lets servers use a private PostgreSQL and a private Redis when it is `shared`.
+pub const BACKENDS: &str = "TOUCHLINE_TEST_BACKENDS";
+
+/// Whether servers use a private PostgreSQL and Redis.
+pub fn uses_shared_backends() -> bool {
+    std::env::var_os(BACKENDS).is_some_and(|value| value == "shared")
+}
+
+/// The settings of PostgreSQL and Redis for a server on `data`, the same at each start on the same data; none when
+/// backends are in the process, or `variables` say where rows are.
+fn backends(data: &Path, variables: &[(&str, &str)]) -> Result<Vec<(String, String)>> {
+    if !uses_shared_backends() || variables.iter().any(|(name, _)| *name == "TOUCHLINE__DATABASE__URL") {
+        return Ok(Vec::new());
+    }
+    let kept = data.join("backends.json");
+    if let Ok(text) = std::fs::read(&kept) {
+        return Ok(serde_json::from_slice(&text)?);
+    }
+    let setting = |name: &str, value: String| (name.to_owned(), value);
+    let settings = vec![
+        setting("TOUCHLINE__DATABASE__URL", services::fresh_database()),
+        setting("TOUCHLINE__REDIS__URL", services::fresh_redis()),
+        setting("TOUCHLINE__AUTH__SECRET", "a secret that all nodes of a test share".to_owned()),
+    ];
+    std::fs::write(&kept, serde_json::to_vec(&settings)?)?;
+    Ok(settings)
 }
 
 impl Drop for Server {
