@@ -2,12 +2,15 @@
 //! shows it to everybody through a watch channel. Nobody ever sees half a change.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use actix::{Actor, ActorFutureExt, AtomicResponse, Context, Handler, Message, MessageResult, WrapFuture};
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, AtomicResponse, Context, Handler, Message, MessageResult, WrapFuture,
+};
 use config::Live;
 use edits::FieldError;
 use entities::audit::Deed;
-use entities::config_versions::{self, Appended, NewVersion};
+use entities::config_versions::{self, Appended, ConfigVersion, NewVersion};
 use entities::{Database, UserId};
 use models::{ModelKind, ModelStore};
 use serde::Serialize;
@@ -38,14 +41,7 @@ impl ConfigKeeper {
     pub async fn new(db: Database, base: Live) -> Result<(Self, watch::Receiver<Arc<Versioned>>), entities::Error> {
         let stored = config_versions::latest(&db).await?;
         let newest = match stored {
-            // A stored version may lack settings that came later: it is laid over the base.
-            Some(row) => match base.patched(&row.body) {
-                Ok(live) => Versioned { version: row.version as u64, live },
-                Err(errors) => {
-                    tracing::error!(version = row.version, ?errors, "stored settings are not valid any more");
-                    Versioned { version: row.version as u64, live: base.clone() }
-                }
-            },
+            Some(row) => read(row, &base),
             None => Versioned { version: 0, live: base.clone() },
         };
         let (shown, watched) = watch::channel(Arc::new(newest));
@@ -61,6 +57,49 @@ impl ConfigKeeper {
 
 impl Actor for ConfigKeeper {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // Only a shared database has other authors.
+        if self.db.is_shared() {
+            ctx.run_interval(FOLLOW_EVERY, Self::follow);
+        }
+    }
+}
+
+/// How often it looks for changes that were made at another node: they take effect within a second.
+const FOLLOW_EVERY: Duration = Duration::from_millis(500);
+
+impl ConfigKeeper {
+    /// Shows what another node has stored.
+    fn follow(&mut self, ctx: &mut Context<Self>) {
+        let db = self.db.clone();
+        let look = async move { config_versions::latest(&db).await };
+        ctx.spawn(look.into_actor(self).map(|found, this, _| {
+            let newest = match found {
+                Ok(Some(row)) => row,
+                Ok(None) => return,
+                Err(error) => return tracing::warn!(%error, "changes of the settings could not be looked for"),
+            };
+            if newest.version as u64 <= this.shown.borrow().version {
+                return;
+            }
+            let changed = read(newest, &this.base);
+            tracing::info!(version = changed.version, "settings that another node stored take effect");
+            this.shown.send_replace(Arc::new(changed));
+        }));
+    }
+}
+
+/// A stored version. It may lack settings that came later: it is laid over the base.
+fn read(row: ConfigVersion, base: &Live) -> Versioned {
+    let version = row.version as u64;
+    match base.patched(&row.body) {
+        Ok(live) => Versioned { version, live },
+        Err(errors) => {
+            tracing::error!(version, ?errors, "stored settings are not valid any more");
+            Versioned { version, live: base.clone() }
+        }
+    }
 }
 
 /// Asks for the settings in force.

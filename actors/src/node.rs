@@ -8,21 +8,23 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter, MailboxError};
 use config::{DeviceList, DeviceName, Settings};
-use entities::Database;
+use edits::RgbImage;
+use entities::{Database, TenantId};
 use fs4::fs_std::FileExt;
-use models::{DeviceKind, ModelStore};
+use models::{DeviceKind, ModelKind, ModelStore};
 use serde::Serialize;
 use tokio::sync::watch;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::config_keeper::{ConfigKeeper, Versioned};
 use crate::detection_cache::{self, DetectionCache};
 use crate::device::{
-    self, DeviceHealth, DeviceSetup, DeviceState, DeviceSupervisor, EngineFactory, ModelEngine, Operate, Operation,
-    SimDevice, SimEngine,
+    self, DeviceHealth, DeviceSetup, DeviceState, DeviceSupervisor, EngineFactory, Load, ModelEngine, Operate,
+    Operation, SimDevice, SimEngine,
 };
 use crate::dispatcher::{Dispatcher, Stop, tell_of_the_dead};
-use crate::frame_queue::{self, FrameQueue, TaskKind};
+use crate::frame_queue::{self, FrameJob, FrameQueue, Task, TaskKind};
 use crate::ingest::ImportError;
 use crate::link::Link;
 use crate::profile::{DeviceClass, ModelProfile, Profiles};
@@ -254,6 +256,36 @@ impl Node {
         }
     }
 
+    /// Has every device that serves load a model; None when there is no such model. Devices finish what they have in
+    /// hand first; [`DeviceState::models`] tells when one is done. The first time a model is used here it is measured,
+    /// which takes seconds.
+    ///
+    /// # Errors
+    /// When the model's file cannot be read or used.
+    pub async fn load_model(&self, name: &str) -> Result<Option<()>, models::ModelError> {
+        let Some(kind) = self.shared.models.as_ref().and_then(|store| store.kind(name).ok()) else {
+            return Ok(None);
+        };
+        let kind = match kind {
+            ModelKind::Upscaler => TaskKind::Upscale,
+            ModelKind::Detector => TaskKind::Detect,
+        };
+        let (profiles, model) = (Arc::clone(&self.shared.profiles), name.to_owned());
+        let measured = tokio::task::spawn_blocking(move || profiles.of(&model)).await;
+        let profile = measured.expect("measuring does not panic")?;
+        let black = Arc::new(RgbImage::new(LOAD_SIDE, LOAD_SIDE));
+        for supervisor in self.supervisors.iter() {
+            let task = Task { kind, profile: Arc::clone(&profile) };
+            let (job, answer) = FrameJob::interactive(TenantId::from(Uuid::nil()), task, Arc::clone(&black), 0.0);
+            if let Err(error) = supervisor.send(Load(job)).await {
+                tracing::warn!(%error, model = name, "a device does not load a model");
+            }
+            // Somebody has to wait for the answer, or nobody would serve the frame.
+            actix::spawn(async move { drop(tokio::time::timeout(LOAD_WITHIN, answer).await) });
+        }
+        Ok(Some(()))
+    }
+
     /// How many devices there are.
     pub fn device_count(&self) -> usize {
         self.devices.len()
@@ -268,6 +300,10 @@ impl Node {
     }
 }
 
+/// Side of the black picture by which a model is loaded, in pixels: the least that every network takes.
+const LOAD_SIDE: u32 = 64;
+/// How long a device may be busy before it loads a model that it was asked to.
+const LOAD_WITHIN: Duration = Duration::from_secs(300);
 /// Device seconds that a tenant of weight 1 catches up with after a moment without a waiting frame: what its share of
 /// several devices comes to while one segment ends and the next begins.
 const MOST_CREDIT: f64 = 1.0;
@@ -435,6 +471,7 @@ fn device_setups(
             batch: settings.devices.fixed_batch().unwrap_or(default),
             stall: Duration::from_secs_f64(settings.devices.stall_seconds),
             factory,
+            warm: warm.iter().map(|(_, profile)| profile.model.clone()).collect(),
         }
     };
     names.iter().map(setup).collect()

@@ -56,7 +56,7 @@ struct Device {
 
 impl Device {
     fn start(id: &str, queue: &Arc<FrameQueue>, stall: Duration, factory: EngineFactory) -> Self {
-        let setup = DeviceSetup { id: id.into(), class: DeviceClass::Sim, batch: 1, stall, factory };
+        let setup = DeviceSetup { id: id.into(), class: DeviceClass::Sim, batch: 1, stall, factory, warm: Vec::new() };
         let (supervisor, state) = DeviceSupervisor::new(setup, Arc::clone(queue));
         Self { supervisor: supervisor.start(), state }
     }

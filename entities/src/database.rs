@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use migrations::MigratorTrait;
+use migrations::{Migration, MigrationStatus, MigratorTrait};
 use sea_orm::{
     AccessMode, ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
     IsolationLevel, SqliteTransactionMode, TransactionOptions, TransactionTrait,
@@ -103,6 +103,33 @@ async fn postgres(url: &str) -> std::result::Result<DatabaseConnection, DbErr> {
         .sqlx_logging(false)
         .set_application_name("touchline");
     sea_orm::Database::connect(options).await
+}
+
+/// A step of the schema, and whether this database has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Its name, such as `m0001_tenants_and_users`.
+    pub name: String,
+    /// Whether it was applied.
+    pub applied: bool,
+}
+
+/// The steps of the schema in their order, without changing anything.
+pub async fn schema(url: &str) -> Result<Vec<Step>> {
+    let shown = without_password(url);
+    let raw = sea_orm::Database::connect(url).await.map_err(|source| Error::Open { url: shown.clone(), source })?;
+    let steps = migrations::Migrator::get_migration_with_status(&raw).await;
+    let steps = steps.map_err(|source| Error::Migrate { url: shown, source })?;
+    let step =
+        |step: &Migration| Step { name: step.name().to_owned(), applied: step.status() == MigrationStatus::Applied };
+    Ok(steps.iter().map(step).collect())
+}
+
+/// Takes the newest `steps` steps of the schema back, with everything that is in their tables and columns.
+pub async fn schema_down(url: &str, steps: u32) -> Result<()> {
+    let shown = without_password(url);
+    let raw = sea_orm::Database::connect(url).await.map_err(|source| Error::Open { url: shown.clone(), source })?;
+    migrations::Migrator::down(&raw, Some(steps)).await.map_err(|source| Error::Migrate { url: shown, source })
 }
 
 /// One process migrates at a time: SQLite by its write lock, PostgreSQL by an advisory lock.

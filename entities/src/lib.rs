@@ -60,7 +60,7 @@ pub mod videos;
 pub mod webhooks;
 
 pub use changed::Changed;
-pub use database::{Database, Transaction, connect};
+pub use database::{Database, Step, Transaction, connect, schema, schema_down};
 pub use error::{Error, Result};
 pub use ids::{
     ApiKeyId, AuditId, ClipId, DeliveryId, ExportId, JobId, LinkId, ReelId, TenantId, TokenFamily, TokenId, UserId,

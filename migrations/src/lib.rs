@@ -6,7 +6,7 @@
 //! Ids are UUIDs, times are UTC, JSON is kept as text, enumerations are short strings, and everything that belongs to a
 //! tenant says so in `tenant_id`.
 
-pub use sea_orm_migration::MigratorTrait;
+pub use sea_orm_migration::{Migration, MigrationStatus, MigratorTrait};
 use sea_orm_migration::{MigrationTrait, async_trait};
 
 mod columns;

@@ -25,4 +25,4 @@ pub use list::auto;
 pub use sim::{SimDevice, SimEngine};
 pub use state::DeviceState;
 pub(crate) use state::describe;
-pub use supervisor::{DeviceSetup, DeviceSupervisor, Operate, Operation};
+pub use supervisor::{DeviceSetup, DeviceSupervisor, Load, Operate, Operation};

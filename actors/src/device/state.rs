@@ -1,5 +1,6 @@
 //! What a supervisor shows of its device: to operators, to `/readyz` and in `/metrics`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -47,6 +48,8 @@ pub struct DeviceState {
     pub last_error: Option<String>,
     /// When the next worker is tried.
     pub next_try: Option<DateTime<Utc>>,
+    /// Models that its worker has loaded.
+    pub models: BTreeSet<String>,
 }
 
 impl DeviceState {
@@ -70,6 +73,7 @@ impl DeviceState {
             hung_threads: 0,
             last_error: None,
             next_try: None,
+            models: BTreeSet::new(),
         }
     }
 

@@ -23,7 +23,7 @@ use super::health::{DeviceHealth, Health, Verdict};
 use super::pace::Pace;
 use super::state::{self, DeviceState};
 use super::worker::{Batch, IN_HAND, Worker, WorkerEvent, WorkerNews};
-use crate::frame_queue::{DeviceFault, FrameQueue, Output, Served, Wanted};
+use crate::frame_queue::{DeviceFault, FrameJob, FrameQueue, Output, Served, Wanted};
 use crate::profile::DeviceClass;
 
 /// What one device is.
@@ -37,6 +37,8 @@ pub struct DeviceSetup {
     /// A batch that is not answered within this time has stalled.
     pub stall: Duration,
     pub factory: EngineFactory,
+    /// Models that the factory loads before a worker is ready.
+    pub warm: Vec<String>,
 }
 
 /// See the [module](self).
@@ -62,6 +64,8 @@ pub struct DeviceSupervisor {
     ask_later: Option<SpawnHandle>,
     /// When to start the next worker.
     restart: Option<SpawnHandle>,
+    /// Frames that are here only to have their model loaded.
+    loads: VecDeque<Batch>,
     pace: Pace,
     busy: BusyWindow,
 }
@@ -95,6 +99,7 @@ impl DeviceSupervisor {
             asking: None,
             ask_later: None,
             restart: None,
+            loads: VecDeque::new(),
             pace: Pace::default(),
             busy: BusyWindow::new(Instant::now()),
         };
@@ -157,6 +162,10 @@ impl DeviceSupervisor {
         if self.asking.is_some() || !health.serves() || self.in_hand.len() >= room {
             return;
         }
+        if let Some(load) = self.loads.pop_front() {
+            self.hand_out(load);
+            return self.ask(ctx);
+        }
         let owing = self.in_hand.front().zip(self.owing_since);
         let wait = owing.and_then(|(running, since)| self.pace.until_nearly_done(running, since.elapsed()));
         if let Some(wait) = wait {
@@ -212,6 +221,11 @@ impl DeviceSupervisor {
         for (job, output) in batch.iter().zip(answers) {
             job.answer(Ok(Served { output, device: self.setup.id.clone(), device_seconds, began, ended }));
         }
+        if let Some(profile) = batch.first().map(|job| &job.task.profile)
+            && !self.state.models.contains(&profile.model)
+        {
+            self.state.models.insert(profile.model.clone());
+        }
         self.pace.note(&batch, seconds);
         self.state.note_served(batch.len(), seconds);
         self.health.served();
@@ -236,6 +250,7 @@ impl DeviceSupervisor {
         self.state.generation += 1;
         self.left.extend(self.worker.take().map(Worker::leave));
         self.owing_since = None;
+        self.state.models.clear();
         self.stop_asking(ctx);
     }
 
@@ -336,6 +351,7 @@ impl StreamHandler<WorkerEvent> for DeviceSupervisor {
         match event.what {
             WorkerNews::Ready => {
                 self.owing_since = None;
+                self.state.models = self.setup.warm.iter().cloned().collect();
                 self.health.loaded();
             }
             WorkerNews::Began { at } => self.owing_since = Some(at),
@@ -352,6 +368,27 @@ impl StreamHandler<WorkerEvent> for DeviceSupervisor {
         }
         self.finish_draining(ctx);
         self.show();
+        self.ask(ctx);
+    }
+}
+
+/// Has this device serve a frame, and no other: its model is loaded by that. Where the device does not serve, the frame
+/// waits until it does, or until nobody waits for its answer.
+pub struct Load(pub Arc<FrameJob>);
+
+impl Message for Load {
+    type Result = ();
+}
+
+impl Handler<Load> for DeviceSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, Load(job): Load, ctx: &mut Self::Context) {
+        self.loads.push_back(vec![job]);
+        // Asked anew: a question to the queue may be waiting for a long time.
+        if let Some(asking) = self.asking.take() {
+            ctx.cancel_future(asking);
+        }
         self.ask(ctx);
     }
 }

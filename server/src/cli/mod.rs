@@ -16,6 +16,7 @@ mod progress;
 mod publish;
 mod render;
 mod report;
+mod schema;
 mod serve;
 mod signals;
 mod tenant;
@@ -82,6 +83,9 @@ enum Command {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Show the steps of the database's schema, or take some back
+    #[command(subcommand)]
+    Schema(schema::SchemaCommand),
     /// Print the OpenAPI document of the HTTP API
     Openapi(openapi::OpenapiArgs),
 }
@@ -129,6 +133,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Tenant(command) => tenant::run(command, &settings()?),
         Command::User(command) => user::run(command, &settings()?),
         Command::Key(command) => key::run(command, &settings()?),
+        Command::Schema(command) => schema::run(command, &settings()?),
         Command::Openapi(_) => openapi::run(),
     }
 }

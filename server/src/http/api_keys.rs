@@ -6,8 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use entities::ApiKeyId;
 use entities::api_keys::{self, ApiKey, NewApiKey, Scope};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 
+use super::admin::audit;
 use super::auth::api_key;
 use super::extract::{Id, Listing, PageQuery, TenantAdmin};
 use super::problem::Problem;
@@ -117,6 +119,8 @@ pub async fn create_api_key(
         expires_at: expires_in.map(|seconds| Utc::now() + TimeDelta::seconds(seconds)),
     };
     let row = ApiKeyView::from(api_keys::create(&state.node.db, new).await?);
+    let details = json!({"name": row.name, "scopes": row.scopes});
+    audit::note(&state, &admin, Some(admin.tenant), "api_key.create", row.id, details).await;
     let location = format!("/api/v1/api-keys/{}", row.id);
     Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(NewApiKeyView { key: text, row }))
 }
@@ -141,8 +145,9 @@ pub async fn revoke_api_key(
     id: Id<ApiKeyId>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    match api_keys::revoke(&state.node.db, admin.tenant, id.0).await? {
-        true => Ok(HttpResponse::NoContent().finish()),
-        false => Err(Problem::not_found("API key")),
+    if !api_keys::revoke(&state.node.db, admin.tenant, id.0).await? {
+        return Err(Problem::not_found("API key"));
     }
+    audit::note(&state, &admin, Some(admin.tenant), "api_key.revoke", id.0, json!({})).await;
+    Ok(HttpResponse::NoContent().finish())
 }

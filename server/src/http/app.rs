@@ -129,6 +129,7 @@ fn routes_of_everything(routes: &mut ServiceConfig) {
                 .service(admin::devices::drain_device)
                 .service(admin::devices::disable_device)
                 .service(admin::devices::enable_device);
+            api.service(admin::models::list_models).service(admin::models::load_model);
             api.service(admin::queue::show_queue).service(admin::plan::plan_job);
             api.service(admin::tenants::list_tenants)
                 .service(admin::tenants::create_tenant)

@@ -2,7 +2,9 @@
 
 use actix_web::{HttpResponse, get, post, web};
 use actors::device::{DeviceState, Operation};
+use serde_json::json;
 
+use super::audit;
 use crate::http::extract::{Listing, Operator};
 use crate::http::problem::Problem;
 use crate::http::refusals::{ReadRefusals, WriteRefusals};
@@ -21,11 +23,11 @@ pub async fn list_devices(_: Operator, state: web::Data<State>) -> HttpResponse 
 #[utoipa::path(tag = "admin", params(("id" = String, Path, description = "such as cuda:0")), responses((status = 200, description = "the device", body = DeviceState), WriteRefusals))]
 #[post("/admin/devices/{id}/drain")]
 pub async fn drain_device(
-    _: Operator,
+    operator: Operator,
     id: web::Path<String>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    operate(&state, &id, Operation::Drain).await
+    operate(&state, &operator, &id, Operation::Drain, "device.drain").await
 }
 
 /// Takes a device out of use at once: what it has in hand goes to the others. It stays out until it is enabled or the
@@ -33,11 +35,11 @@ pub async fn drain_device(
 #[utoipa::path(tag = "admin", params(("id" = String, Path, description = "such as cuda:0")), responses((status = 200, description = "the device", body = DeviceState), WriteRefusals))]
 #[post("/admin/devices/{id}/disable")]
 pub async fn disable_device(
-    _: Operator,
+    operator: Operator,
     id: web::Path<String>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    operate(&state, &id, Operation::Disable).await
+    operate(&state, &operator, &id, Operation::Disable, "device.disable").await
 }
 
 /// Brings a device back: one that was drained or disabled, or one that is out of service, without waiting for its next
@@ -45,15 +47,22 @@ pub async fn disable_device(
 #[utoipa::path(tag = "admin", params(("id" = String, Path, description = "such as cuda:0")), responses((status = 200, description = "the device", body = DeviceState), WriteRefusals))]
 #[post("/admin/devices/{id}/enable")]
 pub async fn enable_device(
-    _: Operator,
+    operator: Operator,
     id: web::Path<String>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    operate(&state, &id, Operation::Enable).await
+    operate(&state, &operator, &id, Operation::Enable, "device.enable").await
 }
 
-async fn operate(state: &State, id: &str, operation: Operation) -> Result<HttpResponse, Problem> {
+async fn operate(
+    state: &State,
+    operator: &Operator,
+    id: &str,
+    operation: Operation,
+    action: &'static str,
+) -> Result<HttpResponse, Problem> {
     let device = state.node.operate(id, operation).await?;
     let device = device.ok_or_else(|| Problem::not_found("device"))?;
+    audit::note(state, operator, None, action, id, json!({})).await;
     Ok(HttpResponse::Ok().json(device))
 }

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod config;
 pub mod devices;
 pub mod exports;
+pub mod models;
 pub mod plan;
 pub mod queue;
 pub mod tenants;
