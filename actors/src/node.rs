@@ -256,15 +256,15 @@ impl Node {
         }
     }
 
-    /// Has every device that serves load a model; None when there is no such model. Devices finish what they have in
+    /// Has every device that serves load a model; nothing happens when there is no such model. Devices finish what they have in
     /// hand first; [`DeviceState::models`] tells when one is done. The first time a model is used here it is measured,
     /// which takes seconds.
     ///
     /// # Errors
     /// When the model's file cannot be read or used.
-    pub async fn load_model(&self, name: &str) -> Result<Option<()>, models::ModelError> {
+    pub async fn load_model(&self, name: &str) -> Result<(), models::ModelError> {
         let Some(kind) = self.shared.models.as_ref().and_then(|store| store.kind(name).ok()) else {
-            return Ok(None);
+            return Ok(());
         };
         let kind = match kind {
             ModelKind::Upscaler => TaskKind::Upscale,
@@ -283,7 +283,7 @@ impl Node {
             // Somebody has to wait for the answer, or nobody would serve the frame.
             actix::spawn(async move { drop(tokio::time::timeout(LOAD_WITHIN, answer).await) });
         }
-        Ok(Some(()))
+        Ok(())
     }
 
     /// How many devices there are.

@@ -187,3 +187,29 @@ async fn accounts_made_beside_a_running_server_log_in_at_once() -> Result<()> {
     ensure!(server.stop()?.success(), "the server does not stop cleanly: {}", server.log());
     Ok(())
 }
+
+#[test]
+fn the_schema_goes_down_and_up_by_steps() -> Result<()> {
+    let desk = Desk::new()?;
+    let steps = |arguments: &[&str]| -> Result<Vec<bool>> {
+        let output = desk.touchline(arguments)?.output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let shown: Value = serde_json::from_slice(&output.stdout)?;
+        let steps = shown["steps"].as_array().context("steps")?;
+        Ok(steps.iter().map(|step| step["applied"] == true).collect())
+    };
+    let created = desk.touchline(&["tenant", "create", "club"])?.output()?;
+    ensure!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
+    let all = steps(&["schema", "status"])?;
+    assert!(all.len() > 10 && all.iter().all(|applied| *applied), "{all:?}");
+    let fewer = steps(&["schema", "down", "--steps", "3"])?;
+    assert_eq!(fewer.iter().filter(|applied| !**applied).count(), 3, "{fewer:?}");
+    assert_eq!(steps(&["schema", "up"])?, all);
+    // What older steps hold is still there.
+    let listed = desk.touchline(&["tenant", "list"])?.output()?;
+    let listed: Value = serde_json::from_slice(&listed.stdout)?;
+    assert_eq!(listed["items"][0]["name"], "club");
+    let refused = desk.touchline(&["schema", "down", "--steps", "0"])?.output()?;
+    assert_eq!(refused.status.code(), Some(2));
+    Ok(())
+}

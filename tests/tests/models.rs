@@ -7,7 +7,7 @@ use touchline_tests::client::{Client, Refusal, answered};
 use touchline_tests::server::Server;
 
 const OPERATOR: (&str, &str) = ("operator@example.com", "a-password-for-tests");
-const OTHER: &str = "realesr-animevideov3-x2";
+const OTHER: &str = "realesrgan-x4plus";
 
 /// The devices that have loaded a model.
 async fn loaded_on(operator: &Client, model: &str) -> Result<Value> {
@@ -38,7 +38,7 @@ async fn models_are_listed_loaded_and_chosen() -> Result<()> {
     let mut tries = 0;
     while loaded_on(&operator, OTHER).await? != json!(["cpu:0"]) {
         tries += 1;
-        anyhow::ensure!(tries < 600, "it is not loaded: {}", server.log());
+        anyhow::ensure!(tries < 3000, "it is not loaded: {}", server.log());
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     let unknown = operator.request(Method::POST, "/admin/models/nobody/load").send().await?;
@@ -52,7 +52,10 @@ async fn models_are_listed_loaded_and_chosen() -> Result<()> {
     for wrong in ["nobody", "nanodet-g"] {
         let refused = change("/admin/config", json!({"upscale": {"model": wrong}})).await;
         let refused = refused.expect_err(wrong).downcast::<Refusal>()?;
-        assert_eq!((refused.status, &refused.problem["errors"][0]["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("unknown_model")));
+        assert_eq!(
+            (refused.status, &refused.problem["errors"][0]["code"]),
+            (StatusCode::UNPROCESSABLE_ENTITY, &json!("unknown_model"))
+        );
     }
     let changed = change("/admin/config", json!({"upscale": {"model": OTHER}})).await?;
     assert_eq!(changed["upscale"]["model"], OTHER);

@@ -53,7 +53,8 @@ pub async fn list_models(_: Operator, state: web::Data<State>) -> Result<HttpRes
     Ok(HttpResponse::Ok().json(Listing { items, next_cursor: None }))
 }
 
-/// Has every device of this node load a model, after what it has in hand. `GET /admin/models` tells when one has.
+/// Has every device of this node load a model, after what it has in hand. `GET /admin/models` tells when one has; why one
+/// cannot is in the log and in the device's `last_error`.
 #[utoipa::path(tag = "admin", params(("id" = String, Path, description = "the model's name")), responses((status = 202, description = "the devices were told"), WriteRefusals))]
 #[post("/admin/models/{id}/load")]
 pub async fn load_model(
@@ -61,9 +62,17 @@ pub async fn load_model(
     id: web::Path<String>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let told = state.node.load_model(&id).await;
-    let told = told.map_err(|error| Problem::conflict("unusable_model", error.to_string()))?;
-    told.ok_or_else(|| Problem::not_found("model"))?;
+    let known = state.node.shared.models.as_ref().is_some_and(|store| store.kind(&id).is_ok());
+    if !known {
+        return Err(Problem::not_found("model"));
+    }
+    // Nobody waits for it: a large network is measured for minutes when it is first used on a machine.
+    let (node, model) = (state.node.clone(), id.clone());
+    actix_web::rt::spawn(async move {
+        if let Err(error) = node.load_model(&model).await {
+            tracing::error!(%error, model, "a model does not load");
+        }
+    });
     audit::note(&state, &operator, None, "model.load", id.as_str(), json!({})).await;
     Ok(HttpResponse::Accepted().finish())
 }
