@@ -4,6 +4,10 @@
 
 TOUCHLINE := target/release/touchline
 
+# The end-to-end tests that run a second time on PostgreSQL and Redis. The others read a server's SQLite file beside it.
+SHARED := another_origin api_keys bad_input browser contract every_kind hard_shell issuers limits listeners main_job marks \
+	models observability people sessions settings tenancy tus_client webhooks
+
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -28,6 +32,8 @@ test: setup ## Check format and lints, then run every test
 	@$(MAKE) --no-print-directory bake
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cargo test --release --locked --workspace
+	@echo "Once more with a private PostgreSQL and a private Redis:"
+	TOUCHLINE_TEST_BACKENDS=shared cargo test --release --locked -p touchline-tests $(SHARED:%=--test %)
 
 soak: bake ## Kill, fill, starve and crowd it at full size: see docs/reliability.md (some: ONLY="load fuzz")
 	@target/release/soak $(ONLY)

@@ -118,3 +118,32 @@ async fn settings_have_a_history_and_go_back() -> Result<()> {
     assert_eq!(log["items"][0]["details"]["/limits/queued_exports"], json!({"from": 5, "to": 6}));
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_change_their_own_password() -> Result<()> {
+    let (server, _) = crowd::server(1, 1.0).await?;
+    let account = server.account("club", "ann@club.example", "viewer")?;
+    let login = json!({"email": account.email, "password": account.password});
+    let stranger = Client::with_token(&server.url(), "");
+    let tokens: Value = stranger.post("/auth/token", &login).await?;
+    let ann = Client::with_token(&server.url(), tokens["access_token"].as_str().context("a token")?);
+    let wrong = json!({"current": "not this one", "new": "a-second-password"});
+    let refused = refusal(send(&ann, Method::POST, "/me/password", wrong).await)?;
+    assert_eq!(
+        (refused.status, &refused.problem["errors"][0]["pointer"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("/current"))
+    );
+    let short = json!({"current": account.password, "new": "short"});
+    assert_eq!(
+        refusal(send(&ann, Method::POST, "/me/password", short).await)?.status,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+    let right = json!({"current": account.password, "new": "a-second-password"});
+    send(&ann, Method::POST, "/me/password", right).await?;
+    // Whoever knew the old one is out, everywhere.
+    let refresh = json!({"refresh_token": tokens["refresh_token"]});
+    assert_eq!(refusal(stranger.post::<Value>("/auth/refresh", &refresh).await)?.status, StatusCode::UNAUTHORIZED);
+    assert!(Client::log_in(&server.url(), &account.email, &account.password).await.is_err());
+    Client::log_in(&server.url(), &account.email, "a-second-password").await?;
+    Ok(())
+}

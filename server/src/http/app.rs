@@ -88,7 +88,7 @@ fn routes_of_everything(routes: &mut ServiceConfig) {
         .configure(|api: &mut ServiceConfig| {
             api.service(service::openapi_json);
             api.service(tokens::log_in).service(tokens::refresh_tokens).service(tokens::log_out);
-            api.service(me::read_me).service(usage::read_usage);
+            api.service(me::read_me).service(me::change_my_password).service(usage::read_usage);
             api.service(api_keys::list_api_keys)
                 .service(api_keys::create_api_key)
                 .service(api_keys::get_api_key)

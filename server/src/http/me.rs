@@ -1,16 +1,18 @@
 //! Who asks.
 
-use actix_web::{HttpResponse, get, web};
+use actix_web::{HttpResponse, get, post, web};
 use entities::users::Role;
 use entities::{TenantId, api_keys, tenants, users};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::auth::password;
 use super::extract::{Identity, Viewer};
 use super::problem::Problem;
-use super::refusals::ReadRefusals;
+use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
+use super::users::{self as accounts, UserPatch};
 
 /// Who stands behind a credential.
 #[derive(Debug, Serialize, ToSchema)]
@@ -52,6 +54,17 @@ pub struct MyTenant {
     pub name: String,
 }
 
+/// A new password for one's own account.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewPassword {
+    /// The password until now.
+    pub current: String,
+    /// The password from now on, at least 8 characters.
+    #[schema(min_length = 8, max_length = 1024)]
+    pub new: String,
+}
+
 /// Tells who the credential belongs to.
 #[utoipa::path(tag = "tenant", responses((status = 200, description = "the account", body = Me), ReadRefusals))]
 #[get("/me")]
@@ -72,4 +85,32 @@ pub async fn read_me(viewer: Viewer, state: web::Data<State>) -> Result<HttpResp
     let tenant = tenants::get(db, viewer.tenant).await?.ok_or_else(gone)?;
     let tenant = MyTenant { id: tenant.id, name: tenant.name };
     Ok(HttpResponse::Ok().json(Me { id, kind, email, name, role: viewer.role, tenant }))
+}
+
+/// Changes one's own password. Every login of the account ends; the access token of the request holds until its time.
+#[utoipa::path(tag = "tenant", responses((status = 204, description = "changed"), WriteRefusals))]
+#[post("/me/password")]
+pub async fn change_my_password(
+    viewer: Viewer,
+    passwords: web::Json<NewPassword>,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    let Some(id) = viewer.user() else {
+        return Err(Problem::forbidden("not_a_login", "only an account here has a password"));
+    };
+    let gone = || Problem::unauthorized("invalid_token", "the account does not exist any more");
+    let user = users::get(&state.node.db, viewer.tenant, id).await?.ok_or_else(gone)?;
+    let NewPassword { current, new } = passwords.into_inner();
+    // Guessing here is no quicker than logging in.
+    if let Some(seconds) = state.throttle.wait(&user.email).await {
+        let detail = "too many failed logins for this address; wait a little";
+        return Err(Problem::too_many("too_many_logins", detail, seconds));
+    }
+    if !password::check(current, Some(user.password_hash.clone())).await {
+        state.throttle.failed(&user.email).await;
+        return Err(Problem::invalid_field("/current", "wrong_password", "this is not the account's password"));
+    }
+    let changed = UserPatch { email: None, password: Some(new), role: None };
+    accounts::change(&state, &viewer, user, changed).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
