@@ -124,7 +124,7 @@ fn a_missing_or_broken_file_is_named() {
 fn all_invalid_values_are_told_at_once() {
     let result = with_env(&[
         ("TOUCHLINE__DATABASE__URL", "mysql://x"),
-        ("TOUCHLINE__REDIS__URL", "redis://localhost"),
+        ("TOUCHLINE__REDIS__URL", "http://localhost"),
         ("TOUCHLINE__STORAGE__URL", "s3://bucket"),
         ("TOUCHLINE__DEVICES__CPU_THREADS", "0"),
         ("TOUCHLINE__DEVICES__BATCH", "1000"),
@@ -140,6 +140,8 @@ fn all_invalid_values_are_told_at_once() {
         ("TOUCHLINE__SEGMENTS__SECONDS", "0.05"),
         ("TOUCHLINE__LIMITS__QUEUED_EXPORTS", "0"),
         ("TOUCHLINE__PLANNER__PRICE_PER_DEVICE_SECOND", "-1"),
+        ("TOUCHLINE__WEBHOOKS__TIMEOUT_SECONDS", "0"),
+        ("TOUCHLINE__WEBHOOKS__RETRY_SECONDS", "[-1.0]"),
     ]);
     let Err(ConfigError::Invalid(found)) = result else { panic!("{result:?}") };
     let mut pointers: Vec<_> = found.iter().map(|invalid| invalid.pointer.as_str()).collect();
@@ -163,6 +165,8 @@ fn all_invalid_values_are_told_at_once() {
         "/redis/url",
         "/segments/seconds",
         "/storage/url",
+        "/webhooks/retry_seconds",
+        "/webhooks/timeout_seconds",
     ];
     assert_eq!(pointers, expected);
 }

@@ -165,12 +165,10 @@ mod tests {
     #[test]
     fn an_unknown_clip_leaves_the_rest_to_be_read() {
         let mut body = json!({"kind": "framing", "clips": [{"clip_id": "a", "start": 3.0}]});
-        assert_eq!(stand_in(&mut body, "/clips/0"), ["/clips/0/video_id", "/clips/0/end"]);
-        assert!(
-            crate::spec::parse(&body, crate::SourceRule::Named)
-                .errors
-                .iter()
-                .all(|error| error.pointer == "/clips/0/clip_id")
-        );
+        let made_up = stand_in(&mut body, "/clips/0");
+        assert_eq!(made_up, ["/clips/0/video_id", "/clips/0/end"]);
+        let errors = crate::spec::parse(&body, crate::SourceRule::Named).errors;
+        let about_the_client = errors.iter().filter(|error| !made_up.contains(&error.pointer));
+        assert!(about_the_client.into_iter().all(|error| error.pointer == "/clips/0/clip_id"), "{errors:?}");
     }
 }
