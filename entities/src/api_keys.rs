@@ -1,7 +1,7 @@
 //! API keys: credentials of programs, which act for a tenant without a user. Only the hash of a key is kept, so a copy
 //! of the database opens nothing.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use sea_orm::{ActiveValue::Set, Condition, entity::prelude::*};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -93,7 +93,7 @@ pub async fn create(db: &Database, new: NewApiKey) -> Result<ApiKey> {
         hint: new.hint,
         sha256: new.sha256,
         scope: new.scope,
-        expires_at: new.expires_at,
+        expires_at: new.expires_at.map(|at| at.trunc_subsecs(6)),
         last_used_at: None,
         revoked_at: None,
         created_at: now(),
