@@ -12,11 +12,12 @@ use std::time::Duration;
 use actix::{Actor, ActorFutureExt, Addr, Context, Handler, Message, ResponseActFuture, WrapFuture};
 use edits::{DetectedBox, FrameDetections};
 use entities::{Database, Subject, TenantId, detections, exports, videos};
+use metrics::Counter;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Receiver;
 use uuid::Uuid;
 
-use crate::cache::{Answers, Key, MemoryAnswers, RedisAnswers};
+use crate::cache::{Answers, Key, MEMORY, MemoryAnswers, RedisAnswers};
 use crate::link::{Heard, Link};
 
 pub use crate::cache::CachedDetections;
@@ -24,15 +25,16 @@ pub use crate::cache::CachedDetections;
 /// On a shared database: how long a held answer is handed out without asking whether it is the newest, while the link
 /// brings news of changes. A node whose link is down cannot tell of its own.
 const UNASKED: Duration = Duration::from_secs(1);
+/// Counts reads by where their answers were found.
+const READS: &str = "touchline_detection_reads_total";
 /// Where nodes tell each other whose detections changed.
 pub const TOPIC: &str = "detections";
 
 /// See the [module](self).
 pub struct DetectionCache {
     db: Database,
-    memory: Arc<MemoryAnswers>,
+    ready: ReadyAnswers,
     redis: Option<Arc<RedisAnswers>>,
-    link: Option<Link>,
     /// Grows with each invalidation: an answer that was read before one is not kept after it.
     generation: u64,
 }
@@ -51,20 +53,53 @@ impl DetectionCache {
     /// A cache before `db`, and before the Redis behind `link`.
     pub fn new(db: Database, link: Option<Link>) -> Self {
         let redis = link.clone().map(|link| Arc::new(RedisAnswers::new(link)));
-        Self { db, memory: Arc::default(), redis, link, generation: 0 }
+        let ready = ReadyAnswers {
+            shared_database: db.is_shared(),
+            memory: Arc::default(),
+            link,
+            reads: metrics::counter!(READS, "from" => MEMORY),
+        };
+        Self { db, ready, redis, generation: 0 }
+    }
+
+    /// The ready answers, to be looked at before the actor is asked.
+    pub fn ready(&self) -> ReadyAnswers {
+        self.ready.clone()
+    }
+}
+
+/// The answers in memory that are right without asking anybody. Readers look here from their own threads: most reads
+/// find their answer, and do not wait for the actor's. What the actor has forgotten is not found any more once it says
+/// so. Cheap to clone.
+#[derive(Clone)]
+pub struct ReadyAnswers {
+    shared_database: bool,
+    memory: Arc<MemoryAnswers>,
+    link: Option<Link>,
+    /// Of [`READS`]: looking it up each time costs more than the answer.
+    reads: Counter,
+}
+
+impl ReadyAnswers {
+    /// The answer, where it is at hand.
+    pub fn get(&self, get: &GetDetections) -> Option<Arc<CachedDetections>> {
+        self.find(&get.key())
+    }
+
+    fn find(&self, key: &Key) -> Option<Arc<CachedDetections>> {
+        // This process alone changes a database that is not shared.
+        let found = match self.shared_database {
+            false => self.memory.any(key),
+            true => self.memory.recent(key, self.epoch()?, UNASKED),
+        };
+        if found.is_some() {
+            self.reads.increment(1);
+        }
+        found
     }
 
     fn epoch(&self) -> Option<u64> {
         self.link.as_ref().and_then(Link::epoch)
-    }
-
-    /// An answer that is known to be right without asking anybody.
-    fn at_hand(&self, key: &Key) -> Option<Arc<CachedDetections>> {
-        // This process alone changes a database that is not shared.
-        if !self.db.is_shared() {
-            return self.memory.any(key);
-        }
-        self.memory.recent(key, self.epoch()?, UNASKED)
     }
 }
 
@@ -86,6 +121,17 @@ pub struct GetDetections {
     pub model: Option<String>,
 }
 
+impl GetDetections {
+    fn least_confidence(&self) -> f32 {
+        self.confidence.unwrap_or(DEFAULT_CONFIDENCE).clamp(0.0, 1.0)
+    }
+
+    fn key(&self) -> Key {
+        let confidence = (self.least_confidence() * 1e6) as u32;
+        Key { tenant: self.tenant, subject: self.subject, model: self.model.clone(), confidence }
+    }
+}
+
 /// The confidence below which boxes are left out unless a reader says otherwise.
 pub const DEFAULT_CONFIDENCE: f32 = 0.5;
 
@@ -98,20 +144,18 @@ impl Handler<GetDetections> for DetectionCache {
     type Result = ResponseActFuture<Self, Result<Option<Arc<CachedDetections>>, entities::Error>>;
 
     fn handle(&mut self, get: GetDetections, _: &mut Self::Context) -> Self::Result {
-        let confidence = get.confidence.unwrap_or(DEFAULT_CONFIDENCE).clamp(0.0, 1.0);
-        let key =
-            Key { tenant: get.tenant, subject: get.subject, model: get.model, confidence: (confidence * 1e6) as u32 };
-        if let Some(answer) = self.at_hand(&key) {
-            count(self.memory.name());
+        let (key, confidence) = (get.key(), get.least_confidence());
+        if let Some(answer) = self.ready.find(&key) {
             return Box::pin(async move { Ok(Some(answer)) }.into_actor(self));
         }
-        let (generation, epoch) = (self.generation, self.epoch());
-        let (db, memory, redis, asked) = (self.db.clone(), Arc::clone(&self.memory), self.redis.clone(), key.clone());
+        let (generation, epoch) = (self.generation, self.ready.epoch());
+        let (db, memory) = (self.db.clone(), Arc::clone(&self.ready.memory));
+        let (redis, asked) = (self.redis.clone(), key.clone());
         let find = async move { find(&db, &*memory, redis.as_deref(), &asked, confidence).await };
         Box::pin(find.into_actor(self).map(move |found, this, _| {
             let Some((version, answer)) = found? else { return Ok(None) };
             if this.generation == generation {
-                this.memory.hold(key, version, Arc::clone(&answer), epoch);
+                this.ready.memory.hold(key, version, Arc::clone(&answer), epoch);
             }
             Ok(Some(answer))
         }))
@@ -119,7 +163,7 @@ impl Handler<GetDetections> for DetectionCache {
 }
 
 fn count(from: &'static str) {
-    metrics::counter!("touchline_detection_reads_total", "from" => from).increment(1);
+    metrics::counter!(READS, "from" => from).increment(1);
 }
 
 /// The newest answer, with its version.
@@ -197,7 +241,7 @@ impl Handler<Invalidate> for DetectionCache {
 
     fn handle(&mut self, Invalidate { tenant, subject }: Invalidate, _: &mut Self::Context) -> Self::Result {
         self.forget(subject);
-        let link = self.link.clone();
+        let link = self.ready.link.clone();
         let tell = async move {
             if let Some(link) = link {
                 let body = serde_json::to_vec(&Changed::from(subject)).expect("an id serialises");
@@ -227,7 +271,7 @@ impl Handler<ChangedElsewhere> for DetectionCache {
 impl DetectionCache {
     fn forget(&mut self, subject: Subject) {
         self.generation += 1;
-        self.memory.forget(subject);
+        self.ready.memory.forget(subject);
     }
 }
 

@@ -67,7 +67,7 @@ pub mod webhooks;
 
 pub use accept::{AcceptError, NewRequest};
 pub use config_keeper::{Author, ChangeError, GetConfig, PatchConfig, RollBack, Versioned};
-pub use detection_cache::{CachedDetections, GetDetections};
+pub use detection_cache::{CachedDetections, GetDetections, ReadyAnswers};
 pub use dispatcher::{CancelExport, DeleteExport, ExportsCancelled, ImportVideo, RetryExport, StartExport};
 pub use estimate::Estimate;
 pub use ingest::{ImportError, Indexing, NewSource};

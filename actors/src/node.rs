@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::config_keeper::{ConfigKeeper, Versioned};
-use crate::detection_cache::{self, DetectionCache};
+use crate::detection_cache::{self, DetectionCache, ReadyAnswers};
 use crate::device::{
     self, DeviceHealth, DeviceSetup, DeviceState, DeviceSupervisor, EngineFactory, Load, ModelEngine, Operate,
     Operation, SimDevice, SimEngine,
@@ -109,6 +109,8 @@ pub struct Node {
     pub storage: Arc<dyn Storage>,
     pub dispatcher: Addr<Dispatcher>,
     pub detections: Addr<DetectionCache>,
+    /// What `detections` has at hand; asked first.
+    pub ready_detections: ReadyAnswers,
     pub progress: Addr<ProgressHub>,
     pub config: Addr<ConfigKeeper>,
     pub live: watch::Receiver<Arc<Versioned>>,
@@ -158,7 +160,8 @@ impl Node {
         actix::spawn(frame_queue::observe(Arc::downgrade(&queue)));
 
         let link = open_link(&settings).await?;
-        let detections = DetectionCache::new(db.clone(), link.clone()).start();
+        let detections = DetectionCache::new(db.clone(), link.clone());
+        let (ready_detections, detections) = (detections.ready(), detections.start());
         if let Some(link) = &link {
             actix::spawn(detection_cache::follow(link.hear(detection_cache::TOPIC), detections.clone()));
         }
@@ -197,6 +200,7 @@ impl Node {
             storage,
             dispatcher,
             detections,
+            ready_detections,
             progress,
             config: keeper.start(),
             live,

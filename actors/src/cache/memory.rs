@@ -12,6 +12,9 @@ use super::{Answers, CachedDetections, Key};
 /// Bytes of ready answers held in memory.
 const HELD_BYTES: u64 = 64 << 20;
 
+/// What the place is called in the metrics.
+pub const MEMORY: &str = "memory";
+
 /// See the [module](self).
 pub struct MemoryAnswers(Cache<Key, Held>);
 
@@ -67,7 +70,7 @@ impl MemoryAnswers {
 
 impl Answers for MemoryAnswers {
     fn name(&self) -> &'static str {
-        "memory"
+        MEMORY
     }
 
     fn get<'a>(&'a self, key: &'a Key, version: i64) -> BoxFuture<'a, Option<Arc<CachedDetections>>> {

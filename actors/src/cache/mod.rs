@@ -14,7 +14,7 @@ use entities::{Subject, TenantId};
 use futures_util::future::BoxFuture;
 use sha2::{Digest, Sha256};
 
-pub use self::memory::MemoryAnswers;
+pub use self::memory::{MEMORY, MemoryAnswers};
 pub use self::redis::RedisAnswers;
 use crate::segment_job::hex;
 

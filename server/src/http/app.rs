@@ -29,7 +29,7 @@ const LONGEST_JSON: usize = 4 << 20;
 /// The whole application for one worker.
 pub fn app(
     state: web::Data<State>,
-    document: web::Data<OpenApi>,
+    document: web::Data<service::Document>,
     routes: web::Data<methods::Routes>,
 ) -> App<
     impl ServiceFactory<

@@ -29,12 +29,20 @@ impl Routes {
         Self(routes.collect())
     }
 
+    /// The pattern that a path matches.
+    pub fn pattern(&self, path: &str) -> Option<&str> {
+        self.route(path)?.0.pattern()
+    }
+
     /// The methods offered at a path.
     fn allowed(&self, path: &str) -> Option<&str> {
+        self.route(path).map(|(_, allowed)| allowed.as_str())
+    }
+
+    fn route(&self, path: &str) -> Option<&(ResourceDef, String)> {
         // A literal path ("/exports/estimate") says more than a pattern that it matches, too.
-        let methods = || self.0.iter().filter(|(pattern, _)| pattern.is_match(path));
-        let literal = methods().find(|(pattern, _)| pattern.pattern() == Some(path));
-        literal.or_else(|| methods().next()).map(|(_, allowed)| allowed.as_str())
+        let routes = || self.0.iter().filter(|(pattern, _)| pattern.is_match(path));
+        routes().find(|(pattern, _)| pattern.pattern() == Some(path)).or_else(|| routes().next())
     }
 
     /// 405 where the path takes other methods, else 404.
@@ -73,6 +81,7 @@ mod tests {
         assert!(export.contains("GET") && export.contains("DELETE"), "{export}");
         assert_eq!(routes.allowed("/api/v1/nowhere"), None);
         assert_eq!(routes.allowed("/api/v1/exports/estimate"), Some("POST"));
+        assert_eq!(routes.pattern("/api/v1/videos/1/detections"), Some("/api/v1/videos/{id}/detections"));
         assert!(routes.is_literal("/api/v1/exports/estimate") && !routes.is_literal("/api/v1/exports/x"));
     }
 }

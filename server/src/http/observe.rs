@@ -1,17 +1,21 @@
 //! What is known about each request afterwards: a span with an id, a log line, metrics; and the
 //! headers every answer carries.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
+use actix_web::{Error, web};
+use metrics::{Counter, Histogram};
 use tracing::Instrument;
 use uuid::Uuid;
 
+use super::methods::Routes;
 use super::problem::Problem;
 
 /// Names a request in the answer and in the log.
@@ -29,27 +33,69 @@ pub async fn observe(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let started = Instant::now();
     let id = Uuid::now_v7();
-    let method = request.method().clone();
-    let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let routes = request.app_data::<web::Data<Routes>>().cloned();
     let span = tracing::info_span!(
         "request", %id, %method, path = request.path(), tenant = tracing::field::Empty, user = tracing::field::Empty
     );
     let answer = next.call(request).instrument(span.clone()).await;
 
-    let status = match &answer {
-        Ok(response) => response.status(),
-        Err(error) => error.as_response_error().status_code(),
+    // Once a request was routed its pattern is known; before, every pattern would have to be tried.
+    let (status, route) = match &answer {
+        Ok(response) => (response.status(), response.request().match_pattern()),
+        Err(error) => {
+            let route = routes.and_then(|routes| routes.pattern(uri.path()).map(str::to_owned));
+            (error.as_response_error().status_code(), route)
+        }
     };
     let seconds = started.elapsed().as_secs_f64();
-    let labels = [("method", method.to_string()), ("route", route), ("status", status.as_u16().to_string())];
-    metrics::counter!("touchline_http_requests_total", &labels).increment(1);
-    metrics::histogram!("touchline_http_request_seconds", &labels[..2]).record(seconds);
+    count(&method, route.as_deref().unwrap_or("unmatched"), status.as_u16(), seconds);
     span.in_scope(|| tracing::info!(status = status.as_u16(), seconds, "answered"));
 
     let mut response = answer?;
     let id = HeaderValue::try_from(id.to_string()).expect("a UUID makes a header value");
     response.headers_mut().insert(REQUEST_ID.clone(), id);
     Ok(response)
+}
+
+/// The figures of one method of a route.
+struct Figures {
+    seconds: Histogram,
+    /// By status: there are few.
+    answers: Vec<(u16, Counter)>,
+}
+
+thread_local! {
+    /// Figures that this worker has found before: finding them by their labels costs more than counting.
+    static FIGURES: RefCell<HashMap<Method, HashMap<String, Figures>>> = RefCell::default();
+}
+
+/// Counts an answer.
+fn count(method: &Method, route: &str, status: u16, seconds: f64) {
+    FIGURES.with_borrow_mut(|figures| {
+        if let Some(found) = figures.get_mut(method).and_then(|routes| routes.get_mut(route)) {
+            return found.count(method, route, status, seconds);
+        }
+        let labels = [("method", method.to_string()), ("route", route.to_owned())];
+        let histogram = metrics::histogram!("touchline_http_request_seconds", &labels);
+        let mut new = Figures { seconds: histogram, answers: Vec::new() };
+        new.count(method, route, status, seconds);
+        figures.entry(method.clone()).or_default().insert(route.to_owned(), new);
+    });
+}
+
+impl Figures {
+    fn count(&mut self, method: &Method, route: &str, status: u16, seconds: f64) {
+        self.seconds.record(seconds);
+        let found = self.answers.iter().find(|(known, _)| *known == status);
+        if let Some((_, counter)) = found {
+            return counter.increment(1);
+        }
+        let labels = [("method", method.to_string()), ("route", route.to_owned()), ("status", status.to_string())];
+        let counter = metrics::counter!("touchline_http_requests_total", &labels);
+        counter.increment(1);
+        self.answers.push((status, counter));
+    }
 }
 
 /// Adds the headers that keep browsers from guessing, framing and keeping.

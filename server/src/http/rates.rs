@@ -59,17 +59,18 @@ impl Rates {
         let (name, what, per_second, key) = match tenant_of(request.request()) {
             Some(tenant) => {
                 let per_second = self.of_tenant(state, tenant).await?;
+                if per_second == 0 {
+                    return Ok(None);
+                }
                 ("requests_per_second", "requests a second may come", per_second, format!("{tenant}:requests"))
             }
+            None if self.by_address == 0 => return Ok(None),
             None => {
                 let Some(address) = self.client(request) else { return Ok(None) };
                 let what = "requests a second may come from one address without a credential that holds";
                 ("requests_per_second_by_address", what, self.by_address, format!("requests:{address}"))
             }
         };
-        if per_second == 0 {
-            return Ok(None);
-        }
         let rate = Rate { per_second: per_second.into(), burst: per_second.into() };
         let spent = self.spent.spend(&key, rate).await;
         Ok(Some(Limited { name, what, per_second, spent }))

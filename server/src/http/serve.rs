@@ -17,6 +17,7 @@ use super::auth::first_start::first_start;
 use super::auth::logged_out;
 use super::methods::Routes;
 use super::metrics::install_metrics;
+use super::service::Document;
 use super::state::State;
 use super::tls::Certificate;
 use super::upload_sweep;
@@ -62,7 +63,7 @@ async fn answer_until(node: &Node, stop: impl Future<Output = ()>) -> anyhow::Re
     let address = listener.local_addr().context("asking for the address that was bound")?;
     let document = openapi();
     let routes = web::Data::new(Routes::of(&document));
-    let document = web::Data::new(document);
+    let document = web::Data::new(Document::new(&document).context("writing the OpenAPI document")?);
     let shared = state.clone();
     let server = HttpServer::new(move || app(shared.clone(), document.clone(), routes.clone()))
         .disable_signals()

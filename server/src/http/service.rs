@@ -3,14 +3,27 @@
 use actix_web::http::header;
 use actix_web::{HttpResponse, get, web};
 use actors::Readiness;
+use bytes::Bytes;
 use utoipa::openapi::OpenApi;
 
 use super::metrics::look_up;
-use super::problem::Problem;
 use super::state::State;
 
 /// The documentation page: one file, no downloads.
 const DOCS: &str = include_str!("docs.html");
+
+/// The OpenAPI document, ready to be sent.
+pub struct Document(Bytes);
+
+impl Document {
+    /// The bytes of `api`.
+    ///
+    /// # Errors
+    /// When it cannot be written, which is a fault of the program.
+    pub fn new(api: &OpenApi) -> serde_json::Result<Self> {
+        Ok(Self(api.to_json()?.into()))
+    }
+}
 
 /// Answers as long as the process serves requests.
 #[utoipa::path(tag = "service", security(()), responses((status = 200, description = "alive", body = String)))]
@@ -56,12 +69,11 @@ pub async fn metrics(state: web::Data<State>) -> HttpResponse {
 /// This document.
 #[utoipa::path(tag = "service", security(()), responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)))]
 #[get("/openapi.json")]
-pub async fn openapi_json(document: web::Data<OpenApi>) -> Result<HttpResponse, Problem> {
-    let body = document.to_json().map_err(|error| Problem::internal("writing the OpenAPI document", error))?;
-    Ok(HttpResponse::Ok()
+pub async fn openapi_json(document: web::Data<Document>) -> HttpResponse {
+    HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "application/json"))
         .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .body(body))
+        .body(document.0.clone())
 }
 
 /// A page that lists the operations of the OpenAPI document.

@@ -19,6 +19,7 @@ use super::auth::signature::LinkSigner;
 use super::auth::throttle::LoginThrottle;
 use super::auth::ticket::{TICKET_LIFE, Tickets};
 use super::auth::token::AccessTokens;
+use super::extract::Standings;
 use super::rates::Rates;
 
 /// The running node and the server's own small things.
@@ -35,6 +36,8 @@ pub struct State {
     pub links: LinkSigner,
     /// When API keys were used.
     pub key_use: KeyUse,
+    /// How users stand.
+    pub standings: Standings,
     /// How fast requests come.
     pub rates: Rates,
     /// WebSocket tickets not used yet.
@@ -71,6 +74,7 @@ impl State {
             refresh: RefreshTokens::new(&secret, previous, auth.refresh_days),
             links: LinkSigner::new(&secret, previous),
             key_use: KeyUse::default(),
+            standings: Standings::default(),
             rates: Rates::new(Arc::clone(&brief), &node.shared.settings.server),
             tickets: Tickets::new(TICKET_LIFE, Arc::clone(&brief)),
             throttle: LoginThrottle::new(brief),

@@ -201,7 +201,7 @@ pub struct Detections {
     pub frames: Vec<edits::FrameDetections>,
 }
 
-/// Answers the stored detections of a subject from the cache actor.
+/// Answers the stored detections of a subject: what is ready, else what the cache actor finds.
 pub(super) async fn read_detections(
     state: &State,
     viewer: &Viewer,
@@ -214,8 +214,13 @@ pub(super) async fn read_detections(
         return Err(Problem::bad_request("bad_query", "confidence is 0 to 1"));
     }
     let get = GetDetections { tenant: viewer.tenant, subject, confidence, model };
-    let found = state.node.detections.send(get).await??;
-    let found = found.ok_or_else(|| Problem::not_found(noun(subject.kind())))?;
+    let found = match state.node.ready_detections.get(&get) {
+        Some(ready) => ready,
+        None => {
+            let found = state.node.detections.send(get).await??;
+            found.ok_or_else(|| Problem::not_found(noun(subject.kind())))?
+        }
+    };
     let etag = strong_tag(&found.etag);
     if is_known(request, &etag) {
         return Ok(not_modified(&etag));

@@ -2,18 +2,24 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::Utc;
 use entities::users::Role;
 use entities::{TenantId, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// The `iss` claim.
 const ISSUER: &str = "touchline";
 /// The `aud` claim.
 const AUDIENCE: &str = "touchline-api";
+/// How long, and of how many tokens, a checked signature is remembered.
+const CHECKED_FOR: Duration = Duration::from_secs(60);
+const CHECKED: u64 = 10_000;
 /// How far clocks may be apart, in seconds.
 pub const LEEWAY_SECONDS: u64 = 5;
 
@@ -48,6 +54,9 @@ pub struct AccessTokens {
     validation: Validation,
     /// `jti` to `exp` of tokens that were logged out before they expired.
     logged_out: Arc<Mutex<HashMap<Uuid, i64>>>,
+    /// What tokens say whose signature was checked a moment ago, by the SHA-256 of their text: a signature does not
+    /// change. Whether one has expired or was logged out is looked at each time.
+    checked: Cache<[u8; 32], Arc<Claims>>,
 }
 
 /// Why an access token does not hold.
@@ -79,6 +88,7 @@ impl AccessTokens {
             verifying: std::iter::once(secret).chain(previous).map(DecodingKey::from_secret).collect(),
             validation,
             logged_out: Arc::default(),
+            checked: Cache::builder().max_capacity(CHECKED).time_to_live(CHECKED_FOR).build(),
         }
     }
 
@@ -110,13 +120,32 @@ impl AccessTokens {
     ///
     /// # Errors
     /// When it is expired, logged out, or not one of ours.
-    pub fn verify(&self, token: &str) -> Result<Claims, TokenError> {
+    pub fn verify(&self, token: &str) -> Result<Arc<Claims>, TokenError> {
+        let text = Sha256::digest(token).into();
+        let claims = match self.checked.get(&text) {
+            Some(claims) if claims.exp + (LEEWAY_SECONDS as i64) < Utc::now().timestamp() => {
+                return Err(TokenError::Expired);
+            }
+            Some(claims) => claims,
+            None => {
+                let claims = Arc::new(self.check(token)?);
+                self.checked.insert(text, Arc::clone(&claims));
+                claims
+            }
+        };
+        if self.is_logged_out(&claims.jti) {
+            return Err(TokenError::LoggedOut);
+        }
+        Ok(claims)
+    }
+
+    /// The claims of a token that is signed by us and has not expired.
+    fn check(&self, token: &str) -> Result<Claims, TokenError> {
         use jsonwebtoken::errors::ErrorKind;
 
         let mut failure = TokenError::Invalid;
         for key in &self.verifying {
             match jsonwebtoken::decode::<Claims>(token, key, &self.validation) {
-                Ok(data) if self.is_logged_out(&data.claims.jti) => return Err(TokenError::LoggedOut),
                 Ok(data) => return Ok(data.claims),
                 Err(error) if matches!(error.kind(), ErrorKind::ExpiredSignature) => failure = TokenError::Expired,
                 Err(_) => {}

@@ -8,9 +8,11 @@ mod id;
 mod identity;
 mod page;
 mod principal;
+mod standings;
 
 pub use authenticate::{authenticate, standing};
 pub use id::Id;
 pub use identity::Identity;
 pub use page::{Listing, PageQuery};
 pub use principal::{Editor, Operator, Principal, Session, TenantAdmin, Viewer, tenant_of};
+pub use standings::Standings;

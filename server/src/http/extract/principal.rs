@@ -2,6 +2,7 @@
 
 use std::future::{Ready, ready};
 use std::ops::Deref;
+use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
@@ -40,28 +41,31 @@ pub struct Session {
     /// Who it is.
     pub principal: Principal,
     /// What the access token says, where it was one of ours.
-    pub claims: Option<Claims>,
+    pub claims: Option<Arc<Claims>>,
 }
 
 /// What [`super::authenticate`] leaves in a request: who asks, or the refusal to give when a
 /// handler wants to know.
 pub(super) type Outcome = Result<Session, Problem>;
 
-fn session(request: &HttpRequest) -> Outcome {
-    request
-        .extensions()
-        .get::<Outcome>()
-        .cloned()
-        .unwrap_or_else(|| Err(Problem::internal("authenticating", "the route is outside the authenticated scope")))
+/// What `part` is of who asks.
+fn session<T>(request: &HttpRequest, part: impl FnOnce(&Session) -> T) -> Result<T, Problem> {
+    match request.extensions().get::<Outcome>() {
+        Some(Ok(session)) => Ok(part(session)),
+        Some(Err(refusal)) => Err(refusal.clone()),
+        None => Err(Problem::internal("authenticating", "the route is outside the authenticated scope")),
+    }
 }
 
 /// The tenant whose credential a request carries; none where it carries none that holds.
 pub fn tenant_of(request: &HttpRequest) -> Option<TenantId> {
-    session(request).ok().map(|session| session.principal.tenant)
+    let extensions = request.extensions();
+    let session = extensions.get::<Outcome>()?.as_ref().ok()?;
+    Some(session.principal.tenant)
 }
 
 fn at_least(request: &HttpRequest, least: Role) -> Result<Principal, Problem> {
-    let Session { principal, .. } = session(request)?;
+    let principal = session(request, |session| session.principal)?;
     if principal.role < least {
         let detail = format!("this needs the role {}, and yours is {}", name(least), name(principal.role));
         return Err(Problem::forbidden("missing_right", detail));
@@ -84,7 +88,7 @@ impl FromRequest for Session {
     type Future = Ready<Outcome>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(session(request))
+        ready(session(request, Session::clone))
     }
 }
 
