@@ -67,6 +67,9 @@ pub struct ServerSettings {
     pub requests_per_second_by_address: u32,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpAddr>,
+    /// Shows who scrapes `/metrics` the figures of each tenant; empty: nobody.
+    #[serde(skip_serializing)]
+    pub metrics_token: Secret,
 }
 
 /// `[database]`

@@ -17,6 +17,8 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
+use crate::server::metrics;
+
 /// One user's view of a server.
 #[derive(Clone)]
 pub struct Client {
@@ -325,7 +327,7 @@ impl Client {
 
     /// The sum of a metric over the series that have all of `labels`.
     pub async fn metric_of(&self, name: &str, labels: &[(&str, &str)]) -> Result<f64> {
-        let text = self.http.get(format!("{}/metrics", self.server)).send().await?.text().await?;
+        let text = metrics(&self.server).await?;
         let values = text.lines().filter_map(|line| {
             let (series, value) = line.rsplit_once(' ')?;
             let has = |(label, value): &(&str, &str)| series.contains(&format!("{label}=\"{value}\""));

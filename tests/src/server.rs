@@ -69,6 +69,7 @@ impl Server {
         let mut own = vec![
             ("TOUCHLINE__SERVER__LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
             ("TOUCHLINE__DATA_DIR".to_owned(), data_dir.display().to_string()),
+            ("TOUCHLINE__SERVER__METRICS_TOKEN".to_owned(), METRICS_TOKEN.to_owned()),
         ];
         own.extend(backends(data, variables)?);
         own.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
@@ -207,6 +208,15 @@ impl Server {
         Ok(())
     }
 }
+
+/// The metrics of a server with the figures of each tenant, in the Prometheus text format.
+pub async fn metrics(url: &str) -> Result<String> {
+    let request = reqwest::Client::new().get(format!("{url}/metrics")).bearer_auth(METRICS_TOKEN);
+    Ok(request.send().await?.text().await?)
+}
+
+/// What shows the figures of each tenant.
+const METRICS_TOKEN: &str = "the metrics token of these tests";
 
 /// The environment variable that lets servers use a private PostgreSQL and a private Redis when it is `shared`.
 pub const BACKENDS: &str = "TOUCHLINE_TEST_BACKENDS";

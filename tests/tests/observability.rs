@@ -61,7 +61,7 @@ async fn every_metric_has_a_meaning_that_the_operations_page_tells() -> Result<(
     let video = stage.club.upload(&footage(stage.folder.path())?, 1 << 20, |_, _| {}).await?;
     stage.club.render(&spec(Some(&video.id)), |_| {}).await?;
 
-    let text = reqwest::get(format!("{}/metrics", stage.server.url())).await?.text().await?;
+    let text = touchline_tests::server::metrics(&stage.server.url()).await?;
     let named = |prefix: &str| -> BTreeSet<&str> {
         text.lines().filter_map(|line| line.strip_prefix(prefix)?.split(' ').next()).collect()
     };

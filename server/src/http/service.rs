@@ -1,9 +1,10 @@
 //! What operators and tools ask: is it alive, is it ready, how is it doing, what can it do.
 
 use actix_web::http::header;
-use actix_web::{HttpResponse, get, web};
+use actix_web::{HttpRequest, HttpResponse, get, web};
 use actors::Readiness;
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use utoipa::openapi::OpenApi;
 
 use super::metrics::look_up;
@@ -53,17 +54,33 @@ pub async fn readyz(state: web::Data<State>) -> HttpResponse {
     }
 }
 
-/// Metrics in the Prometheus text format.
+/// Metrics in the Prometheus text format. The figures of single tenants are shown to who sends the configured
+/// `server.metrics_token` as a bearer token.
 #[utoipa::path(tag = "service", security(()), responses((status = 200, description = "text format 0.0.4", body = String)))]
 #[get("/metrics")]
-pub async fn metrics(state: web::Data<State>) -> HttpResponse {
+pub async fn metrics(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     if let Err(error) = look_up(&state).await {
         // What is counted as it happens is told all the same.
         tracing::error!(%error, "looking up figures failed");
     }
-    HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
-        .body(state.metrics.render())
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")).body(
+        if shows_tenants(&request, &state) { state.metrics.render() } else { without_tenants(&state.metrics.render()) },
+    )
+}
+
+/// Whether a scraper may see who the tenants are and how they do.
+fn shows_tenants(request: &HttpRequest, state: &State) -> bool {
+    let token = state.node.shared.settings.server.metrics_token.expose();
+    let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let shown = shown.and_then(|value| value.strip_prefix("Bearer "));
+    // Compared by their sums, so that how long it takes tells nothing.
+    token.zip(shown).is_some_and(|(token, shown)| Sha256::digest(token) == Sha256::digest(shown))
+}
+
+/// Leaves out what is labelled with a tenant.
+fn without_tenants(text: &str) -> String {
+    let of_all = text.lines().filter(|line| line.starts_with('#') || !line.contains("tenant=\""));
+    of_all.flat_map(|line| [line, "\n"]).collect()
 }
 
 /// This document.
@@ -88,4 +105,15 @@ pub async fn docs() -> HttpResponse {
         ))
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .body(DOCS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenants_figures_are_left_out_and_nothing_else_is() {
+        let text = "# TYPE a gauge\na{tenant=\"x\"} 1\na{pool=\"y\",tenant=\"x\"} 2\nb 3\n";
+        assert_eq!(without_tenants(text), "# TYPE a gauge\nb 3\n");
+    }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Client, answered};
 use crate::footage;
-use crate::server::Server;
+use crate::server::{Server, metrics};
 
 const OPERATOR: (&str, &str) = ("operator@example.com", "a-password-for-tests");
 /// Frames a second of the footage and of what is made from it: a segment of a second has as many.
@@ -117,7 +117,7 @@ pub async fn weigh(operator: &Client, tenant: &str, weight: f64) -> Result<()> {
 
 /// The values of a metric by the value of one of its labels.
 pub async fn metric_by(server: &Server, name: &str, label: &str) -> Result<HashMap<String, f64>> {
-    let text = reqwest::get(format!("{}/metrics", server.url())).await?.text().await?;
+    let text = metrics(&server.url()).await?;
     let line = |line: &str| {
         let (series, value) = line.rsplit_once(' ')?;
         let labels = series.strip_prefix(name)?.strip_prefix('{')?;
