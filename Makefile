@@ -1,10 +1,10 @@
 # One build profile (release) everywhere: what `make demo` compiled, `make test` uses again.
 .DEFAULT_GOAL := help
-.PHONY: setup build bake demo serve test soak inputs lint bench help
+.PHONY: setup build bake demo serve test shared soak inputs lint bench help
 
 TOUCHLINE := target/release/touchline
 
-# The end-to-end tests that run a second time on PostgreSQL and Redis. The others read a server's SQLite file beside it.
+# The end-to-end tests that 'make shared' runs on PostgreSQL and Redis. The others read a server's SQLite file beside it.
 SHARED := another_origin api_keys bad_input browser contract every_kind hard_shell issuers limits listeners main_job marks \
 	models observability people sessions settings tenancy tus_client webhooks
 
@@ -32,8 +32,10 @@ test: setup ## Check format and lints, then run every test
 	@$(MAKE) --no-print-directory bake
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cargo test --release --locked --workspace
-	@echo "Once more with a private PostgreSQL and a private Redis:"
-	TOUCHLINE_TEST_BACKENDS=shared cargo test --release --locked -p touchline-tests $(SHARED:%=--test %)
+
+shared: bake ## Run end-to-end tests on a private PostgreSQL and a private Redis
+	@scripts/setup tests
+	TOUCHLINE_TEST_BACKENDS=shared cargo test --release --locked --workspace $(SHARED:%=--test %)
 
 soak: bake ## Kill, fill, starve and crowd it at full size: see docs/reliability.md (some: ONLY="load fuzz")
 	@target/release/soak $(ONLY)

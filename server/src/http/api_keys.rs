@@ -26,12 +26,13 @@ const LONGEST_LIFE: i64 = 10 * 366 * 24 * 3600;
 #[serde(deny_unknown_fields)]
 pub struct CreateApiKey {
     /// What to call it.
-    #[schema(example = "scoreboard")]
+    #[schema(example = "scoreboard", min_length = 1, max_length = 200, pattern = r"\S")]
     pub name: String,
     /// `read` for what a viewer may, `write` also for what an editor may.
+    #[schema(min_items = 1)]
     pub scopes: Vec<Scope>,
     /// Seconds until it ends; it never ends by itself when not given.
-    #[schema(example = 31536000)]
+    #[schema(example = 31536000, minimum = 1, maximum = 316_224_000)]
     pub expires_in: Option<i64>,
 }
 

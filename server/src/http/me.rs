@@ -108,7 +108,7 @@ pub async fn change_my_password(
     }
     if !password::check(current, Some(user.password_hash.clone())).await {
         state.throttle.failed(&user.email).await;
-        return Err(Problem::invalid_field("/current", "wrong_password", "this is not the account's password"));
+        return Err(Problem::forbidden("wrong_password", "`current` is not the account's password"));
     }
     let changed = UserPatch { email: None, password: Some(new), role: None };
     accounts::change(&state, &viewer, user, changed).await?;
