@@ -1,16 +1,20 @@
 //! Where log lines and traces go. Only `serve` logs by default; elsewhere stderr belongs to the progress bar and the
 //! error.
 
-use std::io::IsTerminal;
+use std::io::{self, BufWriter, IsTerminal, Stderr, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actors::Versioned;
 use config::{LogFormat, LogLevel, LogSettings};
 use tokio::sync::watch;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use super::error::CliError;
 use super::trace;
@@ -18,33 +22,53 @@ use super::trace;
 /// What `--verbose` shows: whatever helps to find out why a command does what it does.
 pub const EVERYTHING: LogSettings = LogSettings { level: LogLevel::Debug, format: LogFormat::Text };
 
-type Filter = reload::Handle<EnvFilter, Registry>;
+/// Lines that wait for a reader of stderr. When it is stuck for longer the server goes on, and counts what was not told.
+const WAITING_LINES: usize = 100_000;
+/// Bytes of lines that are written at once when many come.
+const BUFFER: usize = 64 << 10;
+/// How late a line may be.
+const REST: Duration = Duration::from_millis(10);
+/// How often it is said how many lines were not told.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 
-/// Logging and tracing of the process. Dropping it finishes the trace.
+type Filter = reload::Handle<Targets, Registry>;
+
+/// Logging and tracing of the process. Dropping it writes what waits and finishes the trace.
 pub struct Logs {
     lines: Option<Lines>,
     _trace: Option<trace::Finish>,
+}
+
+/// Who writes lines to stderr.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// Whoever has something to say: lines stand in order with what the command prints itself.
+    Speaker,
+    /// A thread, so that no request waits for a terminal or a pipe.
+    Thread,
 }
 
 /// One writer a format, of which one is silent.
 struct Lines {
     text: Filter,
     json: Filter,
+    thread: Option<(ErrorCounter, WorkerGuard)>,
 }
 
 impl Logs {
     /// Logs to stderr as `lines` says, if at all, and traces into the file `trace`, if there is one.
-    pub fn start(lines: Option<&LogSettings>, trace: Option<&Path>) -> Result<Self, CliError> {
+    pub fn start(lines: Option<&LogSettings>, writer: Writer, trace: Option<&Path>) -> Result<Self, CliError> {
         let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
         let lines = lines.map(|settings| {
             let (text, text_handle) = reload::Layer::new(filter(settings, LogFormat::Text));
             let (json, json_handle) = reload::Layer::new(filter(settings, LogFormat::Json));
-            let colours = std::io::stderr().is_terminal();
-            let plain = fmt::layer().with_ansi(colours).with_writer(std::io::stderr);
-            let machine = fmt::layer().json().flatten_event(true).with_current_span(false).with_writer(std::io::stderr);
+            let colours = io::stderr().is_terminal();
+            let (to_text, to_json, thread) = to_stderr(writer);
+            let plain = fmt::layer().with_ansi(colours).with_writer(to_text);
+            let machine = fmt::layer().json().flatten_event(true).with_current_span(false).with_writer(to_json);
             layers.push(plain.with_filter(text).boxed());
             layers.push(machine.with_filter(json).boxed());
-            Lines { text: text_handle, json: json_handle }
+            Lines { text: text_handle, json: json_handle, thread }
         });
         let trace = trace.map(trace::to_file).transpose()?.map(|(layer, finish)| {
             layers.push(layer);
@@ -56,12 +80,17 @@ impl Logs {
         Ok(Self { lines, _trace: trace })
     }
 
-    /// Follows the `log` section of the live settings until the node stops.
+    /// Follows the `log` section of the live settings until the node stops, and counts the lines that nobody was told.
     pub fn follow(&self, mut settings: watch::Receiver<Arc<Versioned>>) -> impl Future<Output = ()> + use<> {
-        let handles = self.lines.as_ref().map(|lines| (lines.text.clone(), lines.json.clone()));
+        let handles = self.lines.as_ref().map(|lines| {
+            let untold = lines.thread.as_ref().map(|(untold, _)| untold.clone());
+            (lines.text.clone(), lines.json.clone(), untold)
+        });
         async move {
-            let Some((text, json)) = handles else { return };
+            let Some((text, json, untold)) = handles else { return };
             let mut current = None;
+            let mut counting = tokio::time::interval(COUNT_EVERY);
+            let counter = metrics::counter!("touchline_log_lines_lost_total");
             loop {
                 let wanted = settings.borrow_and_update().live.log.clone();
                 if current.as_ref() != Some(&wanted) {
@@ -69,11 +98,41 @@ impl Logs {
                     set(&json, filter(&wanted, LogFormat::Json));
                     current = Some(wanted);
                 }
-                if settings.changed().await.is_err() {
-                    return;
+                tokio::select! {
+                    changed = settings.changed() => if changed.is_err() { return },
+                    _ = counting.tick() => {
+                        counter.absolute(untold.as_ref().map_or(0, ErrorCounter::dropped_lines) as u64);
+                    }
                 }
             }
         }
+    }
+}
+
+/// A writer for each format, and the thread behind them.
+fn to_stderr(writer: Writer) -> (BoxMakeWriter, BoxMakeWriter, Option<(ErrorCounter, WorkerGuard)>) {
+    if writer == Writer::Speaker {
+        return (BoxMakeWriter::new(io::stderr), BoxMakeWriter::new(io::stderr), None);
+    }
+    let thread = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING_LINES).thread_name("log");
+    let (lines, guard) = thread.finish(Batches(BufWriter::with_capacity(BUFFER, io::stderr())));
+    let untold = lines.error_counter();
+    (BoxMakeWriter::new(lines.clone()), BoxMakeWriter::new(lines), Some((untold, guard)))
+}
+
+/// Writes what has come, then waits a moment for more: so whoever logs seldom has to wake the thread up.
+struct Batches(BufWriter<Stderr>);
+
+impl Write for Batches {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    /// Called when nothing is left to write.
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()?;
+        std::thread::sleep(REST);
+        Ok(())
     }
 }
 
@@ -83,7 +142,7 @@ pub fn hide_panics() {
     std::panic::set_hook(Box::new(|_| {}));
 }
 
-fn set(handle: &Filter, filter: EnvFilter) {
+fn set(handle: &Filter, filter: Targets) {
     if let Err(error) = handle.reload(filter) {
         tracing::warn!(%error, "the log could not be changed");
     }
@@ -91,11 +150,12 @@ fn set(handle: &Filter, filter: EnvFilter) {
 
 /// The level for Touchline; the libraries below it speak only when something is wrong, or when all is asked for. The
 /// writer of the other format says nothing.
-fn filter(settings: &LogSettings, format: LogFormat) -> EnvFilter {
+fn filter(settings: &LogSettings, format: LogFormat) -> Targets {
     if settings.format != format {
-        return EnvFilter::new("off");
+        return Targets::new();
     }
-    let level = settings.level.as_str();
-    let quiet = if level == "trace" { "info" } else { "warn" };
-    EnvFilter::new(format!("{level},sqlx={quiet},sea_orm={quiet},ort={quiet},h2={quiet},hyper={quiet},mio={quiet}"))
+    let level: LevelFilter = settings.level.as_str().parse().expect("each level of ours is one of tracing's");
+    let quiet = if level == LevelFilter::TRACE { LevelFilter::INFO } else { LevelFilter::WARN };
+    let libraries = ["sqlx", "sea_orm", "ort", "h2", "hyper", "mio"];
+    Targets::new().with_default(level).with_targets(libraries.map(|library| (library, quiet)))
 }

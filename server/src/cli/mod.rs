@@ -32,7 +32,7 @@ use clap::{Parser, Subcommand};
 use config::Settings;
 
 use error::CliError;
-use logs::Logs;
+use logs::{Logs, Writer};
 
 #[derive(Parser)]
 #[command(name = "touchline", version, about = "A media server for sports footage", after_help = EXAMPLES)]
@@ -118,7 +118,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
     let log = match &cli.command {
         // It has a setting of its own.
         Command::Serve(_) => None,
-        command => Some(Logs::start(cli.verbose.then_some(&logs::EVERYTHING), command.trace())?),
+        command => Some(Logs::start(cli.verbose.then_some(&logs::EVERYTHING), Writer::Speaker, command.trace())?),
     };
     if log.is_some() && !cli.verbose {
         logs::hide_panics();

@@ -8,7 +8,7 @@ use config::Settings;
 use touchline::http;
 
 use super::error::CliError;
-use super::logs::{self, Logs};
+use super::logs::{self, Logs, Writer};
 
 /// Runs until SIGTERM or Ctrl-C, then stops within ten seconds and leaves unfinished segments for the next start.
 #[derive(Args)]
@@ -30,7 +30,7 @@ TOUCHLINE_ADMIN_PASSWORD or as admin@localhost with a password that is printed o
 
 pub fn run(args: ServeArgs, settings: Settings, verbose: bool) -> Result<(), CliError> {
     let lines = if verbose { &logs::EVERYTHING } else { &settings.log };
-    let log = Logs::start(Some(lines), args.trace.as_deref())?;
+    let log = Logs::start(Some(lines), Writer::Thread, args.trace.as_deref())?;
     faults::arm();
     let system = actix::System::new();
     let ended = system.block_on(async {

@@ -47,6 +47,11 @@ fn describe() {
     actors::measures::describe();
     describe_gauge!("touchline_build_info", Unit::Count, "1; the label says which version runs.");
     describe_counter!("touchline_http_requests_total", Unit::Count, "Requests, by method, route and status.");
+    describe_counter!(
+        "touchline_log_lines_lost_total",
+        Unit::Count,
+        "Log lines that nobody was told, because whoever reads them was stuck and 100 000 more were waiting."
+    );
     describe_histogram!(
         "touchline_http_request_seconds",
         Unit::Seconds,
