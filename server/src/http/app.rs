@@ -86,6 +86,8 @@ pub fn openapi() -> OpenApi {
 fn routes_of_everything(routes: &mut ServiceConfig) {
     let api = scope::scope("/api/v1")
         .configure(|api: &mut ServiceConfig| {
+            // The router tries one pattern after the other: what players ask for all the time comes first.
+            api.service(videos::read_video_detections);
             api.service(service::openapi_json);
             api.service(tokens::log_in).service(tokens::refresh_tokens).service(tokens::log_out);
             api.service(me::read_me).service(me::change_my_password).service(usage::read_usage);
@@ -98,7 +100,7 @@ fn routes_of_everything(routes: &mut ServiceConfig) {
                 .service(uploads::read_upload_offset)
                 .service(uploads::append_to_upload)
                 .service(uploads::terminate_upload);
-            api.service(videos::list_videos).service(videos::download_video).service(videos::read_video_detections);
+            api.service(videos::list_videos).service(videos::download_video);
             api.service(single_frame::detect_in_frame).service(thumbnail::show_thumbnail);
             api.service(clips::mark_clip)
                 .service(clips::list_clips)

@@ -1,6 +1,6 @@
-//! What is answered where no handler is: 404, or 405 where the path exists for another method.
+//! Which routes there are, and what is answered where no handler is: 404, or 405 where the path exists for another
+//! method.
 
-use actix_web::dev::ResourceDef;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -8,13 +8,25 @@ use utoipa::openapi::OpenApi;
 
 use super::problem::Problem;
 
-/// Every path of the API with its methods, read from the OpenAPI document.
-pub struct Routes(Vec<(ResourceDef, String)>);
+/// Every path of the API with its methods, read from the OpenAPI document. Looked at on every request: a radix tree,
+/// because the router's own answer to which pattern a path has tries one regular expression after the other.
+pub struct Routes(matchit::Router<Route>);
+
+struct Route {
+    /// As the document writes it: `/api/v1/videos/{id}`.
+    pattern: String,
+    /// Its methods, as the header `Allow` lists them.
+    allowed: String,
+}
 
 impl Routes {
     /// The routes that a document describes.
-    pub fn of(document: &OpenApi) -> Self {
-        let routes = document.paths.paths.iter().map(|(path, item)| {
+    ///
+    /// # Errors
+    /// When two of its paths cannot be told apart, which is a fault of the program.
+    pub fn of(document: &OpenApi) -> Result<Self, matchit::InsertError> {
+        let mut routes = matchit::Router::new();
+        for (path, item) in &document.paths.paths {
             let methods = [
                 ("GET", item.get.is_some()),
                 ("HEAD", item.head.is_some()),
@@ -24,25 +36,23 @@ impl Routes {
                 ("OPTIONS", item.options.is_some()),
             ];
             let allowed: Vec<_> = methods.into_iter().filter_map(|(name, offered)| offered.then_some(name)).collect();
-            (ResourceDef::new(path.as_str()), allowed.join(", "))
-        });
-        Self(routes.collect())
+            routes.insert(path, Route { pattern: path.clone(), allowed: allowed.join(", ") })?;
+        }
+        Ok(Self(routes))
     }
 
-    /// The pattern that a path matches.
+    /// The pattern that a path matches; a literal path ("/exports/estimate") before a pattern that it matches, too.
     pub fn pattern(&self, path: &str) -> Option<&str> {
-        self.route(path)?.0.pattern()
+        self.route(path).map(|route| route.pattern.as_str())
     }
 
     /// The methods offered at a path.
     fn allowed(&self, path: &str) -> Option<&str> {
-        self.route(path).map(|(_, allowed)| allowed.as_str())
+        self.route(path).map(|route| route.allowed.as_str())
     }
 
-    fn route(&self, path: &str) -> Option<&(ResourceDef, String)> {
-        // A literal path ("/exports/estimate") says more than a pattern that it matches, too.
-        let routes = || self.0.iter().filter(|(pattern, _)| pattern.is_match(path));
-        routes().find(|(pattern, _)| pattern.pattern() == Some(path)).or_else(|| routes().next())
+    fn route(&self, path: &str) -> Option<&Route> {
+        self.0.at(path).ok().map(|found| found.value)
     }
 
     /// 405 where the path takes other methods, else 404.
@@ -55,7 +65,7 @@ impl Routes {
 
     /// Whether a path stands in the document as it is, without placeholders.
     fn is_literal(&self, path: &str) -> bool {
-        self.0.iter().any(|(pattern, _)| pattern.pattern() == Some(path))
+        self.pattern(path) == Some(path)
     }
 }
 
@@ -69,13 +79,14 @@ pub fn no_such_id(request: &HttpRequest) -> Problem {
     let routes = request.app_data::<web::Data<Routes>>().filter(|routes| routes.is_literal(request.path()));
     routes.map_or_else(|| Problem::not_found("resource"), |routes| routes.refusal(request.path()))
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_document_tells_the_methods_of_a_path() {
-        let routes = Routes::of(&crate::http::openapi());
+        let routes = Routes::of(&crate::http::openapi()).unwrap();
         assert_eq!(routes.allowed("/api/v1/auth/token"), Some("POST"));
         let export = routes.allowed("/api/v1/exports/0198c0de-0000-7000-8000-000000000000").unwrap();
         assert!(export.contains("GET") && export.contains("DELETE"), "{export}");

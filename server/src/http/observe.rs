@@ -33,23 +33,20 @@ pub async fn observe(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let started = Instant::now();
     let id = Uuid::now_v7();
-    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let method = request.method().clone();
     let routes = request.app_data::<web::Data<Routes>>().cloned();
+    let route = routes.as_ref().and_then(|routes| routes.pattern(request.path())).unwrap_or("unmatched");
     let span = tracing::info_span!(
         "request", %id, %method, path = request.path(), tenant = tracing::field::Empty, user = tracing::field::Empty
     );
     let answer = next.call(request).instrument(span.clone()).await;
 
-    // Once a request was routed its pattern is known; before, every pattern would have to be tried.
-    let (status, route) = match &answer {
-        Ok(response) => (response.status(), response.request().match_pattern()),
-        Err(error) => {
-            let route = routes.and_then(|routes| routes.pattern(uri.path()).map(str::to_owned));
-            (error.as_response_error().status_code(), route)
-        }
+    let status = match &answer {
+        Ok(response) => response.status(),
+        Err(error) => error.as_response_error().status_code(),
     };
     let seconds = started.elapsed().as_secs_f64();
-    count(&method, route.as_deref().unwrap_or("unmatched"), status.as_u16(), seconds);
+    count(&method, route, status.as_u16(), seconds);
     span.in_scope(|| tracing::info!(status = status.as_u16(), seconds, "answered"));
 
     let mut response = answer?;

@@ -15,14 +15,14 @@ use actors::brief::{Brief, Rate, Spent};
 use actors::{LimitReached, limits};
 use config::ServerSettings;
 use entities::TenantId;
-use moka::sync::Cache;
+use moka::future::Cache;
 
 use super::extract::tenant_of;
 use super::problem::Problem;
 use super::state::State;
 
 /// How long a tenant's own rate is used without looking at its row again.
-const REMEMBERED: Duration = Duration::from_secs(1);
+const REMEMBERED: Duration = Duration::from_millis(500);
 /// Tenants whose rate is remembered.
 const TENANTS: u64 = 100_000;
 
@@ -77,13 +77,12 @@ impl Rates {
     }
 
     async fn of_tenant(&self, state: &State, tenant: TenantId) -> Result<u32, Problem> {
-        if let Some(per_second) = self.of_tenants.get(&tenant) {
-            return Ok(per_second);
-        }
-        let everywhere = state.node.live.borrow().live.limits.clone();
-        let per_second = limits::of(&state.node.db, &everywhere, tenant).await?.requests_per_second;
-        self.of_tenants.insert(tenant, per_second);
-        Ok(per_second)
+        let look = async {
+            let everywhere = state.node.live.borrow().live.limits.clone();
+            Ok(limits::of(&state.node.db, &everywhere, tenant).await?.requests_per_second)
+        };
+        // Of all requests that come when it is time to look again, one looks.
+        self.of_tenants.try_get_with(tenant, look).await.map_err(|problem: Arc<Problem>| (*problem).clone())
     }
 
     /// Who sent a request: the last address on its way that is no proxy of ours.

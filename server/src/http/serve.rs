@@ -62,7 +62,7 @@ async fn answer_until(node: &Node, stop: impl Future<Output = ()>) -> anyhow::Re
     }
     let address = listener.local_addr().context("asking for the address that was bound")?;
     let document = openapi();
-    let routes = web::Data::new(Routes::of(&document));
+    let routes = web::Data::new(Routes::of(&document).context("reading the paths of the OpenAPI document")?);
     let document = web::Data::new(Document::new(&document).context("writing the OpenAPI document")?);
     let shared = state.clone();
     let server = HttpServer::new(move || app(shared.clone(), document.clone(), routes.clone()))

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use entities::users::Role;
 use entities::{Database, TenantId, UserId};
-use moka::sync::Cache;
+use moka::future::Cache;
 
 use super::authenticate::standing;
 use super::identity::Identity;
@@ -21,9 +21,16 @@ const USERS: u64 = 100_000;
 /// How users stand: their role, in a tenant that is active. Refusals are not remembered, nor are API keys, which are
 /// looked up by their text anyway, and end at once wherever they are revoked.
 pub struct Standings {
-    known: Cache<(TenantId, UserId), Known>,
+    known: Cache<Key, Known>,
     /// Grows whenever something changes here: what was read before it does not count any more.
     generation: AtomicU64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    tenant: TenantId,
+    user: UserId,
+    generation: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -31,7 +38,6 @@ struct Known {
     role: Role,
     /// Before the rows were read.
     looked_at: Instant,
-    generation: u64,
 }
 
 impl Default for Standings {
@@ -48,25 +54,62 @@ impl Standings {
     /// As [`standing`].
     pub async fn of(&self, db: &Database, principal: Principal) -> Result<Principal, Problem> {
         let Identity::User(user) = principal.identity else { return standing(db, principal).await };
-        let key = (principal.tenant, user);
-        let generation = self.generation.load(Ordering::SeqCst);
-        let known = self.known.get(&key);
-        let known = known.filter(|known| known.generation == generation && known.looked_at.elapsed() < REMEMBERED);
-        let role = match known {
-            Some(known) => known.role,
-            None => {
-                let looked_at = Instant::now();
-                // The account's own role: other tokens of the same user may have been given another one.
-                let role = standing(db, Principal { role: Role::Operator, ..principal }).await?.role;
-                self.known.insert(key, Known { role, looked_at, generation });
-                role
-            }
+        let key = Key { tenant: principal.tenant, user, generation: self.generation.load(Ordering::SeqCst) };
+        let look = async {
+            let looked_at = Instant::now();
+            // The account's own role: other tokens of the same user may have been given another one.
+            let role = standing(db, Principal { role: Role::Operator, ..principal }).await?.role;
+            Ok::<_, Problem>(Known { role, looked_at })
         };
-        Ok(Principal { role: role.min(principal.role), ..principal })
+        // Of all requests that come when it is time to look again, one looks.
+        let known = self.known.try_get_with(key, look).await.map_err(|problem| (*problem).clone())?;
+        if known.looked_at.elapsed() > REMEMBERED {
+            return standing(db, principal).await;
+        }
+        Ok(Principal { role: known.role.min(principal.role), ..principal })
     }
 
     /// Looks again from now on: a tenant, a user or a right has changed.
     pub fn forget(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use entities::tenants::{self, TenantState};
+    use entities::users::{self, NewUser};
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn what_changes_here_acts_at_once_and_what_changes_elsewhere_soon() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let db = entities::connect(&format!("sqlite://{}", folder.path().join("rows.db").display())).await?;
+        let tenant = tenants::create(&db, "club").await?.id;
+        let email = "coach@club.example".to_owned();
+        let new = NewUser { tenant_id: tenant, email, password_hash: "-".to_owned(), role: Role::Editor };
+        let user = users::create(&db, new).await?.id;
+        let admin = Principal { tenant, identity: Identity::User(user), role: Role::Admin };
+        let standings = Standings::default();
+        let role = async || anyhow::Ok(standings.of(&db, admin).await.ok().map(|principal| principal.role));
+        assert_eq!(role().await?, Some(Role::Editor), "the account's role is less than the token's");
+        let viewer = Principal { role: Role::Viewer, ..admin };
+        let asked = standings.of(&db, viewer).await.map_err(|problem| anyhow::anyhow!("{problem}"))?;
+        assert_eq!(asked.role, Role::Viewer, "the token's role is less than the account's");
+
+        tenants::set_state(&db, tenant, TenantState::Suspended).await?;
+        standings.forget();
+        assert_eq!(role().await?, None);
+        // Refusals are not remembered, so nobody has to tell of this.
+        tenants::set_state(&db, tenant, TenantState::Active).await?;
+        assert_eq!(role().await?, Some(Role::Editor));
+        users::delete(&db, tenant, user).await?;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while role().await?.is_some() {
+            assert!(Instant::now() < deadline, "a deleted user still stands");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
     }
 }
