@@ -5,8 +5,8 @@
 TOUCHLINE := target/release/touchline
 
 # The end-to-end tests that 'make shared' runs on PostgreSQL and Redis. The others read a server's SQLite file beside it.
-SHARED := another_origin api_keys bad_input browser contract every_kind hard_shell issuers limits listeners main_job marks \
-	models observability people sessions settings tenancy tus_client webhooks
+SHARED := another_origin api_keys bad_input browser contract every_kind hard_shell issuers limits listeners live_settings \
+	main_job marks model_admin observability people sessions tenancy tus_client webhooks
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
