@@ -19,6 +19,9 @@ const STALE_FOR: Duration = Duration::from_secs(1);
 /// How long an export may take to end, and to be told of.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+/// What is done.
+const EVERYTHING: [&str; 7] = ["read", "read again", "login", "subscription", "export", "change", "detection"];
+
 /// What all who make load share.
 pub struct Load {
     /// One user at both nodes, and where those are.
@@ -74,16 +77,39 @@ impl Load {
         load
     }
 
-    /// Ends it; what was done, and what went wrong.
-    pub async fn end(&self, load: JoinSet<()>) -> (BTreeMap<&'static str, usize>, Vec<String>) {
-        self.stop.store(true, Ordering::Relaxed);
-        load.join_all().await;
-        (lock(&self.done).clone(), lock(&self.failures).clone())
+    /// Waits so long, and until everything was done once more.
+    ///
+    /// # Errors
+    /// As soon as anything has failed.
+    pub async fn everything_is_done(&self, at_least: Duration) -> Result<()> {
+        let (began, before) = (Instant::now(), lock(&self.done).clone());
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            self.nothing_has_failed()?;
+            let done = lock(&self.done).clone();
+            let again = |what: &&str| done.get(what) > before.get(what);
+            if began.elapsed() >= at_least && EVERYTHING.iter().all(again) {
+                return Ok(());
+            }
+            ensure!(began.elapsed() < PATIENCE, "not everything was done: {before:?} before, {done:?} now");
+        }
     }
 
-    /// How often each thing was done so far.
-    pub fn so_far(&self) -> BTreeMap<&'static str, usize> {
-        lock(&self.done).clone()
+    /// Ends it. What is at work goes to its end.
+    ///
+    /// # Errors
+    /// When anything has failed.
+    pub async fn end(&self, load: JoinSet<()>) -> Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        load.join_all().await;
+        self.nothing_has_failed()
+    }
+
+    fn nothing_has_failed(&self) -> Result<()> {
+        let failures = lock(&self.failures);
+        let first: Vec<_> = failures.iter().take(10).collect();
+        ensure!(failures.is_empty(), "{} of {:?} failed, such as {first:#?}", failures.len(), lock(&self.done));
+        Ok(())
     }
 
     /// Does something until it is to stop, with so many milliseconds between. What fails is kept.

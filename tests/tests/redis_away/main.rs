@@ -57,36 +57,16 @@ async fn nobody_notices_under_load_that_redis_goes_and_comes_back_empty() -> Res
     let urls = [nodes.here.url(), nodes.there.url()];
     let load = Arc::new(Load::new(&client, urls, email, password, video, SECONDS));
     let running = load.begin();
-    tokio::time::sleep(PHASE).await;
+    load.everything_is_done(PHASE).await?;
     for _ in 0..TIMES {
-        for there in [false, true] {
-            match there {
-                false => nodes.redis.kill(),
-                true => nodes.redis.revive(),
-            }
-            nodes.redis_is(there).await?;
-            let before = load.so_far();
-            tokio::time::sleep(PHASE).await;
-            // As long as it takes until everything was done at least once while Redis was as it is.
-            let deadline = Instant::now() + PATIENCE;
-            while load.so_far().iter().any(|(what, times)| before.get(what) == Some(times)) && Instant::now() < deadline
-            {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            let after = load.so_far();
-            ensure!(
-                before.iter().all(|(what, times)| after[what] > *times),
-                "Redis is there: {there}; done before {before:?}, and then {after:?}"
-            );
-        }
+        nodes.redis.kill();
+        nodes.redis_is(false).await?;
+        load.everything_is_done(PHASE).await?;
+        nodes.redis.revive();
+        nodes.redis_is(true).await?;
+        load.everything_is_done(PHASE).await?;
     }
-    let (done, failures) = load.end(running).await;
-    let first: Vec<_> = failures.iter().take(10).collect();
-    ensure!(failures.is_empty(), "{} of {done:?} failed, such as {first:#?}", failures.len());
-    for what in ["read", "read again", "login", "subscription", "export", "change", "detection"] {
-        ensure!(done.contains_key(what), "there was no {what}: {done:?}");
-    }
-    Ok(())
+    load.end(running).await
 }
 
 /// Hears an export to its end; whether it was told how quickly frames come, which no row says.
