@@ -603,7 +603,7 @@ impl Handler<Stop> for Dispatcher {
     }
 }
 
-/// Asks how many jobs this node has in hand.
+/// Asks how many jobs this node has in hand, or is about to have.
 pub struct JobsInHand;
 
 impl Message for JobsInHand {
@@ -614,6 +614,7 @@ impl Handler<JobsInHand> for Dispatcher {
     type Result = usize;
 
     fn handle(&mut self, _: JobsInHand, _: &mut Self::Context) -> Self::Result {
-        self.coordinating + self.rendering
+        // What is being claimed comes in a moment, and must not find the node gone.
+        self.coordinating + self.rendering + usize::from(self.claiming)
     }
 }
