@@ -4,9 +4,13 @@
 
 TOUCHLINE := target/release/touchline
 
-# The end-to-end tests that 'make shared' runs on PostgreSQL and Redis. The others read a server's SQLite file beside it.
-SHARED := another_origin api_keys bad_input browser contract every_kind hard_shell issuers limits listeners main_job marks \
-	models observability people sessions settings tenancy tus_client webhooks
+# The end-to-end tests that 'make test' runs a second time, with each server on a private PostgreSQL and a private Redis.
+SHARED := another_origin api_keys bad_input browser contract durable hard_shell issuers limits live_settings main_job marks \
+	model_admin observability people retries sessions tenancy tus_client webhooks
+# Those that 'make shared' runs so as well: minutes of rendering, waiting and crowds, in which the database is a small part.
+# The others start no server (command_line, exactness, inputs, picture), or have both anyway (backends, redis_away).
+SHARED_LONG := devices every_kind fairness fuzz kills latency listeners load
+ON_SHARED := TOUCHLINE_TEST_BACKENDS=shared cargo test --release --locked --workspace
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,16 +30,17 @@ demo: bake ## Upload a match, frame and upscale a walker, detect, download: see 
 serve: bake ## Run the server on http://127.0.0.1:8080 with its data in data/
 	@$(TOUCHLINE) serve
 
-test: setup ## Check format and lints, then run every test
+test: setup ## Check format and lints, then run every test, those of servers also on PostgreSQL and Redis
 	@scripts/setup tests
 	cargo fmt --all --check
 	@$(MAKE) --no-print-directory bake
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cargo test --release --locked --workspace
+	$(ON_SHARED) $(SHARED:%=--test %)
 
-shared: bake ## Run end-to-end tests on a private PostgreSQL and a private Redis
+shared: bake ## Run all end-to-end tests of servers on a private PostgreSQL and a private Redis
 	@scripts/setup tests
-	TOUCHLINE_TEST_BACKENDS=shared cargo test --release --locked --workspace $(SHARED:%=--test %)
+	$(ON_SHARED) $(SHARED:%=--test %) $(SHARED_LONG:%=--test %)
 
 soak: bake ## Kill, fill, starve and crowd it at full size: see docs/reliability.md (some: ONLY="load fuzz")
 	@target/release/soak $(ONLY)

@@ -7,7 +7,7 @@
 //! whether it is still the newest.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorFutureExt, Addr, Context, Handler, Message, ResponseActFuture, WrapFuture};
 use edits::{DetectedBox, FrameDetections};
@@ -148,14 +148,14 @@ impl Handler<GetDetections> for DetectionCache {
         if let Some(answer) = self.ready.find(&key) {
             return Box::pin(async move { Ok(Some(answer)) }.into_actor(self));
         }
-        let (generation, epoch) = (self.generation, self.ready.epoch());
+        let (generation, asked_at, epoch) = (self.generation, Instant::now(), self.ready.epoch());
         let (db, memory) = (self.db.clone(), Arc::clone(&self.ready.memory));
         let (redis, asked) = (self.redis.clone(), key.clone());
         let find = async move { find(&db, &*memory, redis.as_deref(), &asked, confidence).await };
         Box::pin(find.into_actor(self).map(move |found, this, _| {
             let Some((version, answer)) = found? else { return Ok(None) };
             if this.generation == generation {
-                this.ready.memory.hold(key, version, Arc::clone(&answer), epoch);
+                this.ready.memory.hold(key, version, Arc::clone(&answer), asked_at, epoch);
             }
             Ok(Some(answer))
         }))

@@ -14,11 +14,12 @@ use actix::{
 use entities::exports::{self, Cancelled, Deleted, Export, Retried};
 use entities::jobs::{self, Job, JobKind, Swept};
 use entities::videos::{self, Video};
-use entities::{ExportId, TenantId};
+use entities::{ExportId, Subject, TenantId};
 use tokio::sync::OnceCell;
 use tracing::{Instrument, Span, info_span};
 
 use crate::accept::{self, AcceptError, NewRequest};
+use crate::detection_cache::Invalidate;
 use crate::export_actor::{ExportActor, Halt, Look, fail_coordinator};
 use crate::faults::{self, Point};
 use crate::ingest::{self, ImportError, Indexing, NewSource};
@@ -515,15 +516,17 @@ impl Handler<DeleteExport> for Dispatcher {
     type Result = ResponseActFuture<Self, Result<bool, entities::Error>>;
 
     fn handle(&mut self, DeleteExport { tenant, export }: DeleteExport, ctx: &mut Self::Context) -> Self::Result {
-        let (db, this) = (self.shared.db.clone(), ctx.address());
+        let (shared, this) = (Arc::clone(&self.shared), ctx.address());
         let delete = async move {
             // A dispatcher that is gone has no job of the export either.
             if let Ok(cancelled) = this.send(CancelExport { tenant, export }).await {
                 cancelled?;
             }
-            let gone = matches!(exports::delete(&db, tenant, export).await?, Deleted::Gone(_));
+            let gone = matches!(exports::delete(&shared.db, tenant, export).await?, Deleted::Gone(_));
             if gone {
                 faults::passed(Point::ExportDeleted);
+                // A cache that is gone answers nobody any more.
+                let _ = shared.detections.send(Invalidate { tenant, subject: Subject::Export(export) }).await;
             }
             Ok(gone)
         };
@@ -600,7 +603,7 @@ impl Handler<Stop> for Dispatcher {
     }
 }
 
-/// Asks how many jobs this node has in hand.
+/// Asks how many jobs this node has in hand, or is about to have.
 pub struct JobsInHand;
 
 impl Message for JobsInHand {
@@ -611,6 +614,7 @@ impl Handler<JobsInHand> for Dispatcher {
     type Result = usize;
 
     fn handle(&mut self, _: JobsInHand, _: &mut Self::Context) -> Self::Result {
-        self.coordinating + self.rendering
+        // What is being claimed comes in a moment, and must not find the node gone.
+        self.coordinating + self.rendering + usize::from(self.claiming)
     }
 }

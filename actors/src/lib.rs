@@ -39,6 +39,7 @@ pub mod dispatcher;
 pub mod estimate;
 pub mod export_actor;
 pub mod faults;
+pub mod folder;
 pub mod frame_queue;
 pub mod ingest;
 pub mod ledger;

@@ -1,7 +1,6 @@
 //! A running system on this machine: opens what it owns, starts its actors, and stops them cleanly.
 
-use std::fs::{self, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +9,6 @@ use actix::{Actor, Addr, Arbiter, MailboxError};
 use config::{DeviceList, DeviceName, Settings};
 use edits::RgbImage;
 use entities::{Database, TenantId};
-use fs4::fs_std::FileExt;
 use models::{DeviceKind, ModelKind, ModelStore};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -24,6 +22,7 @@ use crate::device::{
     Operation, SimDevice, SimEngine,
 };
 use crate::dispatcher::{Dispatcher, Stop, tell_of_the_dead};
+use crate::folder::DataFolder;
 use crate::frame_queue::{self, FrameJob, FrameQueue, Task, TaskKind};
 use crate::ingest::ImportError;
 use crate::link::Link;
@@ -119,7 +118,7 @@ pub struct Node {
     devices: Arc<Vec<watch::Receiver<DeviceState>>>,
     supervisors: Arc<Vec<Addr<DeviceSupervisor>>>,
     /// Held for the node's life: one process a data folder.
-    _lock: Arc<File>,
+    _own: Arc<DataFolder>,
 }
 
 /// Whether a node can serve.
@@ -139,7 +138,7 @@ impl Node {
     /// Starts a node. Must be called inside an actix system.
     pub async fn start(settings: Settings, options: NodeOptions) -> Result<Self, StartError> {
         let data_dir = absolute(&settings.data_dir)?;
-        let lock = lock_folder(&data_dir)?;
+        let own = DataFolder::lock(&data_dir)?;
         let work_dir = emptied(data_dir.join("work"))?;
         let db = entities::connect(&settings.database.url).await?;
         let media = settings.storage.folder().unwrap_or_else(|| data_dir.join("media"));
@@ -166,7 +165,7 @@ impl Node {
             actix::spawn(detection_cache::follow(link.hear(detection_cache::TOPIC), detections.clone()));
         }
         let progress = start_progress(&db, link.as_ref());
-        let owner = if db.is_shared() { uuid::Uuid::now_v7().to_string() } else { "embedded".to_owned() };
+        let owner = if db.is_shared() { own.name.to_string() } else { "embedded".to_owned() };
         let keeper = keeper.knowing(models.clone());
         let speeds = Arc::new(Speeds::new(settings.devices.sim_frame_ms / 1e3));
         let shared = Arc::new(Shared {
@@ -207,7 +206,7 @@ impl Node {
             link,
             devices: Arc::new(devices),
             supervisors: Arc::new(supervisors),
-            _lock: Arc::new(lock),
+            _own: Arc::new(own),
         })
     }
 
@@ -340,21 +339,6 @@ fn start_progress(db: &Database, link: Option<&Link>) -> Addr<ProgressHub> {
 
 fn absolute(path: &Path) -> Result<PathBuf, StartError> {
     std::path::absolute(path).map_err(|source| StartError::Io { doing: "finding", path: path.to_owned(), source })
-}
-
-fn lock_folder(data_dir: &Path) -> Result<File, StartError> {
-    let path = data_dir.join("lock");
-    let open = || -> std::io::Result<File> {
-        // The rows hold password hashes, the media belong to the clubs: nobody else on this machine reads them.
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir)?;
-        File::create(&path)
-    };
-    let file = open().map_err(|source| StartError::Io { doing: "opening", path: path.clone(), source })?;
-    match FileExt::try_lock_exclusive(&file) {
-        Ok(true) => Ok(file),
-        Ok(false) => Err(StartError::Locked(data_dir.to_owned())),
-        Err(source) => Err(StartError::Io { doing: "locking", path, source }),
-    }
 }
 
 fn emptied(folder: PathBuf) -> Result<PathBuf, StartError> {

@@ -4,7 +4,9 @@ use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
-use actors::{CancelExport, GetDetections, ImportVideo, NewRequest, NewSource, Node, NodeOptions, StartExport};
+use actors::{
+    CancelExport, DeleteExport, GetDetections, ImportVideo, NewRequest, NewSource, Node, NodeOptions, StartExport,
+};
 use config::Settings;
 use edits::FrameRate;
 use entities::exports::{self, Cancelled, Export, ExportState};
@@ -107,6 +109,12 @@ fn a_framing_export_completes_with_its_frames_report_and_detections() {
         assert_eq!(document["frames"].as_array().unwrap().len(), 8, "four points a clip: {document}");
         let stranger = entities::tenants::create(&club.node.db, "stranger").await.unwrap().id;
         assert!(club.node.detections.send(ask(stranger)).await.unwrap().unwrap().is_none());
+
+        // Whoever deletes it, by hand or because of its age.
+        let delete = DeleteExport { tenant: club.tenant, export: export.id };
+        assert!(club.node.dispatcher.send(delete).await.unwrap().unwrap());
+        assert!(club.node.ready_detections.get(&ask(club.tenant)).is_none());
+        assert!(club.node.detections.send(ask(club.tenant)).await.unwrap().unwrap().is_none());
         club.node.stop().await;
     });
 }

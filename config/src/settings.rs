@@ -271,11 +271,17 @@ impl Settings {
         let sqlite = database.url.starts_with("sqlite://");
         want(!self.data_dir.as_os_str().is_empty(), "/data_dir", "must name a folder");
         want(sqlite || database.is_postgres(), "/database/url", "must begin with sqlite:// or postgres://");
+        let redis = |schemes: &[&str]| schemes.iter().any(|scheme| self.redis.url.starts_with(scheme));
         want(
-            self.redis.url.is_empty()
-                || ["redis://", "unix://"].iter().any(|scheme| self.redis.url.starts_with(scheme)),
+            self.redis.url.is_empty() || redis(&["redis://", "unix://"]),
             "/redis/url",
-            "must be empty, or begin with redis:// or unix://",
+            match redis(&["rediss://"]) {
+                true => {
+                    "rediss:// (Redis over TLS) is not spoken: put a tunnel such as stunnel or a service mesh in \
+                    front of Redis and name its local end with redis:// or unix://"
+                }
+                false => "must be empty, or begin with redis:// or unix://",
+            },
         );
         want(
             self.storage.folder().is_some_and(|folder| !folder.as_os_str().is_empty()),

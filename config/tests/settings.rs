@@ -172,6 +172,12 @@ fn all_invalid_values_are_told_at_once() {
 }
 
 #[test]
+fn who_wants_redis_over_tls_is_told_the_way() {
+    let told = message(with_env(&[("TOUCHLINE__REDIS__URL", "rediss://cache.example:6380")]));
+    assert!(told.contains("redis.url") && told.contains("stunnel") && told.contains("unix://"), "{told}");
+}
+
+#[test]
 fn a_simulated_device_is_told_how_to_misbehave() {
     let list = ("TOUCHLINE__DEVICES__LIST", r#"["sim:0", "sim:1"]"#);
     let one = r#"[{device = "sim:1", speed = 0.5, fault = "hang", after = 20, times = 3}]"#;

@@ -3,7 +3,10 @@
 //! SQLite has one writer at a time. A pool of one connection makes writers of this process queue without polling,
 //! every transaction begins with `BEGIN IMMEDIATE` so that it never has to upgrade a read lock, and the busy timeout
 //! covers writers of other processes (administration commands). Readers have connections of their own, which cannot
-//! write and, in WAL mode, never wait for the writer. PostgreSQL has one pool for both.
+//! write and, in WAL mode, never wait for the writer.
+//!
+//! On PostgreSQL, too, readers have a pool of their own. Who has a transaction open may read beside it: with one pool,
+//! as many such transactions as there are connections would wait for each other until they are given up.
 
 use std::time::Duration;
 
@@ -24,7 +27,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a query waits for a connection: above the busy timeout, and enough for a queue of writers.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 const SQLITE_READERS: u32 = 4;
-const POSTGRES_CONNECTIONS: u32 = 16;
+/// Of each pool: six nodes stay below the 100 connections that PostgreSQL allows unless told otherwise.
+const POSTGRES_CONNECTIONS: u32 = 8;
 /// Key of the advisory lock under which one node migrates while the others wait ("touchlin" in ASCII).
 const MIGRATION_LOCK: i64 = 0x746f_7563_686c_696e;
 
@@ -56,8 +60,8 @@ pub async fn connect(url: &str) -> Result<Database> {
         let reader = sqlite(url, SQLITE_READERS, true).await.map_err(open)?;
         Database { reader, writer }
     } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-        let pool = postgres(url).await.map_err(open)?;
-        Database { reader: pool.clone(), writer: pool }
+        let (reader, writer) = (postgres(url).await.map_err(open)?, postgres(url).await.map_err(open)?);
+        Database { reader, writer }
     } else {
         let reason = "the URL must begin with sqlite:// or postgres://";
         return Err(Error::Unusable { url: shown, reason });
@@ -166,23 +170,20 @@ impl Database {
         self.reader.ping().await.doing("asking the database for an answer")
     }
 
-    /// How many connections are open and how many of them idle, by pool: `reader` and `writer`, which PostgreSQL has as
-    /// one, `both`.
+    /// How many connections are open and how many of them idle, by pool: `reader` and `writer`.
     pub fn connections(&self) -> Vec<(&'static str, u32, usize)> {
-        match self.writer.get_database_backend() {
+        let count = |name, pool: &DatabaseConnection| match pool.get_database_backend() {
             DbBackend::Sqlite => {
-                let count = |name, connection: &DatabaseConnection| {
-                    let pool = connection.get_sqlite_connection_pool();
-                    (name, pool.size(), pool.num_idle())
-                };
-                vec![count("reader", &self.reader), count("writer", &self.writer)]
+                let pool = pool.get_sqlite_connection_pool();
+                Some((name, pool.size(), pool.num_idle()))
             }
             DbBackend::Postgres => {
-                let pool = self.writer.get_postgres_connection_pool();
-                vec![("both", pool.size(), pool.num_idle())]
+                let pool = pool.get_postgres_connection_pool();
+                Some((name, pool.size(), pool.num_idle()))
             }
-            _ => Vec::new(),
-        }
+            _ => None,
+        };
+        [count("reader", &self.reader), count("writer", &self.writer)].into_iter().flatten().collect()
     }
 
     /// Closes all connections, after their queries have ended.

@@ -3,7 +3,7 @@
 //!
 //! In reading order:
 //!
-//! * [`server`]: the built program as a private server on a free port.
+//! * [`server`]: the built program as a private server on a free port. [`nodes`]: two that share everything.
 //! * [`cli`]: `touchline render`; [`client`]: a small typed client of the API.
 //! * [`ffmpeg`]: the `ffmpeg` program, which makes sources and pictures.
 //! * [`browser`]: a headless Chromium. [`issuer`]: a foreign issuer of tokens.
@@ -36,6 +36,7 @@ pub mod footage;
 pub mod forward;
 pub mod inputs;
 pub mod issuer;
+pub mod nodes;
 pub mod origin;
 pub mod random;
 pub mod receiver;

@@ -1,12 +1,13 @@
-//! A server's SQLite file, read beside the server or after its death: for figures that the API does not tell.
+//! A server's rows, read beside the server or after its death: for figures that the API does not tell.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use anyhow::{Context, Result};
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, QueryResult, Statement};
+use chrono::{DateTime, Utc};
+use sea_orm::prelude::Uuid;
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, QueryResult, Statement, Value};
 
-/// The rows of one server. Reads only.
+/// The rows of one server.
 pub struct Rows(DatabaseConnection);
 
 /// A finished segment, and how often its job was begun.
@@ -18,7 +19,7 @@ pub struct SegmentRow {
     pub sha256: String,
     pub device_seconds: f64,
     pub frames: i64,
-    pub committed_at: String,
+    pub committed_at: DateTime<Utc>,
     pub attempt: i32,
 }
 
@@ -31,18 +32,38 @@ pub struct Booked {
 }
 
 impl Rows {
-    /// Opens a server's SQLite file.
-    pub async fn open(file: &Path) -> Result<Self> {
-        let url = format!("sqlite://{}?mode=ro", file.display());
-        let mut options = ConnectOptions::new(url);
-        options.max_connections(1).sqlx_logging(false);
-        Ok(Self(Database::connect(options).await.context("opening the server's rows")?))
+    /// Opens the database at `url`, to read it.
+    pub async fn open(url: &str) -> Result<Self> {
+        // What a killed server left in an SQLite file is for its successor to recover.
+        let suffix = if url.starts_with("sqlite:") { "?mode=ro" } else { "" };
+        Self::connect(format!("{url}{suffix}")).await
     }
 
-    async fn all(&self, sql: &str, export: &str) -> Result<Vec<QueryResult>> {
-        let id = export.replace('-', "").to_uppercase();
-        let values = sql.contains('?').then(|| id.into());
-        Ok(self.0.query_all_raw(Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)).await?)
+    /// Opens the database at `url`, which no server uses, to change it.
+    pub async fn open_to_change(url: &str) -> Result<Self> {
+        Self::connect(url.to_owned()).await
+    }
+
+    async fn connect(url: String) -> Result<Self> {
+        let mut options = ConnectOptions::new(url.as_str());
+        options.max_connections(1).sqlx_logging(false);
+        Ok(Self(Database::connect(options).await.with_context(|| format!("opening {url}"))?))
+    }
+
+    /// Both databases know `$1`.
+    fn statement(&self, sql: &str, values: impl IntoIterator<Item = Value>) -> Statement {
+        Statement::from_sql_and_values(self.0.get_database_backend(), sql, values)
+    }
+
+    async fn all(&self, sql: &str) -> Result<Vec<QueryResult>> {
+        Ok(self.0.query_all_raw(self.statement(sql, [])).await?)
+    }
+
+    /// The rows of an export; `sql` names its id `$1`.
+    async fn of(&self, export: &str, sql: &str) -> Result<Vec<QueryResult>> {
+        // Bound as an id: SQLite keeps bytes, PostgreSQL has a type for it.
+        let id: Uuid = export.parse().with_context(|| format!("{export} is no id"))?;
+        Ok(self.0.query_all_raw(self.statement(sql, [id.into()])).await?)
     }
 
     /// The finished segments of an export.
@@ -51,7 +72,7 @@ impl Rows {
                 j.attempt
             from segments s join jobs j on j.export_id = s.export_id and j.\"index\" = s.\"index\"
                 and j.kind = case s.kind when 'audio' then 'audio' else 'segment' end
-            where hex(s.export_id) = ? order by s.kind, s.\"index\"";
+            where s.export_id = $1 order by s.kind, s.\"index\"";
         let read = |row: QueryResult| -> Result<SegmentRow> {
             Ok(SegmentRow {
                 kind: row.try_get("", "kind")?,
@@ -64,13 +85,13 @@ impl Rows {
                 attempt: row.try_get("", "attempt")?,
             })
         };
-        self.all(sql, export).await?.into_iter().map(read).collect()
+        self.of(export, sql).await?.into_iter().map(read).collect()
     }
 
     /// What an export's row says it took.
     pub async fn booked(&self, export: &str) -> Result<Booked> {
-        let sql = "select frames_done, frames_total, device_seconds from exports where hex(id) = ?";
-        let row = self.all(sql, export).await?.into_iter().next().context("the export has no row")?;
+        let sql = "select frames_done, frames_total, device_seconds from exports where id = $1";
+        let row = self.of(export, sql).await?.into_iter().next().context("the export has no row")?;
         Ok(Booked {
             frames_done: row.try_get("", "frames_done")?,
             frames_total: row.try_get("", "frames_total")?,
@@ -80,8 +101,8 @@ impl Rows {
 
     /// The device seconds in the accounts of an export.
     pub async fn used(&self, export: &str) -> Result<f64> {
-        let sql = "select coalesce(sum(device_seconds), 0.0) as seconds from usage where hex(export_id) = ?";
-        let row = self.all(sql, export).await?.into_iter().next().context("a sum has a row")?;
+        let sql = "select coalesce(sum(device_seconds), 0.0) as seconds from usage where export_id = $1";
+        let row = self.of(export, sql).await?.into_iter().next().context("a sum has a row")?;
         Ok(row.try_get("", "seconds")?)
     }
 
@@ -91,13 +112,20 @@ impl Rows {
             union select result_key from exports where result_key is not null
             union select s.storage_key from segments s join exports e on e.id = s.export_id
                 where e.state not in ('complete', 'cancelled')";
-        let rows = self.all(sql, "").await?;
+        let rows = self.all(sql).await?;
         Ok(rows.iter().map(|row| row.try_get("", "key")).collect::<Result<_, _>>()?)
     }
 
-    /// The unfinished uploads' ids, in lower-case hexadecimal without dashes.
-    pub async fn uploads(&self) -> Result<BTreeSet<String>> {
-        let rows = self.all("select lower(hex(id)) as id from uploads", "").await?;
+    /// The unfinished uploads' ids.
+    pub async fn uploads(&self) -> Result<BTreeSet<Uuid>> {
+        let rows = self.all("select id from uploads").await?;
         Ok(rows.iter().map(|row| row.try_get("", "id")).collect::<Result<_, _>>()?)
+    }
+
+    /// Moves the ends of all exports in a state to `ended`.
+    pub async fn end_exports_at(&self, state: &str, ended: DateTime<Utc>) -> Result<()> {
+        let sql = "update exports set finished_at = $1 where state = $2";
+        self.0.execute_raw(self.statement(sql, [ended.into(), state.into()])).await?;
+        Ok(())
     }
 }

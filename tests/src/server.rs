@@ -221,6 +221,12 @@ const METRICS_TOKEN: &str = "the metrics token of these tests";
 /// The environment variable that lets servers use a private PostgreSQL and a private Redis when it is `shared`.
 pub const BACKENDS: &str = "TOUCHLINE_TEST_BACKENDS";
 
+/// The setting that says where rows are.
+pub const DATABASE_URL: &str = "TOUCHLINE__DATABASE__URL";
+const REDIS_URL: &str = "TOUCHLINE__REDIS__URL";
+/// Remembers the settings of [`backends`] beside a server's data.
+const KEPT_BACKENDS: &str = "backends.json";
+
 /// Whether servers use a private PostgreSQL and Redis.
 pub fn uses_shared_backends() -> bool {
     std::env::var_os(BACKENDS).is_some_and(|value| value == "shared")
@@ -229,21 +235,47 @@ pub fn uses_shared_backends() -> bool {
 /// The settings of PostgreSQL and Redis for a server on `data`, the same at each start on the same data; none when
 /// backends are in the process, or `variables` say where rows are.
 fn backends(data: &Path, variables: &[(&str, &str)]) -> Result<Vec<(String, String)>> {
-    if !uses_shared_backends() || variables.iter().any(|(name, _)| *name == "TOUCHLINE__DATABASE__URL") {
+    if !uses_shared_backends() || variables.iter().any(|(name, _)| *name == DATABASE_URL) {
         return Ok(Vec::new());
     }
-    let kept = data.join("backends.json");
+    let kept = data.join(KEPT_BACKENDS);
     if let Ok(text) = std::fs::read(&kept) {
         return Ok(serde_json::from_slice(&text)?);
     }
     let setting = |name: &str, value: String| (name.to_owned(), value);
     let settings = vec![
-        setting("TOUCHLINE__DATABASE__URL", services::fresh_database()),
-        setting("TOUCHLINE__REDIS__URL", services::fresh_redis()),
+        setting(DATABASE_URL, services::fresh_database()),
+        setting(REDIS_URL, services::fresh_redis()),
         setting("TOUCHLINE__AUTH__SECRET", "a secret that all nodes of a test share".to_owned()),
     ];
     std::fs::write(&kept, serde_json::to_vec(&settings)?)?;
     Ok(settings)
+}
+
+/// The URL of the rows of a server on `data` with `variables` in its environment.
+pub fn database_url(data: &Path, variables: &[(&str, &str)]) -> Result<String> {
+    let own = backends(data, variables)?;
+    let own = own.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let url = own.chain(variables.iter().copied()).find(|(name, _)| *name == DATABASE_URL);
+    let file = || format!("sqlite://{}", data.join("data/touchline.db").display());
+    Ok(url.map_or_else(file, |(_, url)| url.to_owned()))
+}
+
+/// Gives data that were copied from another server's, which does not run, rows and a Redis of their own, where those
+/// are not among the files.
+pub fn separate_backends(data: &Path) -> Result<()> {
+    let kept = data.join(KEPT_BACKENDS);
+    let Ok(text) = std::fs::read(&kept) else { return Ok(()) };
+    let mut settings: Vec<(String, String)> = serde_json::from_slice(&text)?;
+    for (name, value) in &mut settings {
+        match name.as_str() {
+            DATABASE_URL => *value = services::copy_of_database(value),
+            REDIS_URL => *value = services::fresh_redis(),
+            _ => {}
+        }
+    }
+    std::fs::write(&kept, serde_json::to_vec(&settings)?)?;
+    Ok(())
 }
 
 impl Drop for Server {

@@ -4,45 +4,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use services::Redis;
 use touchline_tests::client::Client;
+use touchline_tests::nodes::{Nodes, redis_is};
 use touchline_tests::server::Server;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A node of a deployment whose rows and files the given settings name.
-async fn node(folder: &tempfile::TempDir, shared: &[(String, String)]) -> Result<Server> {
-    let mut variables: Vec<(&str, &str)> = vec![("TOUCHLINE__DEVICES__LIST", r#"["sim:0"]"#)];
-    variables.extend(shared.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    Server::start_in(folder.path(), &variables).await
-}
-
-fn settings(redis: &Redis, media: &tempfile::TempDir) -> Vec<(String, String)> {
-    let setting = |name: &str, value: String| (name.to_owned(), value);
-    vec![
-        setting("TOUCHLINE__DATABASE__URL", services::fresh_database()),
-        setting("TOUCHLINE__REDIS__URL", redis.url()),
-        setting("TOUCHLINE__AUTH__SECRET", "a secret that all nodes of a test share".to_owned()),
-        setting("TOUCHLINE__STORAGE__URL", format!("file://{}", media.path().display())),
-    ]
-}
-
-async fn degraded(server: &Server) -> Result<Vec<Value>> {
-    let answer = reqwest::get(format!("{}/readyz", server.url())).await?;
-    ensure!(answer.status() == 200, "/readyz answers {}", answer.status());
-    let readiness: Value = answer.json().await?;
-    Ok(readiness["degraded"].as_array().context("degraded is a list")?.clone())
-}
-
-/// Waits until `/readyz` lists `redis` or does not.
-async fn wait_for_redis(server: &Server, there: bool) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while degraded(server).await?.iter().any(|name| name == "redis") == there {
-        ensure!(Instant::now() < deadline, "Redis is there: {there}, and /readyz does not say so");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
-}
 
 async fn ticket(server: &Server, token: &str) -> Result<String> {
     let answer = reqwest::Client::new().post(format!("{}/api/v1/ws-tickets", server.url())).bearer_auth(token).send();
@@ -72,45 +38,43 @@ async fn me(server: &Server, token: &str) -> Result<u16> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_are_one_deployment_and_outlive_their_redis() -> Result<()> {
-    let mut redis = Redis::start();
-    let (first, second, media) = (tempfile::tempdir()?, tempfile::tempdir()?, tempfile::tempdir()?);
-    let shared = settings(&redis, &media);
-    let (here, there) = (node(&first, &shared).await?, node(&second, &shared).await?);
+    let mut nodes = Nodes::start(&[("TOUCHLINE__DEVICES__LIST", r#"["sim:0"]"#)]).await?;
+    let (here, there) = (&nodes.here, &nodes.there);
     let account = here.account("club", "coach@club.example", "editor")?;
-    let login = token(&here, &account.email, &account.password).await?;
+    let login = token(here, &account.email, &account.password).await?;
 
-    let given = ticket(&here, &login).await?;
-    ensure!(opens(&there, &given).await, "a ticket of one node does not open a socket at another");
-    ensure!(!opens(&here, &given).await && !opens(&there, &given).await, "a ticket was used twice");
+    let given = ticket(here, &login).await?;
+    ensure!(opens(there, &given).await, "a ticket of one node does not open a socket at another");
+    ensure!(!opens(here, &given).await && !opens(there, &given).await, "a ticket was used twice");
 
-    let bye = token(&here, &account.email, &account.password).await?;
-    ensure!(me(&there, &bye).await? == 200);
+    let bye = token(here, &account.email, &account.password).await?;
+    ensure!(me(there, &bye).await? == 200);
     let out =
         reqwest::Client::new().post(format!("{}/api/v1/auth/logout", here.url())).bearer_auth(&bye).send().await?;
     ensure!(out.status() == 204, "logging out is answered {}", out.status());
     let deadline = Instant::now() + PATIENCE;
-    while me(&there, &bye).await? != 401 {
+    while me(there, &bye).await? != 401 {
         ensure!(Instant::now() < deadline, "a logged-out token holds at another node");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 
-    let before = ticket(&here, &login).await?;
-    redis.kill();
+    let before = ticket(here, &login).await?;
+    nodes.redis.kill();
     // Requests go on at once, whoever notices first.
-    ensure!(opens(&here, &before).await, "a ticket was lost with Redis");
-    for server in [&here, &there] {
+    ensure!(opens(here, &before).await, "a ticket was lost with Redis");
+    for server in [here, there] {
         token(server, &account.email, &account.password).await?;
         let own = ticket(server, &login).await?;
         ensure!(opens(server, &own).await && !opens(server, &own).await, "a ticket without Redis works once");
-        wait_for_redis(server, false).await?;
+        redis_is(server, false).await?;
         Client::log_in(&server.url(), &account.email, &account.password).await?;
     }
-    redis.revive();
-    for server in [&here, &there] {
-        wait_for_redis(server, true).await?;
+    nodes.redis.revive();
+    for server in [here, there] {
+        redis_is(server, true).await?;
         ensure!(me(server, &bye).await? == 401, "a logged-out token came back with Redis");
     }
-    let given = ticket(&there, &login).await?;
-    ensure!(opens(&here, &given).await, "tickets are not shared again");
+    let given = ticket(there, &login).await?;
+    ensure!(opens(here, &given).await, "tickets are not shared again");
     Ok(())
 }

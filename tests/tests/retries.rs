@@ -3,11 +3,12 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use chrono::{TimeDelta, Utc};
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
-use sea_orm::{ConnectionTrait, Database};
 use serde_json::{Value, json};
 use touchline_tests::client::{Client, Export, Refusal};
+use touchline_tests::rows::Rows;
 use touchline_tests::scenarios::stage::Stage;
 use touchline_tests::scenarios::walks::{Walker, retry, spec, variables};
 use touchline_tests::server::Account;
@@ -148,12 +149,10 @@ async fn what_is_past_its_time_goes() -> Result<()> {
     let failed = stage.club.start(&spec(&walker.video)).await?.id;
     stage.ended(&failed).await?;
     stage.stop()?;
-    let rows = Database::connect(format!("sqlite://{}", stage.data_dir().join("touchline.db").display())).await?;
-    let long_ago = "update exports set finished_at = '2000-01-01T00:00:00+00:00' where state = 'complete'";
-    rows.execute_unprepared(long_ago).await?;
-    let days_ago = "update exports set finished_at = datetime('now', '-2 days') || '+00:00' where state = 'failed'";
-    rows.execute_unprepared(days_ago).await?;
-    rows.close().await?;
+    let rows = Rows::open_to_change(&stage.database_url()?).await?;
+    rows.end_exports_at("complete", "2000-01-01T00:00:00Z".parse()?).await?;
+    rows.end_exports_at("failed", Utc::now() - TimeDelta::days(2)).await?;
+    drop(rows);
 
     stage.restart(None).await?;
     let gone = async || {

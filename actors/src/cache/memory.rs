@@ -22,7 +22,7 @@ pub struct MemoryAnswers(Cache<Key, Held>);
 struct Held {
     answer: Arc<CachedDetections>,
     version: i64,
-    /// When the version was last known to be the newest.
+    /// When the version was last asked for and was the newest.
     right_at: Instant,
     /// The link's connection at that time; None while it was down.
     epoch: Option<u64>,
@@ -54,9 +54,14 @@ impl MemoryAnswers {
         (held.epoch == Some(epoch) && held.right_at.elapsed() < within).then_some(held.answer)
     }
 
-    /// Holds an answer that is right now.
-    pub fn hold(&self, key: Key, version: i64, answer: Arc<CachedDetections>, epoch: Option<u64>) {
-        self.0.insert(key, Held { answer, version, right_at: Instant::now(), epoch });
+    /// Holds an answer whose version was asked for at `right_at`, unless a newer one is held: whoever asked first may
+    /// be answered last.
+    pub fn hold(&self, key: Key, version: i64, answer: Arc<CachedDetections>, right_at: Instant, epoch: Option<u64>) {
+        let new = Held { answer, version, right_at, epoch };
+        self.0.entry(key).and_upsert_with(|held| match held.map(moka::Entry::into_value) {
+            Some(held) if (held.version, held.right_at) > (new.version, new.right_at) => held,
+            _ => new,
+        });
     }
 
     /// Forgets what is held of a subject.
@@ -79,7 +84,46 @@ impl Answers for MemoryAnswers {
     }
 
     fn put<'a>(&'a self, key: &'a Key, version: i64, answer: &'a Arc<CachedDetections>) -> BoxFuture<'a, ()> {
-        self.hold(key.clone(), version, Arc::clone(answer), None);
+        self.hold(key.clone(), version, Arc::clone(answer), Instant::now(), None);
         ready(()).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use entities::{TenantId, VideoId};
+
+    use super::*;
+
+    const EPOCH: u64 = 7;
+
+    fn answer(text: &'static str) -> Arc<CachedDetections> {
+        Arc::new(CachedDetections::new(Bytes::from_static(text.as_bytes())))
+    }
+
+    fn key() -> Key {
+        Key { tenant: TenantId::new(), subject: Subject::Video(VideoId::new()), model: None, confidence: 0 }
+    }
+
+    #[test]
+    fn a_late_answer_of_an_older_version_is_not_held() {
+        let (memory, key, asked) = (MemoryAnswers::default(), key(), Instant::now());
+        memory.hold(key.clone(), 2, answer("new"), asked, Some(EPOCH));
+        memory.hold(key.clone(), 1, answer("old"), Instant::now(), Some(EPOCH));
+        assert_eq!(memory.recent(&key, EPOCH, Duration::from_secs(60)), Some(answer("new")));
+        memory.hold(key.clone(), 3, answer("newer"), asked, Some(EPOCH));
+        assert_eq!(memory.any(&key), Some(answer("newer")));
+    }
+
+    #[test]
+    fn an_answer_is_as_old_as_the_question() {
+        let (memory, key) = (MemoryAnswers::default(), key());
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(2)).expect("the machine has been on for longer");
+        memory.hold(key.clone(), 1, answer("old"), long_ago, Some(EPOCH));
+        assert_eq!(memory.recent(&key, EPOCH, Duration::from_secs(1)), None);
+        memory.hold(key.clone(), 1, answer("old"), Instant::now(), Some(EPOCH));
+        assert_eq!(memory.recent(&key, EPOCH + 1, Duration::from_secs(60)), None, "of another connection");
+        assert_eq!(memory.recent(&key, EPOCH, Duration::from_secs(60)), Some(answer("old")));
     }
 }

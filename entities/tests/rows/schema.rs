@@ -1,12 +1,12 @@
 //! Opening databases, and the steps of the schema.
 
-use entities::Error;
+use entities::{Error, tenants};
 use migrations::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use crate::support::{Fresh, on_both};
 
-on_both!(every_step_goes_down_and_up_again, many_can_open_at_once);
+on_both!(every_step_goes_down_and_up_again, many_can_open_at_once, who_writes_may_read_beside_it_however_many_write);
 
 async fn every_step_goes_down_and_up_again(fresh: Fresh) {
     let raw = sea_orm::Database::connect(&fresh.url).await.unwrap();
@@ -43,6 +43,24 @@ async fn many_can_open_at_once(fresh: Fresh) {
         db.close().await.unwrap();
     }
     fresh.tenant("club").await;
+}
+
+async fn who_writes_may_read_beside_it_however_many_write(fresh: Fresh) {
+    // Far more than there are connections.
+    let mut writers = Vec::new();
+    for number in 0..100 {
+        let (db, tenant) = (fresh.db.clone(), fresh.tenant(&format!("club {number}")).await.id);
+        writers.push(tokio::spawn(async move {
+            let tx = db.begin().await?;
+            tenants::lock(&tx, tenant).await?;
+            let found = tenants::get(&db, tenant).await?;
+            tx.commit().await?;
+            Ok::<_, Error>(found.is_some())
+        }));
+    }
+    for writer in writers {
+        assert!(writer.await.unwrap().unwrap());
+    }
 }
 
 #[tokio::test]

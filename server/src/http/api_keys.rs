@@ -15,6 +15,7 @@ use super::extract::{Id, Listing, PageQuery, TenantAdmin};
 use super::problem::Problem;
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
+use super::whole::whole;
 
 /// The longest name of a key, in characters.
 pub const LONGEST_NAME: usize = 200;
@@ -33,6 +34,7 @@ pub struct CreateApiKey {
     pub scopes: Vec<Scope>,
     /// Seconds until it ends; it never ends by itself when not given.
     #[schema(example = 31536000, minimum = 1, maximum = 316_224_000)]
+    #[serde(default, deserialize_with = "whole")]
     pub expires_in: Option<i64>,
 }
 

@@ -16,7 +16,7 @@ use utoipa_actix_web::{AppExt, scope};
 use super::extract::authenticate;
 use super::observe::{harden, limit_time, observe};
 use super::problem::{Problem, ProblemBody};
-use super::rates::limit_rate;
+use super::rates::{self, limit_rate};
 use super::state::State;
 use super::{
     admin, api_keys, clips, exports, links, live, me, methods, reels, service, single_frame, thumbnail, tokens, tus,
@@ -202,7 +202,7 @@ fn json_config() -> web::JsonConfig {
 fn cors(allowed: &[String]) -> Cors {
     let any = allowed.iter().any(|origin| origin == "*");
     let allowed = allowed.to_vec();
-    let exposed: [HeaderName; 15] = [
+    let exposed: [HeaderName; 17] = [
         header::ACCEPT_RANGES,
         header::CONTENT_DISPOSITION,
         header::CONTENT_LENGTH,
@@ -210,6 +210,8 @@ fn cors(allowed: &[String]) -> Cors {
         header::ETAG,
         header::LOCATION,
         header::RETRY_AFTER,
+        rates::RATE_LIMIT,
+        rates::RATE_LIMIT_POLICY,
         tus::TUS_CHECKSUM_ALGORITHM,
         tus::TUS_EXTENSION,
         tus::TUS_MAX_SIZE,
@@ -263,6 +265,14 @@ mod tests {
         let operations: Vec<_> = paths.values().flat_map(|item| item.as_object().unwrap().values()).collect();
         let ids: HashSet<_> = operations.iter().map(|operation| operation["operationId"].as_str().unwrap()).collect();
         assert_eq!(ids.len(), operations.len(), "operation ids differ");
+
+        // Whatever is asked may come too fast.
+        let paced = paths.iter().filter(|(path, _)| path.starts_with("/api/"));
+        for (path, item) in paced {
+            for (method, operation) in item.as_object().unwrap() {
+                assert!(operation["responses"]["429"].is_object(), "{method} {path} does not say 429");
+            }
+        }
 
         let refusal = &document["paths"]["/api/v1/videos/{id}"]["get"]["responses"]["404"];
         let schema = &refusal["content"]["application/problem+json"]["schema"]["$ref"];

@@ -2,7 +2,6 @@
 
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, route, web};
-use actors::detection_cache::Invalidate;
 use actors::segment_job::hex;
 use actors::{AcceptError, CancelExport, DeleteExport, Estimate, GetLatest, NewRequest, RetryExport, StartExport};
 use chrono::{DateTime, Utc};
@@ -304,7 +303,6 @@ pub async fn delete_export(editor: Editor, id: Id<ExportId>, state: web::Data<St
     if !state.node.dispatcher.send(delete).await?? {
         return Err(Problem::not_found("export"));
     }
-    state.node.detections.send(Invalidate { tenant: editor.tenant, subject: Subject::Export(id.0) }).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

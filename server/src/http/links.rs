@@ -15,6 +15,7 @@ use super::extract::{Editor, Id, Viewer};
 use super::problem::Problem;
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
+use super::whole::whole;
 
 /// How long a link holds unless asked otherwise, in seconds: a day.
 const DEFAULT_LIFE: i64 = 24 * 3600;
@@ -29,6 +30,7 @@ static RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resou
 pub struct NewLink {
     /// Seconds until it ends, up to a year; a day when not given.
     #[schema(example = 86400, minimum = 1, maximum = 31622400)]
+    #[serde(default, deserialize_with = "whole")]
     pub expires_in: Option<i64>,
     /// Tell browsers to save the file rather than to play it.
     #[serde(default)]

@@ -82,7 +82,7 @@ fn describe() {
     describe_gauge!(
         "touchline_database_connections",
         Unit::Count,
-        "Open connections, by pool and state (busy or idle)."
+        "Open connections, by pool (reader or writer) and state (busy or idle)."
     );
     describe_gauge!("process_resident_memory_bytes", Unit::Bytes, "Memory of the process that is not swapped out.");
     describe_gauge!("process_open_fds", Unit::Count, "Open files and sockets of the process.");

@@ -46,6 +46,7 @@ pub mod usage;
 pub mod users;
 pub mod videos;
 pub mod webhooks;
+mod whole;
 
 pub use self::metrics::install_metrics;
 pub use app::openapi;

@@ -27,8 +27,10 @@ const REMEMBERED: Duration = Duration::from_millis(500);
 const TENANTS: u64 = 100_000;
 
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-static RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// What is left of a rate.
+pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+/// A rate.
+pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// How fast requests come, and how fast they may.
 pub struct Rates {
@@ -117,8 +119,8 @@ impl Limited {
         };
         let text = |text: String| HeaderValue::try_from(text).expect("names and numbers make a header value");
         [
-            (RATE_LIMIT_POLICY.clone(), text(format!("\"{}\";q={};w=1", self.name, self.per_second))),
-            (RATE_LIMIT.clone(), text(format!("\"{}\";r={left};t={seconds}", self.name))),
+            (RATE_LIMIT_POLICY, text(format!("\"{}\";q={};w=1", self.name, self.per_second))),
+            (RATE_LIMIT, text(format!("\"{}\";r={left};t={seconds}", self.name))),
         ]
     }
 }

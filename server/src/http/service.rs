@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use utoipa::openapi::OpenApi;
 
 use super::metrics::look_up;
+use super::refusals::ReadRefusals;
 use super::state::State;
 
 /// The documentation page: one file, no downloads.
@@ -84,7 +85,7 @@ fn without_tenants(text: &str) -> String {
 }
 
 /// This document.
-#[utoipa::path(tag = "service", security(()), responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)))]
+#[utoipa::path(tag = "service", security(()), responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value), ReadRefusals))]
 #[get("/openapi.json")]
 pub async fn openapi_json(document: web::Data<Document>) -> HttpResponse {
     HttpResponse::Ok()

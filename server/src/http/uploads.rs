@@ -14,7 +14,7 @@ use entities::{TenantId, VideoId, videos};
 
 use super::extract::{Editor, Id, Principal};
 use super::problem::Problem;
-use super::refusals::WriteRefusals;
+use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
 use super::tus::{self, Checksum, Metadata};
 use super::upload_writer::{self, UploadWriter, Written};
@@ -33,7 +33,7 @@ pub(super) fn expires_at() -> DateTime<Utc> {
 }
 
 /// Tells the protocol version, the extensions and the size limit.
-#[utoipa::path(tag = "uploads", security(()), responses((status = 204, description = "in the headers `Tus-Version`, `Tus-Extension`, `Tus-Checksum-Algorithm`, `Tus-Max-Size`")))]
+#[utoipa::path(tag = "uploads", security(()), responses((status = 204, description = "in the headers `Tus-Version`, `Tus-Extension`, `Tus-Checksum-Algorithm`, `Tus-Max-Size`"), ReadRefusals))]
 #[options("/uploads")]
 pub async fn upload_capabilities(state: web::Data<State>) -> HttpResponse {
     answer(StatusCode::NO_CONTENT)

@@ -7,5 +7,5 @@ mod guardian;
 mod postgres;
 mod redis;
 
-pub use postgres::fresh_database;
+pub use postgres::{copy_of_database, fresh_database};
 pub use redis::{Redis, fresh_redis};

@@ -24,6 +24,20 @@ struct Postgres {
 /// # Panics
 /// When PostgreSQL is not installed or does not start.
 pub fn fresh_database() -> String {
+    create("template1")
+}
+
+/// The URL of a new database with what is in that of [`fresh_database`] at `url`, to which nobody may be connected.
+///
+/// # Panics
+/// When somebody stays connected to it for some seconds.
+pub fn copy_of_database(url: &str) -> String {
+    let path = url.split('?').next().unwrap_or_default();
+    create(path.rsplit('/').next().unwrap_or_default())
+}
+
+/// A new database, made like an existing one; its URL.
+fn create(template: &str) -> String {
     static SERVER: OnceLock<Postgres> = OnceLock::new();
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let server = SERVER.get_or_init(start);
@@ -31,7 +45,7 @@ pub fn fresh_database() -> String {
     let created = program("psql")
         .args(["-q", "-U", "postgres", "-d", "postgres", "-h"])
         .arg(&server.socket_folder)
-        .args(["-c", &format!("create database {name}")])
+        .args(["-c", &format!("create database {name} template {template}")])
         .output()
         .expect("psql runs");
     assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));

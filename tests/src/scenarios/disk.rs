@@ -14,6 +14,7 @@ use futures_util::{StreamExt, stream};
 use super::Finding;
 use super::stage::Stage;
 use super::walks::{Walk, Walker, retry, spec, variables};
+use crate::server::{DATABASE_URL, uses_shared_backends};
 
 /// How thoroughly the disk is filled.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +85,9 @@ async fn real_disks() -> Vec<Finding> {
     let media = on_a_small_disk(asked, async |disk| {
         let rows = tempfile::tempdir()?;
         let url = format!("sqlite://{}/touchline.db", rows.path().display());
-        fill_with_rows_elsewhere(disk, &url).await
+        // Those of PostgreSQL are elsewhere already.
+        let elsewhere = (!uses_shared_backends()).then_some((DATABASE_URL, url.as_str()));
+        fill_with_rows_elsewhere(disk, elsewhere).await
     });
     let everything = on_a_small_disk("goes on with room, to the same bytes".into(), fill_all);
     let (mut media, mut everything) = (media.await, everything.await);
@@ -104,8 +107,8 @@ async fn on_a_small_disk(asked: String, scenario: impl AsyncFn(&SmallDisk) -> Re
     }
 }
 
-async fn fill_with_rows_elsewhere(disk: &SmallDisk, rows: &str) -> Result<String> {
-    let variables: Vec<_> = variables().into_iter().chain([SLOW, ("TOUCHLINE__DATABASE__URL", rows)]).collect();
+async fn fill_with_rows_elsewhere(disk: &SmallDisk, elsewhere: Option<(&str, &str)>) -> Result<String> {
+    let variables: Vec<_> = variables().into_iter().chain([SLOW]).chain(elsewhere).collect();
     let mut stage = Stage::open_in(&disk.0, &variables).await?;
     let walker = Walker::prepare(&mut stage).await?;
     stage.restart(None).await?;

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::client::{Client, Export};
 use crate::rows::Rows;
-use crate::server::{Account, Server};
+use crate::server::{self, Account, Server};
 
 /// See the [module](self).
 pub struct Stage {
@@ -54,6 +54,7 @@ impl Stage {
         ensure!(self.server.is_none(), "a running server's data cannot be copied");
         let owned = tempfile::tempdir()?;
         copy_folder(&self.folder, owned.path())?;
+        server::separate_backends(owned.path())?;
         let (folder, variables, token) = (owned.path().to_owned(), self.variables.clone(), self.token.clone());
         Ok(Self { folder, variables, token, server: None, club: self.club.clone(), _owned: Some(owned) })
     }
@@ -117,11 +118,13 @@ impl Stage {
 
     /// The server's rows.
     pub async fn rows(&self) -> Result<Rows> {
-        let elsewhere = self.variables.iter().find(|(name, _)| name == "TOUCHLINE__DATABASE__URL");
-        match elsewhere.and_then(|(_, url)| url.strip_prefix("sqlite://")) {
-            Some(file) => Rows::open(Path::new(file)).await,
-            None => Rows::open(&self.data_dir().join("touchline.db")).await,
-        }
+        Rows::open(&self.database_url()?).await
+    }
+
+    /// Where the server's rows are.
+    pub fn database_url(&self) -> Result<String> {
+        let variables: Vec<_> = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        server::database_url(&self.folder, &variables)
     }
 
     /// The bytes of an export's result.
@@ -206,7 +209,8 @@ async fn orphans(data_dir: &Path, rows: &Rows) -> Result<Vec<String>> {
                 None => OWN.contains(&name.as_str()),
                 Some(("media", key)) => key == ".touchline" || files.contains(key),
                 Some(("uploads", file)) => {
-                    file.rsplit('/').next().is_some_and(|id| uploads.contains(&id.replace('-', "")))
+                    let id = file.rsplit('/').next().and_then(|name| name.parse().ok());
+                    id.is_some_and(|id| uploads.contains(&id))
                 }
                 Some(_) => false,
             };
