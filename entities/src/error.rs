@@ -57,13 +57,25 @@ pub enum Error {
 impl Error {
     /// Whether the database had no room to write: a full disk, which may have room again.
     pub fn is_full(&self) -> bool {
+        self.has_code(&FULL)
+    }
+
+    /// Whether the database cannot hold a text: PostgreSQL has no U+0000, which JSON and SQLite have.
+    pub fn is_text(&self) -> bool {
+        self.has_code(&TEXT)
+    }
+
+    fn has_code(&self, codes: &[&str]) -> bool {
         let Self::Query { source, .. } = self else { return false };
         let (DbErr::Conn(failed) | DbErr::Exec(failed) | DbErr::Query(failed)) = source else { return false };
         let RuntimeErr::SqlxError(failed) = failed else { return false };
         let code = failed.as_database_error().and_then(|error| error.code());
-        code.is_some_and(|code| FULL.contains(&code.as_ref()))
+        code.is_some_and(|code| codes.contains(&code.as_ref()))
     }
 }
+
+/// PostgreSQL's `character_not_in_repertoire` and `untranslatable_character`.
+const TEXT: [&str; 2] = ["22021", "22P05"];
 
 /// SQLITE_FULL, SQLITE_IOERR_WRITE and SQLITE_IOERR_SHMSIZE, which a full disk leads to as well; PostgreSQL's
 /// `disk_full`.

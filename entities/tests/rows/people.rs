@@ -14,6 +14,7 @@ use crate::support::{Fresh, on_both};
 
 on_both!(
     names_and_addresses_are_unique,
+    a_text_that_cannot_be_kept_is_told_from_a_fault,
     a_tenant_is_suspended_and_active_again,
     the_first_user_is_made_once,
     a_token_is_exchanged_once,
@@ -51,6 +52,14 @@ async fn names_and_addresses_are_unique(fresh: Fresh) {
     assert_eq!((found.id, tenant.id), (anna.id, anna.tenant_id));
     assert_eq!(users::find_for_login(&fresh.db, "nobody@example.com").await.unwrap(), None);
     assert_eq!(users::list(&fresh.db, anna.tenant_id, &PageRequest::default()).await.unwrap().items, [anna]);
+}
+
+async fn a_text_that_cannot_be_kept_is_told_from_a_fault(fresh: Fresh) {
+    let kept = tenants::create(&fresh.db, "a club\0").await;
+    match fresh.db.is_shared() {
+        true => assert!(kept.unwrap_err().is_text()),
+        false => assert_eq!(kept.unwrap().name, "a club\0"),
+    }
 }
 
 async fn a_tenant_is_suspended_and_active_again(fresh: Fresh) {

@@ -14,7 +14,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use utoipa_actix_web::{AppExt, scope};
 
 use super::extract::authenticate;
-use super::observe::{harden, limit_time, observe};
+use super::observe::{limit_time, observe};
 use super::problem::{Problem, ProblemBody};
 use super::rates::{self, limit_rate};
 use super::state::State;
@@ -56,7 +56,6 @@ pub fn app(
         .default_service(web::to(methods::nothing_here))
         .wrap(from_fn(limit_time))
         .wrap(cors)
-        .wrap(from_fn(harden))
         .wrap(from_fn(observe))
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
 use metrics::{Counter, Histogram};
@@ -25,7 +25,7 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// bound by it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
-/// Wraps a request in a span, logs and counts its answer. The query is left out: it may hold a
+/// Wraps a request in a span, logs and counts its answer, and adds what every answer carries. The query is left out: it may hold a
 /// ticket or a signature.
 pub async fn observe(
     request: ServiceRequest,
@@ -52,6 +52,7 @@ pub async fn observe(
     let mut response = answer?;
     let id = HeaderValue::try_from(id.to_string()).expect("a UUID makes a header value");
     response.headers_mut().insert(REQUEST_ID.clone(), id);
+    harden(response.headers_mut());
     Ok(response)
 }
 
@@ -95,13 +96,8 @@ impl Figures {
     }
 }
 
-/// Adds the headers that keep browsers from guessing, framing and keeping.
-pub async fn harden(
-    request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let mut response = next.call(request).await?;
-    let headers = response.headers_mut();
+/// Adds the headers that keep browsers from guessing, framing and keeping, where an answer has no others.
+fn harden(headers: &mut HeaderMap) {
     let mut default = |name: HeaderName, value: &'static str| {
         if !headers.contains_key(&name) {
             headers.insert(name, HeaderValue::from_static(value));
@@ -112,7 +108,6 @@ pub async fn harden(
     default(header::REFERRER_POLICY, "no-referrer");
     default(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
     default(header::CACHE_CONTROL, "no-store");
-    Ok(response)
 }
 
 /// Gives up on a request that has no answer in time, unless it is one that writes an upload.

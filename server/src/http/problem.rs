@@ -214,6 +214,9 @@ impl From<entities::Error> for Problem {
                 tracing::error!(%error, "the database's disk is full");
                 Self::disk_full()
             }
+            error if error.is_text() => {
+                Self::invalid_field("", "invalid_text", "a text has a character that cannot be kept, such as U+0000")
+            }
             error => Self::internal("asking the database", error),
         }
     }

@@ -132,12 +132,12 @@ fn whole_seconds(wait: Duration) -> u64 {
 /// Refuses a request that comes too fast. Runs after [`super::extract::authenticate`].
 pub async fn limit_rate(
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let state = request.app_data::<web::Data<State>>().cloned();
     let state = state.ok_or_else(|| Problem::internal("limiting requests", "the server's state is missing"))?;
     let Some(limited) = state.rates.count(&state, &request).await? else {
-        return next.call(request).await;
+        return Ok(next.call(request).await?.map_into_left_body());
     };
     let headers = limited.headers();
     if let Spent::Refused { wait } = limited.spent {
@@ -146,11 +146,12 @@ pub async fn limit_rate(
         let most = limited.per_second.into();
         let refusal = Problem::from(LimitReached { limit: limited.name, most, what: limited.what, retry_after });
         let refusal = headers.into_iter().fold(refusal, |refusal, (name, value)| refusal.header(name, value));
-        return Err(refusal.into());
+        // An answer like any other: an error would pass by the middleware that adds headers for browsers.
+        return Ok(request.error_response(refusal).map_into_right_body());
     }
     let mut response = next.call(request).await?;
     tell(response.headers_mut(), headers);
-    Ok(response)
+    Ok(response.map_into_left_body())
 }
 
 fn tell(answer: &mut HeaderMap, headers: [(HeaderName, HeaderValue); 2]) {

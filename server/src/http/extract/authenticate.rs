@@ -24,9 +24,8 @@ pub async fn authenticate(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let outcome = identify(&request).await;
     if let Ok(session) = &outcome {
-        let span = tracing::Span::current();
-        span.record("tenant", tracing::field::display(session.principal.tenant));
-        span.record("user", tracing::field::display(session.principal.identity));
+        let principal = &session.principal;
+        tracing::record_all!(tracing::Span::current(), tenant = %principal.tenant, user = %principal.identity);
     }
     request.extensions_mut().insert(outcome);
     next.call(request).await
