@@ -4,17 +4,20 @@
 use std::io::{self, BufWriter, IsTerminal, Stderr, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use actors::Versioned;
 use config::{LogFormat, LogLevel, LogSettings};
 use tokio::sync::watch;
+use tracing::Metadata;
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::Interest;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{self, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, Registry, fmt, reload};
+use tracing_subscriber::{Layer, Registry, fmt};
 
 use super::error::CliError;
 use super::trace;
@@ -31,7 +34,8 @@ const REST: Duration = Duration::from_millis(10);
 /// How often it is said how many lines were not told.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 
-type Filter = reload::Handle<Targets, Registry>;
+/// Libraries below Touchline: they speak only when something is wrong, or when all is asked for.
+const LIBRARIES: [&str; 6] = ["sqlx", "sea_orm", "ort", "h2", "hyper", "mio"];
 
 /// Logging and tracing of the process. Dropping it writes what waits and finishes the trace.
 pub struct Logs {
@@ -50,8 +54,8 @@ pub enum Writer {
 
 /// One writer a format, of which one is silent.
 struct Lines {
-    text: Filter,
-    json: Filter,
+    text: Threshold,
+    json: Threshold,
     thread: Option<(ErrorCounter, WorkerGuard)>,
 }
 
@@ -60,15 +64,16 @@ impl Logs {
     pub fn start(lines: Option<&LogSettings>, writer: Writer, trace: Option<&Path>) -> Result<Self, CliError> {
         let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
         let lines = lines.map(|settings| {
-            let (text, text_handle) = reload::Layer::new(filter(settings, LogFormat::Text));
-            let (json, json_handle) = reload::Layer::new(filter(settings, LogFormat::Json));
+            let (text, json) = (Threshold::default(), Threshold::default());
+            text.set(settings, LogFormat::Text);
+            json.set(settings, LogFormat::Json);
             let colours = io::stderr().is_terminal();
             let (to_text, to_json, thread) = to_stderr(writer);
             let plain = fmt::layer().with_ansi(colours).with_writer(to_text);
             let machine = fmt::layer().json().flatten_event(true).with_current_span(false).with_writer(to_json);
-            layers.push(plain.with_filter(text).boxed());
-            layers.push(machine.with_filter(json).boxed());
-            Lines { text: text_handle, json: json_handle, thread }
+            layers.push(plain.with_filter(text.clone()).boxed());
+            layers.push(machine.with_filter(json.clone()).boxed());
+            Lines { text, json, thread }
         });
         let trace = trace.map(trace::to_file).transpose()?.map(|(layer, finish)| {
             layers.push(layer);
@@ -94,8 +99,10 @@ impl Logs {
             loop {
                 let wanted = settings.borrow_and_update().live.log.clone();
                 if current.as_ref() != Some(&wanted) {
-                    set(&text, filter(&wanted, LogFormat::Text));
-                    set(&json, filter(&wanted, LogFormat::Json));
+                    text.set(&wanted, LogFormat::Text);
+                    json.set(&wanted, LogFormat::Json);
+                    // What was never listened to may be now.
+                    tracing_core::callsite::rebuild_interest_cache();
                     current = Some(wanted);
                 }
                 tokio::select! {
@@ -142,20 +149,58 @@ pub fn hide_panics() {
     std::panic::set_hook(Box::new(|_| {}));
 }
 
-fn set(handle: &Filter, filter: Targets) {
-    if let Err(error) = handle.reload(filter) {
-        tracing::warn!(%error, "the log could not be changed");
+/// What a writer lets through, while it may change. Read by whoever has something to say, several times a request: by
+/// an atomic, since the reader count of a lock would go from core to core.
+#[derive(Clone, Default)]
+struct Threshold(Arc<AtomicU8>);
+
+const LEVELS: [LevelFilter; 6] = [
+    LevelFilter::OFF,
+    LevelFilter::ERROR,
+    LevelFilter::WARN,
+    LevelFilter::INFO,
+    LevelFilter::DEBUG,
+    LevelFilter::TRACE,
+];
+
+impl Threshold {
+    /// The level of the settings; the writer of the other format says nothing.
+    fn set(&self, settings: &LogSettings, format: LogFormat) {
+        let level = match settings.level {
+            _ if settings.format != format => 0,
+            LogLevel::Error => 1,
+            LogLevel::Warn => 2,
+            LogLevel::Info => 3,
+            LogLevel::Debug => 4,
+            LogLevel::Trace => 5,
+        };
+        self.0.store(level, Ordering::Relaxed);
+    }
+
+    fn level(&self) -> LevelFilter {
+        LEVELS[usize::from(self.0.load(Ordering::Relaxed))]
+    }
+
+    fn lets_through(&self, metadata: &Metadata<'_>) -> bool {
+        let level = self.level();
+        if *metadata.level() > level {
+            return false;
+        }
+        let quiet = if level == LevelFilter::TRACE { LevelFilter::INFO } else { LevelFilter::WARN };
+        *metadata.level() <= quiet || !LIBRARIES.iter().any(|library| metadata.target().starts_with(library))
     }
 }
 
-/// The level for Touchline; the libraries below it speak only when something is wrong, or when all is asked for. The
-/// writer of the other format says nothing.
-fn filter(settings: &LogSettings, format: LogFormat) -> Targets {
-    if settings.format != format {
-        return Targets::new();
+impl<S> layer::Filter<S> for Threshold {
+    fn enabled(&self, metadata: &Metadata<'_>, _: &layer::Context<'_, S>) -> bool {
+        self.lets_through(metadata)
     }
-    let level: LevelFilter = settings.level.as_str().parse().expect("each level of ours is one of tracing's");
-    let quiet = if level == LevelFilter::TRACE { LevelFilter::INFO } else { LevelFilter::WARN };
-    let libraries = ["sqlx", "sea_orm", "ort", "h2", "hyper", "mio"];
-    Targets::new().with_default(level).with_targets(libraries.map(|library| (library, quiet)))
+
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if self.lets_through(metadata) { Interest::always() } else { Interest::never() }
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.level())
+    }
 }
