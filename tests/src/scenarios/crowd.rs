@@ -92,6 +92,16 @@ impl Club {
         Ok(self.client.start(&spec).await?.id)
     }
 
+    /// How many of these exports have not ended.
+    pub async fn unfinished(&self, exports: &[String]) -> Result<usize> {
+        let mut unfinished = 0;
+        for export in exports {
+            let state = self.client.export(export).await?.state;
+            unfinished += usize::from(!matches!(state.as_str(), "complete" | "failed" | "cancelled"));
+        }
+        Ok(unfinished)
+    }
+
     /// Waits for the end of an export, which must be complete; seconds from its acceptance to its end, and its row.
     pub async fn finished(&self, export: &str) -> Result<(f64, Value)> {
         self.client.watch(export, |_| {}).await?;
