@@ -39,7 +39,7 @@ pub struct DetectionCache {
     generation: u64,
 }
 
-/// The document of SPEC "Detection": boxes in the subject's own pixels.
+/// What readers get as JSON: boxes in the subject's own pixels.
 #[derive(Serialize)]
 struct Document {
     width: i32,

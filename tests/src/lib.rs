@@ -65,3 +65,19 @@ pub fn binary() -> Result<PathBuf> {
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in a folder of the repository")
 }
+
+/// Everything that lies below a folder, as files.
+pub fn files_below(folder: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    if folder.is_dir() {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                found.extend(files_below(&path)?);
+            } else {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    Ok(found)
+}

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::connect_async;
 use touchline_tests::client::{Client, Refusal};
 use touchline_tests::ffmpeg::ffmpeg;
+use touchline_tests::files_below;
 use touchline_tests::server::Server;
 
 struct Stage {
@@ -37,22 +38,6 @@ fn refusal<T: std::fmt::Debug>(result: Result<T>) -> Result<Refusal> {
         Ok(value) => anyhow::bail!("{value:?} was accepted"),
         Err(error) => error.downcast::<Refusal>(),
     }
-}
-
-/// Everything that lies below a folder, as files.
-fn files_below(folder: &Path) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    if folder.is_dir() {
-        for entry in std::fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                found.extend(files_below(&path)?);
-            } else {
-                found.push(path.display().to_string());
-            }
-        }
-    }
-    Ok(found)
 }
 
 fn match_of(folder: &Path) -> Result<std::path::PathBuf> {

@@ -1,7 +1,6 @@
 //! The hard shell: whatever is thrown at the port, the answer is a proper refusal or a closed connection, and the server
 //! goes on, no bigger than before and with nothing left behind.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -10,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use touchline_tests::client::{Client, Refusal};
+use touchline_tests::files_below;
 use touchline_tests::random::Random;
 use touchline_tests::server::Server;
 
@@ -72,21 +72,6 @@ fn resident(server: &Server) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.id()))?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
     Ok(line.split_whitespace().nth(1).context("no number")?.parse::<u64>()? << 10)
-}
-
-fn files_below(folder: &Path) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    if folder.is_dir() {
-        for entry in std::fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                found.extend(files_below(&path)?);
-            } else {
-                found.push(path.display().to_string());
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// The statuses in what a connection said, in order.

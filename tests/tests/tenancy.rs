@@ -47,7 +47,7 @@ impl Operation {
     }
 }
 
-/// What SPEC "Roles" says: viewers read, editors also write, admins also run people, keys and webhooks, operators all
+/// What `docs/api.md` promises: viewers read, editors also write, admins also run people, keys and webhooks, operators all
 /// under `/admin`.
 fn least(method: &Method, path: &str, open: bool) -> Least {
     if open {

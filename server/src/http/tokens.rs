@@ -1,14 +1,13 @@
 //! Logging in, staying in, logging out.
 
 use actix_web::{HttpResponse, post, web};
-use entities::tenants::{Tenant, TenantState};
 use entities::tokens::{self, RefreshToken, Rotation};
 use entities::users::{self, User};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::{logged_out, password};
-use super::extract::Session;
+use super::extract::{Session, check_active};
 use super::problem::Problem;
 use super::refusals::WriteRefusals;
 use super::state::State;
@@ -133,15 +132,6 @@ pub async fn log_out(session: Session, body: web::Bytes, state: web::Data<State>
         logged_out::tell(link, claims).await;
     }
     Ok(HttpResponse::NoContent().finish())
-}
-
-fn check_active(tenant: &Tenant) -> Result<(), Problem> {
-    match tenant.state {
-        TenantState::Active => Ok(()),
-        TenantState::Suspended => {
-            Err(Problem::forbidden("tenant_suspended", "the tenant is suspended; ask the operator"))
-        }
-    }
 }
 
 fn pair(state: &State, user: &User, refresh: &RefreshToken) -> Result<HttpResponse, Problem> {

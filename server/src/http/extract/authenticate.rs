@@ -117,7 +117,11 @@ async fn active(db: &Database, tenant: TenantId, gone: fn() -> Problem) -> Resul
     check_active(&tenants::get(db, tenant).await?.ok_or_else(gone)?)
 }
 
-fn check_active(tenant: &Tenant) -> Result<(), Problem> {
+/// Refuses what belongs to a suspended tenant.
+///
+/// # Errors
+/// 403 when the tenant is suspended.
+pub fn check_active(tenant: &Tenant) -> Result<(), Problem> {
     match tenant.state {
         TenantState::Active => Ok(()),
         TenantState::Suspended => {

@@ -10,7 +10,7 @@ mod page;
 mod principal;
 mod standings;
 
-pub use authenticate::{authenticate, standing};
+pub use authenticate::{authenticate, check_active, standing};
 pub use id::Id;
 pub use identity::Identity;
 pub use page::{Listing, PageQuery};
