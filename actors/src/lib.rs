@@ -3,18 +3,14 @@
 //! In reading order:
 //!
 //! * [`node`]: opens what a node owns, starts the actors, stops them.
-//! * [`dispatcher`]: takes requests in ([`accept`], [`marks`], [`ingest`], [`sources`]) and claims jobs.
-//! * [`export_actor`]: coordinates one export; [`segment_job`] makes one of its parts.
+//! * [`exports`]: requests, the dispatcher that claims jobs, the coordinator of one export, segment jobs.
+//! * [`videos`]: importing files; thumbnails and detections of single frames.
 //! * [`render`]: one export kind a file, the only place where media meets models.
-//! * [`frame_queue`] and [`device`]: where frames wait, and who serves them; [`ledger`]: whose turn it is; [`profile`]
-//!   keeps results equal.
-//! * [`limits`]: how much a tenant may ask for; [`model_names`]: which models. [`single_frame`]: one frame searched at once, beside the exports; [`thumbnail`]: one shown; [`estimate`]: what one would take, by [`speeds`].
-//! * [`progress_hub`], [`detection_cache`], [`config_keeper`]: what listeners, readers and operators talk to.
-//! * [`link`]: the way to a Redis that several nodes share; behind it, and beside the same in memory, [`cache`] keeps
-//!   ready answers, [`relay`] brings progress to other nodes, and [`brief`] keeps what lives for seconds.
-//! * [`retry`]: another attempt of an export; [`trouble`]: why one failed; [`sweeper`]: what goes with time.
-//! * [`webhooks`]: telling others what happened.
-//! * [`storage`]: where files are kept. [`faults`]: what goes wrong on purpose. [`measures`]: what is counted.
+//! * [`inference`]: the frame queue and the devices that serve it, numeric profiles, expected costs.
+//! * [`progress`], [`detections`], [`settings`]: what subscribers, readers and operators use.
+//! * [`redis_connection`]: the connection to a Redis that several nodes share; [`ephemeral`]: values with a time to live.
+//! * [`storage`]: where files are kept. [`sweeper`]: retention. [`webhooks`]: notifying receivers of tenants.
+//! * [`failpoints`]: faults that tests inject. [`metrics`]: what is counted.
 //!
 //! Actors pass small messages, never frames. Decoding, inference and encoding run on named threads
 //! (`decode-…`, `device-…`, `encode-…`), never on an arbiter. Mailboxes are bounded: what can fill one is awaited or
@@ -29,49 +25,28 @@
 //! # Ok(()) }
 //! ```
 
-pub mod accept;
-pub mod brief;
-pub mod cache;
-pub mod config_keeper;
-pub mod detection_cache;
-pub mod device;
-pub mod dispatcher;
-pub mod estimate;
-pub mod export_actor;
-pub mod faults;
-pub mod folder;
-pub mod frame_queue;
-pub mod ingest;
-pub mod ledger;
-pub mod limits;
-pub mod link;
-pub mod marks;
-pub mod measures;
-pub mod model_names;
+pub mod detections;
+pub mod ephemeral;
+pub mod exports;
+pub mod failpoints;
+pub mod inference;
+pub mod metrics;
 pub mod node;
-pub mod profile;
-pub mod progress_hub;
-pub mod relay;
+pub mod progress;
+pub mod redis_connection;
 pub mod render;
-pub mod report;
-pub mod retry;
-pub mod running;
-pub mod segment_job;
-pub mod single_frame;
-pub mod sources;
-pub mod speeds;
+pub mod settings;
 pub mod storage;
 pub mod sweeper;
-pub mod thumbnail;
-pub mod trouble;
+pub mod videos;
 pub mod webhooks;
 
-pub use accept::{AcceptError, NewRequest};
-pub use config_keeper::{Author, ChangeError, GetConfig, PatchConfig, RollBack, Versioned};
-pub use detection_cache::{CachedDetections, GetDetections, ReadyAnswers};
-pub use dispatcher::{CancelExport, DeleteExport, ExportsCancelled, ImportVideo, RetryExport, StartExport};
-pub use estimate::Estimate;
-pub use ingest::{ImportError, Indexing, NewSource};
-pub use limits::LimitReached;
+pub use detections::cache::{CachedDetections, GetDetections, ReadyAnswers};
+pub use exports::dispatcher::{CancelExport, DeleteExport, ExportsCancelled, ImportVideo, RetryExport, StartExport};
+pub use exports::estimate::Estimate;
+pub use exports::request::{AcceptError, NewRequest};
 pub use node::{Node, NodeOptions, Readiness, StartError};
-pub use progress_hub::{GetLatest, Progress, Subscribe, SubscribeError, SubscriptionId, Unsubscribe};
+pub use progress::hub::{GetLatest, Progress, Subscribe, SubscribeError, SubscriptionId, Unsubscribe};
+pub use settings::config_keeper::{Author, ChangeError, GetConfig, PatchConfig, RollBack, Versioned};
+pub use settings::tenant_limits::LimitReached;
+pub use videos::import::{ImportError, Indexing, NewSource};

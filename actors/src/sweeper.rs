@@ -11,10 +11,10 @@ use entities::exports::{self, ExportState};
 use entities::videos::{self, VideoState};
 use entities::{ExportId, TenantId, VideoId, idempotency, segments, uploads};
 
-use crate::dispatcher::{DeleteExport, Dispatcher};
-use crate::ingest::{ImportError, blocking};
+use crate::exports::dispatcher::{DeleteExport, Dispatcher};
 use crate::node::Shared;
 use crate::storage::{self, Owner};
+use crate::videos::import::{ImportError, blocking};
 
 /// How often it sweeps.
 const EVERY: Duration = Duration::from_secs(10 * 60);

@@ -7,11 +7,11 @@ use std::thread;
 use std::time::Duration;
 
 use actix::{Actor, Addr};
-use actors::device::{
+use actors::inference::device::{
     DeviceHealth, DeviceSetup, DeviceState, DeviceSupervisor, Engine, EngineFactory, Operate, Operation,
 };
-use actors::frame_queue::{DeviceFault, FrameJob, FrameQueue, Output, Served, Task, TaskKind};
-use actors::profile::{DeviceClass, ModelProfile};
+use actors::inference::profile::{DeviceClass, ModelProfile};
+use actors::inference::queue::{DeviceFault, FrameJob, FrameQueue, Output, Served, Task, TaskKind};
 use edits::RgbImage;
 use entities::{ExportId, TenantId};
 use tokio::sync::{oneshot, watch};

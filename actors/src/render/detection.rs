@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Answer, ExportKind, FoundFrame, Joined, RenderError, RenderedSegment, Run, SegmentPlan, Source, Stage, Work,
 };
-use crate::frame_queue::{Output, TaskKind};
+use crate::inference::queue::{Output, TaskKind};
 
 /// See the [module](self).
 pub struct Detection {

@@ -16,8 +16,8 @@ use media::{AudioSource, Chapter, Cropper, Finisher, FrameDecoder, Picture, Segm
 use super::{
     Answer, ExportKind, FoundFrame, Joined, RenderError, RenderedSegment, Run, SegmentPlan, Source, Stage, Work,
 };
-use crate::frame_queue::{Output, TaskKind};
-use crate::profile::{DeviceClass, ExportProfile};
+use crate::inference::profile::{DeviceClass, ExportProfile};
+use crate::inference::queue::{Output, TaskKind};
 
 /// See the [module](self).
 pub struct Framing {

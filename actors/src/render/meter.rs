@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tracing::{Span, trace_span};
 
-use crate::frame_queue::Served;
+use crate::inference::queue::Served;
 
 /// A stage of the pipeline whose busy time is reported.
 #[derive(Debug, Clone, Copy)]

@@ -1,8 +1,8 @@
 //! Rendering: one export kind a file, behind [`ExportKind`]. The only room where media meets models.
 //!
 //! A kind says how its export is cut into segments, renders one segment on the calling thread, and joins what was
-//! rendered. It knows nothing of jobs, rows or storage: the [export actor](crate::export_actor) and the
-//! [dispatcher](crate::dispatcher) do.
+//! rendered. It knows nothing of jobs, rows or storage: the [export actor](crate::exports::coordinator) and the
+//! [dispatcher](crate::exports::dispatcher) do.
 
 mod annotated;
 mod clip;
@@ -26,9 +26,9 @@ use tracing::trace_span;
 pub use meter::{DeviceUse, Meter, Stage, Stages};
 pub use stop::{StopReason, StopSignal};
 
-use crate::frame_queue::{DeviceFault, FrameJob, FrameQueue, PushError, Served, Task, TaskKind};
-use crate::profile::{ExportProfile, ModelProfile};
-use crate::speeds::Speeds;
+use crate::inference::cost_model::Speeds;
+use crate::inference::profile::{ExportProfile, ModelProfile};
+use crate::inference::queue::{DeviceFault, FrameJob, FrameQueue, PushError, Served, Task, TaskKind};
 use crate::storage::StorageError;
 
 /// A source of an export, ready to be decoded.

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::{Storage, StorageError};
-use crate::faults::{self, Point};
+use crate::failpoints::{self, Point};
 
 /// Lies in the folder as long as it is the one that was opened: where a disk should be mounted and is not, it is missing,
 /// and nothing is written into the mount point.
@@ -112,12 +112,12 @@ impl Storage for LocalStorage {
         let put = || -> io::Result<()> {
             let target = self.prepared(key)?;
             File::open(file)?.sync_all()?;
-            faults::at(Point::FileMoving)?;
+            failpoints::at(Point::FileMoving)?;
             match fs::rename(file, &target) {
                 Err(error) if error.kind() == ErrorKind::CrossesDevices => return move_across(file, &target),
                 other => other?,
             }
-            faults::at(Point::FileMoved).and_then(|()| sync_folder(&target)).inspect_err(|_| {
+            failpoints::at(Point::FileMoved).and_then(|()| sync_folder(&target)).inspect_err(|_| {
                 // The caller has it back and may try again.
                 let _ = fs::rename(&target, file);
             })

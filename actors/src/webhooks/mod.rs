@@ -6,9 +6,9 @@
 //! [Standard Webhooks]: https://www.standardwebhooks.com
 
 pub mod address;
-pub mod courier;
+pub mod sender;
 pub mod signature;
 
 pub use address::{AddressError, check_url};
-pub use courier::Courier;
+pub use sender::Courier;
 pub use signature::new_secret;

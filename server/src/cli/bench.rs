@@ -148,7 +148,7 @@ fn models(settings: &Settings, span: Duration) -> Result<Vec<Row>, CliError> {
     let folder = ModelStore::locate(&settings.models.dir).map_err(failed)?;
     let store = ModelStore::open(&folder).map_err(failed)?;
     let names = match &settings.devices.list {
-        DeviceList::Auto => actors::device::auto(settings.devices.cpu_threads),
+        DeviceList::Auto => actors::inference::device::auto(settings.devices.cpu_threads),
         DeviceList::Named(names) => names.clone(),
     };
     let mut rows = Vec::new();

@@ -22,7 +22,7 @@ pub fn complete(report: &Value, kind: &str, input: &Path, output: &Path, publish
     let fps = number("frames") / seconds.max(1e-9);
     whole.insert("seconds".to_owned(), json!(seconds));
     whole.insert("fps".to_owned(), json!(fps));
-    whole.insert("peak_rss_bytes".to_owned(), actors::report::peak_rss_bytes().into());
+    whole.insert("peak_rss_bytes".to_owned(), actors::exports::report::peak_rss_bytes().into());
     Value::Object(whole)
 }
 

@@ -31,7 +31,7 @@ TOUCHLINE_ADMIN_PASSWORD or as admin@localhost with a password that is printed o
 pub fn run(args: ServeArgs, settings: Settings, verbose: bool) -> Result<(), CliError> {
     let lines = if verbose { &logs::EVERYTHING } else { &settings.log };
     let log = Logs::start(Some(lines), Writer::Thread, args.trace.as_deref())?;
-    faults::arm();
+    failpoints::arm();
     let system = actix::System::new();
     let ended = system.block_on(async {
         http::install_metrics()?;

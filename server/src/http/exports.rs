@@ -2,7 +2,7 @@
 
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, route, web};
-use actors::segment_job::hex;
+use actors::exports::segment_job::hex;
 use actors::{AcceptError, CancelExport, DeleteExport, Estimate, GetLatest, NewRequest, RetryExport, StartExport};
 use chrono::{DateTime, Utc};
 use entities::exports::{self, Cancelled, Estimated, Export, ExportKind, ExportState, Filter, Retried};

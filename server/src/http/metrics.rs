@@ -44,7 +44,7 @@ pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
 
 /// Says what every figure means.
 fn describe() {
-    actors::measures::describe();
+    actors::metrics::describe();
     describe_gauge!("touchline_build_info", Unit::Count, "1; the label says which version runs.");
     describe_counter!("touchline_http_requests_total", Unit::Count, "Requests, by method, route and status.");
     describe_counter!(

@@ -137,7 +137,7 @@ impl Problem {
 
     /// A file that cannot be read or written: 507 where the disk is full, else a fault of ours as [`Self::internal`].
     pub fn io(doing: &str, error: &std::io::Error) -> Self {
-        if !actors::faults::is_full(error) {
+        if !actors::failpoints::is_full(error) {
             return Self::internal(doing, error);
         }
         tracing::error!(doing, %error, "the disk is full");

@@ -11,7 +11,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
-use actors::brief::{Brief, Rate, Spent};
+use actors::ephemeral::{Brief, Rate, Spent};
 use actors::{LimitReached, limits};
 use config::ServerSettings;
 use entities::TenantId;
@@ -163,7 +163,7 @@ fn tell(answer: &mut HeaderMap, headers: [(HeaderName, HeaderValue); 2]) {
 #[cfg(test)]
 mod tests {
     use actix_web::test::TestRequest;
-    use actors::brief::BriefMemory;
+    use actors::ephemeral::BriefMemory;
 
     use super::*;
 

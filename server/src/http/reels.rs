@@ -207,7 +207,7 @@ async fn mistakes(db: &Database, tenant: TenantId, kind: &str, edits: &Value) ->
     if kind == "overlay" {
         body.entry("source").or_insert_with(|| json!({"video_id": "00000000-0000-0000-0000-000000000000"}));
     }
-    let resolved = actors::marks::resolve(db, tenant, Value::Object(body)).await?;
+    let resolved = actors::exports::references::resolve(db, tenant, Value::Object(body)).await?;
     let parsed = spec::parse(&resolved.body, SourceRule::Named);
     let found = resolved.without_made_up(FieldError::merge(resolved.errors.clone(), parsed.errors));
     wrong.extend(found.into_iter().map(within));

@@ -1,7 +1,7 @@
 //! Persons in one frame, answered at once.
 
 use actix_web::{HttpResponse, post, web};
-use actors::single_frame::{FrameChoice, LookError};
+use actors::videos::frame_detection::{FrameChoice, LookError};
 use entities::VideoId;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -28,7 +28,7 @@ pub struct FrameQuestion {
 }
 
 fn default_confidence() -> f64 {
-    f64::from(actors::detection_cache::DEFAULT_CONFIDENCE)
+    f64::from(actors::detections::cache::DEFAULT_CONFIDENCE)
 }
 
 impl FrameQuestion {

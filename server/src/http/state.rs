@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actors::Node;
-use actors::brief::{Brief, BriefMemory, BriefRedis};
+use actors::ephemeral::{Brief, BriefMemory, BriefRedis};
 use anyhow::Context;
 use entities::VideoId;
 use metrics_exporter_prometheus::PrometheusHandle;

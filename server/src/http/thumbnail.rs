@@ -2,7 +2,7 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, get, web};
-use actors::single_frame::LookError;
+use actors::videos::frame_detection::LookError;
 use entities::VideoId;
 use serde::Deserialize;
 use utoipa::IntoParams;

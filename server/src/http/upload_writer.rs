@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::rt;
 use actix_web::web;
-use actors::faults::{self, Point};
+use actors::failpoints::{self, Point};
 use actors::{ImportError, ImportVideo, Indexing, NewSource, storage};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -106,7 +106,7 @@ impl UploadWriter {
         // The row does not say that everything is there until it is a video: a server that is killed
         // now lets the client send the last piece again.
         sync(&mut file).await?;
-        faults::passed(Point::UploadWhole);
+        failpoints::passed(Point::UploadWhole);
         drop(file);
         self.import().await?;
         Ok(Written::Whole { length: at })
@@ -181,13 +181,13 @@ impl UploadWriter {
     /// Makes the bytes durable, then the offset.
     async fn acknowledge(&mut self, file: &mut File, at: u64) -> Result<(), Problem> {
         sync(file).await?;
-        faults::at(Point::PieceSynced).map_err(|error| Problem::io("acknowledging a piece", &error))?;
+        failpoints::at(Point::PieceSynced).map_err(|error| Problem::io("acknowledging a piece", &error))?;
         let Upload { id, tenant_id, received, .. } = self.upload;
         let (at, expires_at) = (at as i64, expires_at());
         if !uploads::advance(&self.state.node.db, tenant_id, id, received, at, expires_at).await? {
             return Err(Problem::conflict("upload_offset", "the upload was moved or ended by somebody else"));
         }
-        faults::passed(Point::PieceAcknowledged);
+        failpoints::passed(Point::PieceAcknowledged);
         self.upload.received = at;
         self.upload.expires_at = expires_at;
         Ok(())
@@ -238,7 +238,7 @@ fn refusal(error: &ImportError) -> Option<Problem> {
 
 async fn sync(file: &mut File) -> Result<(), Problem> {
     let synced = async {
-        faults::at(Point::PieceSyncing)?;
+        failpoints::at(Point::PieceSyncing)?;
         file.flush().await?;
         file.sync_data().await
     };

@@ -6,7 +6,7 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue, HttpDate};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, delete, head, options, patch, post, web};
-use actors::faults::{self, Point};
+use actors::failpoints::{self, Point};
 use chrono::{DateTime, TimeDelta, Utc};
 use config::Limits;
 use entities::uploads::{self, NewUpload, Upload};
@@ -95,7 +95,7 @@ async fn begin(
         metadata: metadata.to_json(),
         expires_at: expires_at(),
     };
-    faults::at(Point::UploadBeginning).map_err(|error| Problem::io("beginning an upload", &error))?;
+    failpoints::at(Point::UploadBeginning).map_err(|error| Problem::io("beginning an upload", &error))?;
     let upload = uploads::create(&state.node.db, new).await?;
     let location = format!("/api/v1/uploads/{}", upload.id);
     let written = if has_piece {
@@ -255,7 +255,7 @@ async fn end(editor: &Principal, id: VideoId, request: &HttpRequest, state: &Sta
 /// What holds for a tenant.
 async fn limits_of(state: &State, tenant: TenantId) -> Result<Limits, Problem> {
     let everywhere = state.node.live.borrow().live.limits.clone();
-    Ok(actors::limits::of(&state.node.db, &everywhere, tenant).await?)
+    Ok(actors::settings::tenant_limits::of(&state.node.db, &everywhere, tenant).await?)
 }
 
 async fn check_size(state: &State, editor: &Principal, length: u64) -> Result<(), Problem> {

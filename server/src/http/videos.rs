@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, delete, get, route, web};
-use actors::detection_cache::Invalidate;
-use actors::faults::{self, Point};
+use actors::detections::cache::Invalidate;
+use actors::failpoints::{self, Point};
 use actors::{CancelExport, ExportsCancelled, GetDetections, storage};
 use chrono::{DateTime, Utc};
 use entities::videos::{self, Deleted, Video, VideoState};
@@ -127,7 +127,7 @@ pub async fn delete_video(
             return Err(Problem::conflict("in_use", detail));
         }
         Deleted::Gone { cancelled, .. } => {
-            faults::passed(Point::VideoDeleted);
+            failpoints::passed(Point::VideoDeleted);
             // Exports that began between the two looks.
             let cancelled = ExportsCancelled { tenant: editor.tenant, exports: cancelled };
             state.node.dispatcher.send(cancelled).await?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use actors::faults::Point;
+use actors::failpoints::Point;
 use anyhow::{Context, Result, ensure};
 use futures_util::{StreamExt, stream};
 

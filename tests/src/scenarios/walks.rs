@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use actors::faults::Point;
+use actors::failpoints::Point;
 use anyhow::{Context, Result, bail, ensure};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! The devices of this node.
 
 use actix_web::{HttpResponse, get, post, web};
-use actors::device::{DeviceState, Operation};
+use actors::inference::device::{DeviceState, Operation};
 use serde_json::json;
 
 use super::audit;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, get, web};
-use actors::frame_queue::TenantQueue;
+use actors::inference::queue::TenantQueue;
 use chrono::{DateTime, Utc};
 use entities::TenantId;
 use entities::jobs::{self, JobKind, JobState, Standing};

@@ -1,7 +1,7 @@
 //! The tenants of the deployment.
 
 use actix_web::{HttpResponse, get, patch, post, web};
-use actors::config_keeper::differences;
+use actors::settings::config_keeper::differences;
 use chrono::{DateTime, Utc};
 use edits::FieldError;
 use entities::TenantId;
@@ -71,7 +71,7 @@ impl ModelsPatch {
             ("/models/detect", self.detect.iter().flatten().next(), ModelKind::Detector),
         ];
         let wrong = wanted.into_iter().filter_map(|(pointer, name, kind)| {
-            let detail = actors::model_names::check(store, name?, kind).err()?;
+            let detail = actors::settings::default_models::check(store, name?, kind).err()?;
             Some(FieldError::new(pointer, "unknown_model", detail))
         });
         wrong.collect()

@@ -1,6 +1,6 @@
 //! Access tokens that were logged out, at every node: each remembers all of them, so that no request asks Redis.
 
-use actors::link::{Heard, Link, common_key};
+use actors::redis_connection::{Heard, Link, common_key};
 use chrono::Utc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Receiver;

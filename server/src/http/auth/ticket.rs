@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::brief::Brief;
+use actors::ephemeral::Brief;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
@@ -49,7 +49,7 @@ fn key(ticket: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use actors::brief::BriefMemory;
+    use actors::ephemeral::BriefMemory;
     use entities::users::Role;
     use entities::{TenantId, UserId};
 

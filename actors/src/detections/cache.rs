@@ -1,0 +1,320 @@
+//! The actor that answers readers of detections: from memory, else from a shared Redis, else from the database. It never
+//! starts inference.
+//!
+//! What it hands out are bytes that are ready to send, with their entity tag ([`cache`](crate::detections::store)). A commit of new
+//! detections invalidates what is held of their subject here, and on the other nodes. Where others change detections
+//! too, nobody may rely on hearing of it: an answer is handed out unasked for a moment only, and the database says
+//! whether it is still the newest.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, ActorFutureExt, Addr, Context, Handler, Message, ResponseActFuture, WrapFuture};
+use edits::{DetectedBox, FrameDetections};
+use entities::{Database, Subject, TenantId, detections, exports, videos};
+use metrics::Counter;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::Receiver;
+use uuid::Uuid;
+
+use crate::detections::store::{Answers, Key, MEMORY, MemoryAnswers, RedisAnswers};
+use crate::redis_connection::{Heard, Link};
+
+pub use crate::detections::store::CachedDetections;
+
+/// On a shared database: how long a held answer is handed out without asking whether it is the newest, while the link
+/// brings news of changes. A node whose link is down cannot tell of its own.
+const UNASKED: Duration = Duration::from_secs(1);
+/// Counts reads by where their answers were found.
+const READS: &str = "touchline_detection_reads_total";
+/// Where nodes tell each other whose detections changed.
+pub const TOPIC: &str = "detections";
+
+/// See the [module](self).
+pub struct DetectionCache {
+    db: Database,
+    ready: ReadyAnswers,
+    redis: Option<Arc<RedisAnswers>>,
+    /// Grows with each invalidation: an answer that was read before one is not kept after it.
+    generation: u64,
+}
+
+/// What readers get as JSON: boxes in the subject's own pixels.
+#[derive(Serialize)]
+struct Document {
+    width: i32,
+    height: i32,
+    fps: f64,
+    model: Option<String>,
+    frames: Vec<FrameDetections>,
+}
+
+impl DetectionCache {
+    /// A cache before `db`, and before the Redis behind `link`.
+    pub fn new(db: Database, link: Option<Link>) -> Self {
+        let redis = link.clone().map(|link| Arc::new(RedisAnswers::new(link)));
+        let ready = ReadyAnswers {
+            shared_database: db.is_shared(),
+            memory: Arc::default(),
+            link,
+            reads: metrics::counter!(READS, "from" => MEMORY),
+        };
+        Self { db, ready, redis, generation: 0 }
+    }
+
+    /// The ready answers, to be looked at before the actor is asked.
+    pub fn ready(&self) -> ReadyAnswers {
+        self.ready.clone()
+    }
+}
+
+/// The answers in memory that are right without asking anybody. Readers look here from their own threads: most reads
+/// find their answer, and do not wait for the actor's. What the actor has forgotten is not found any more once it says
+/// so. Cheap to clone.
+#[derive(Clone)]
+pub struct ReadyAnswers {
+    shared_database: bool,
+    memory: Arc<MemoryAnswers>,
+    link: Option<Link>,
+    /// Of [`READS`]: looking it up each time costs more than the answer.
+    reads: Counter,
+}
+
+impl ReadyAnswers {
+    /// The answer, where it is at hand.
+    pub fn get(&self, get: &GetDetections) -> Option<Arc<CachedDetections>> {
+        self.find(&get.key())
+    }
+
+    fn find(&self, key: &Key) -> Option<Arc<CachedDetections>> {
+        // This process alone changes a database that is not shared.
+        let found = match self.shared_database {
+            false => self.memory.any(key),
+            true => self.memory.recent(key, self.epoch()?, UNASKED),
+        };
+        if found.is_some() {
+            self.reads.increment(1);
+        }
+        found
+    }
+
+    fn epoch(&self) -> Option<u64> {
+        self.link.as_ref().and_then(Link::epoch)
+    }
+}
+
+impl Actor for DetectionCache {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(4096);
+    }
+}
+
+/// Asks for the detections of a video or an export.
+pub struct GetDetections {
+    pub tenant: TenantId,
+    pub subject: Subject,
+    /// Boxes below are left out; frames stay. Default 0.5.
+    pub confidence: Option<f32>,
+    /// Only this model's results.
+    pub model: Option<String>,
+}
+
+impl GetDetections {
+    fn least_confidence(&self) -> f32 {
+        self.confidence.unwrap_or(DEFAULT_CONFIDENCE).clamp(0.0, 1.0)
+    }
+
+    fn key(&self) -> Key {
+        let confidence = (self.least_confidence() * 1e6) as u32;
+        Key { tenant: self.tenant, subject: self.subject, model: self.model.clone(), confidence }
+    }
+}
+
+/// The confidence below which boxes are left out unless a reader says otherwise.
+pub const DEFAULT_CONFIDENCE: f32 = 0.5;
+
+impl Message for GetDetections {
+    /// None: the tenant has no such subject.
+    type Result = Result<Option<Arc<CachedDetections>>, entities::Error>;
+}
+
+impl Handler<GetDetections> for DetectionCache {
+    type Result = ResponseActFuture<Self, Result<Option<Arc<CachedDetections>>, entities::Error>>;
+
+    fn handle(&mut self, get: GetDetections, _: &mut Self::Context) -> Self::Result {
+        let (key, confidence) = (get.key(), get.least_confidence());
+        if let Some(answer) = self.ready.find(&key) {
+            return Box::pin(async move { Ok(Some(answer)) }.into_actor(self));
+        }
+        let (generation, asked_at, epoch) = (self.generation, Instant::now(), self.ready.epoch());
+        let (db, memory) = (self.db.clone(), Arc::clone(&self.ready.memory));
+        let (redis, asked) = (self.redis.clone(), key.clone());
+        let find = async move { find(&db, &*memory, redis.as_deref(), &asked, confidence).await };
+        Box::pin(find.into_actor(self).map(move |found, this, _| {
+            let Some((version, answer)) = found? else { return Ok(None) };
+            if this.generation == generation {
+                this.ready.memory.hold(key, version, Arc::clone(&answer), asked_at, epoch);
+            }
+            Ok(Some(answer))
+        }))
+    }
+}
+
+fn count(from: &'static str) {
+    metrics::counter!(READS, "from" => from).increment(1);
+}
+
+/// The newest answer, with its version.
+async fn find(
+    db: &Database,
+    memory: &dyn Answers,
+    redis: Option<&RedisAnswers>,
+    key: &Key,
+    confidence: f32,
+) -> Result<Option<(i64, Arc<CachedDetections>)>, entities::Error> {
+    // Before anything else: what is read after it is of this version or newer.
+    let Some(version) = detections::version(db, key.tenant, key.subject).await? else {
+        return Ok(None);
+    };
+    for place in [Some(memory), redis.map(|redis| redis as &dyn Answers)].into_iter().flatten() {
+        if let Some(answer) = place.get(key, version).await {
+            count(place.name());
+            return Ok(Some((version, answer)));
+        }
+    }
+    count("database");
+    let Some(answer) = read(db, key, confidence).await? else { return Ok(None) };
+    if let Some(redis) = redis {
+        redis.put(key, version, &answer).await;
+    }
+    Ok(Some((version, answer)))
+}
+
+async fn read(db: &Database, key: &Key, confidence: f32) -> Result<Option<Arc<CachedDetections>>, entities::Error> {
+    let Some(rows) = detections::get(db, key.tenant, key.subject).await? else {
+        return Ok(None);
+    };
+    let fps = subject_rate(db, key).await?;
+    let mut document = Document { width: 0, height: 0, fps, model: key.model.clone(), frames: Vec::new() };
+    for row in rows {
+        if key.model.as_ref().is_some_and(|model| *model != row.model) {
+            continue;
+        }
+        (document.width, document.height) = (row.width, row.height);
+        let mut boxes: Vec<DetectedBox> = serde_json::from_value(row.boxes).unwrap_or_default();
+        boxes.retain(|found| found.confidence >= confidence);
+        document.model.get_or_insert(row.model);
+        document.frames.push(FrameDetections { time: row.time, frame: row.frame as u64, boxes });
+    }
+    let body = serde_json::to_vec(&document).expect("numbers and strings serialise");
+    Ok(Some(Arc::new(CachedDetections::new(body.into()))))
+}
+
+/// Frames a second of the subject.
+async fn subject_rate(db: &Database, key: &Key) -> Result<f64, entities::Error> {
+    Ok(match key.subject {
+        Subject::Video(id) => {
+            let video = videos::get(db, key.tenant, id).await?;
+            video.and_then(|video| video.facts).map_or(0.0, |facts| facts["rate"].as_f64().unwrap_or(0.0))
+        }
+        Subject::Export(id) => {
+            let export = exports::get(db, key.tenant, id).await?;
+            export.map_or(0.0, |export| export.spec["output"]["fps"].as_f64().unwrap_or(0.0))
+        }
+    })
+}
+
+/// Forgets what is held of a subject, here and on the other nodes: its detections have changed or are gone.
+pub struct Invalidate {
+    pub tenant: TenantId,
+    pub subject: Subject,
+}
+
+impl Message for Invalidate {
+    type Result = ();
+}
+
+impl Handler<Invalidate> for DetectionCache {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, Invalidate { tenant, subject }: Invalidate, _: &mut Self::Context) -> Self::Result {
+        self.forget(subject);
+        let link = self.ready.link.clone();
+        let tell = async move {
+            if let Some(link) = link {
+                let body = serde_json::to_vec(&Changed::from(subject)).expect("an id serialises");
+                // Who does not hear it asks the database after a moment.
+                let _ = link.tell(tenant, TOPIC, &body).await;
+            }
+        };
+        Box::pin(tell.into_actor(self))
+    }
+}
+
+/// Another node has changed a subject's detections.
+struct ChangedElsewhere(Subject);
+
+impl Message for ChangedElsewhere {
+    type Result = ();
+}
+
+impl Handler<ChangedElsewhere> for DetectionCache {
+    type Result = ();
+
+    fn handle(&mut self, ChangedElsewhere(subject): ChangedElsewhere, _: &mut Self::Context) {
+        self.forget(subject);
+    }
+}
+
+impl DetectionCache {
+    fn forget(&mut self, subject: Subject) {
+        self.generation += 1;
+        self.ready.memory.forget(subject);
+    }
+}
+
+/// A subject as nodes tell each other of it.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Changed {
+    Video(Uuid),
+    Export(Uuid),
+}
+
+impl From<Subject> for Changed {
+    fn from(subject: Subject) -> Self {
+        match subject {
+            Subject::Video(id) => Self::Video(id.uuid()),
+            Subject::Export(id) => Self::Export(id.uuid()),
+        }
+    }
+}
+
+impl From<Changed> for Subject {
+    fn from(changed: Changed) -> Self {
+        match changed {
+            Changed::Video(id) => Self::Video(id.into()),
+            Changed::Export(id) => Self::Export(id.into()),
+        }
+    }
+}
+
+/// Passes on to the cache what other nodes say of [`TOPIC`], until it is gone.
+pub async fn follow(mut heard: Receiver<Heard>, cache: Addr<DetectionCache>) {
+    while let Some(heard) = heard.recv().await {
+        // After an absence nothing is to be done: what was held before is of another connection.
+        let Heard::Message { body, .. } = heard else { continue };
+        let subject = match serde_json::from_slice::<Changed>(&body) {
+            Ok(changed) => changed.into(),
+            Err(error) => {
+                tracing::warn!(%error, "another node told of detections in a way that is not understood");
+                continue;
+            }
+        };
+        if cache.send(ChangedElsewhere(subject)).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Where ready answers about detections are kept: in this process, and in a Redis that the nodes share.
+//!
+//! Each answer is kept with the version that its subject's detections had in the database before they were read
+//! ([`entities::detections::version`]), and found only under that version. So no answer can be taken for a newer one,
+//! whoever kept it and whatever became of Redis in between.
+
+mod memory;
+mod redis;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use entities::{Subject, TenantId};
+use futures_util::future::BoxFuture;
+use sha2::{Digest, Sha256};
+
+pub use self::memory::{MEMORY, MemoryAnswers};
+pub use self::redis::RedisAnswers;
+use crate::exports::segment_job::hex;
+
+/// A ready answer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct CachedDetections {
+    /// Strong entity tag, quoted, over the body: the filters are part of it.
+    pub etag: String,
+    /// The JSON document.
+    pub body: Bytes,
+}
+
+impl CachedDetections {
+    /// An answer and its entity tag.
+    pub fn new(body: Bytes) -> Self {
+        Self { etag: format!("\"{}\"", hex(&Sha256::digest(&body)[..16])), body }
+    }
+}
+
+/// What a reader asks for; also the key under which the answer is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    pub tenant: TenantId,
+    pub subject: Subject,
+    pub model: Option<String>,
+    /// Confidence in millionths: floats have no equality to hash by.
+    pub confidence: u32,
+}
+
+/// Keeps ready answers. Any may be gone at any time.
+pub trait Answers: Send + Sync {
+    /// What the place is called in the metrics.
+    fn name(&self) -> &'static str;
+
+    /// The answer of that version of the subject's detections.
+    fn get<'a>(&'a self, key: &'a Key, version: i64) -> BoxFuture<'a, Option<Arc<CachedDetections>>>;
+
+    /// Keeps an answer that was read when the subject's detections had that version.
+    fn put<'a>(&'a self, key: &'a Key, version: i64, answer: &'a Arc<CachedDetections>) -> BoxFuture<'a, ()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use entities::VideoId;
+
+    use super::*;
+    use crate::redis_connection::Link;
+
+    async fn keeps_by_version(answers: &dyn Answers) {
+        let subject = Subject::Video(VideoId::new());
+        let key = Key { tenant: TenantId::new(), subject, model: None, confidence: 500_000 };
+        assert_eq!(answers.get(&key, 1).await, None);
+        let old = Arc::new(CachedDetections::new(Bytes::from_static(b"{}")));
+        answers.put(&key, 1, &old).await;
+        assert_eq!(answers.get(&key, 1).await, Some(Arc::clone(&old)));
+        assert_eq!(answers.get(&key, 2).await, None, "an older answer was taken for a newer one");
+        let others = [
+            Key { tenant: TenantId::new(), ..key.clone() },
+            Key { subject: Subject::Video(VideoId::new()), ..key.clone() },
+            Key { model: Some("m".to_owned()), ..key.clone() },
+            Key { confidence: 1, ..key.clone() },
+        ];
+        for other in others {
+            assert_eq!(answers.get(&other, 1).await, None, "{other:?}");
+        }
+        let new = Arc::new(CachedDetections::new(Bytes::from_static(b"[]")));
+        answers.put(&key, 2, &new).await;
+        assert_eq!(answers.get(&key, 2).await, Some(new));
+    }
+
+    #[actix::test]
+    async fn memory_keeps_by_version() {
+        keeps_by_version(&MemoryAnswers::default()).await;
+    }
+
+    #[actix::test]
+    async fn redis_keeps_by_version() {
+        let link = Link::start(&services::fresh_redis()).unwrap();
+        assert!(link.wait_up(Duration::from_secs(30)).await);
+        keeps_by_version(&RedisAnswers::new(link)).await;
+    }
+
+    #[actix::test]
+    async fn a_redis_that_is_away_has_no_answer() {
+        let link = Link::start("unix:///nowhere").unwrap();
+        let answers = RedisAnswers::new(link);
+        let subject = Subject::Video(VideoId::new());
+        let key = Key { tenant: TenantId::new(), subject, model: None, confidence: 0 };
+        answers.put(&key, 1, &Arc::new(CachedDetections::new(Bytes::new()))).await;
+        assert_eq!(answers.get(&key, 1).await, None);
+    }
+}

@@ -1,0 +1,312 @@
+//! Accepting an export: the body is read and checked against its sources, every mistake is told at once, the numeric
+//! profile is fixed, and the export's row and its first job are written in one transaction.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use edits::{DetectRule, ExportSpec, FieldError, OverlaySource, Quality, SourceRef, SourceRule, UpscaleMode};
+use entities::exports::{self, Estimated, Export, ExportKind, NewExport};
+use entities::idempotency::{self, Known, RequestKey};
+use entities::jobs::{self, JobKind, NewJob};
+use entities::{ExportId, ReelId, TenantId, UserId, VideoId, tenants};
+use models::ModelKind;
+
+use crate::exports::estimate::{Estimate, estimate};
+use crate::exports::references::{self, Resolved};
+use crate::failpoints::{self, Point};
+use crate::inference::profile::{DeviceClass, ExportProfile, ModelProfile};
+use crate::node::Shared;
+use crate::render::{self, Source};
+use crate::settings::default_models::{self, AUTO};
+use crate::settings::tenant_limits::{self, LimitReached};
+use crate::videos::import::ImportError;
+use crate::videos::source::{self, SourceError};
+
+/// A request to render something.
+#[derive(Debug, Clone)]
+pub struct NewRequest {
+    pub tenant: TenantId,
+    pub by: Option<UserId>,
+    /// The spec as it came.
+    pub body: serde_json::Value,
+    /// The video that stands for every source, where the spec names none (command line).
+    pub input: Option<VideoId>,
+    /// Under which a repeated request finds this one's export.
+    pub key: Option<RequestKey>,
+}
+
+/// Why an export was not accepted; nothing of it is stored.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    #[error("the spec has {} {}", .0.len(), if .0.len() == 1 { "mistake" } else { "mistakes" })]
+    Invalid(Vec<FieldError>),
+    #[error("the idempotency key came with another body before")]
+    KeyReused,
+    #[error(transparent)]
+    Limit(#[from] LimitReached),
+    #[error(transparent)]
+    Database(#[from] entities::Error),
+    #[error("writing the export: {0}")]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Source(#[from] ImportError),
+    #[error(transparent)]
+    Model(#[from] models::ModelError),
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// A request that is right.
+pub struct Examined {
+    pub spec: ExportSpec,
+    /// The reel whose edits were copied in, and its version.
+    pub reel: Option<(ReelId, i64)>,
+    pub profile: ExportProfile,
+    pub kind: Arc<dyn render::ExportKind>,
+}
+
+/// Checks `request` and plans it. Nothing is stored.
+pub async fn examine(shared: &Shared, request: NewRequest) -> Result<Examined, AcceptError> {
+    let rule = if request.input.is_some() { SourceRule::Implied } else { SourceRule::Named };
+    let resolved = match rule {
+        SourceRule::Named => references::resolve(&shared.db, request.tenant, request.body).await?,
+        SourceRule::Implied => Resolved::as_it_is(request.body),
+    };
+    // Of a reel that is not there nothing can be read.
+    if resolved.errors.iter().any(|error| error.pointer == "/reel_id") {
+        return Err(AcceptError::Invalid(resolved.errors));
+    }
+    let parsed = edits::spec::parse(&resolved.body, rule);
+    let Some(mut spec) = parsed.spec else {
+        return Err(AcceptError::Invalid(parsed.errors));
+    };
+    if let Some(input) = request.input {
+        set_sources(&mut spec, &input.to_string());
+    }
+    let mut errors = FieldError::merge(resolved.errors.clone(), parsed.errors);
+    let sources = sources_of(shared, request.tenant, &spec, &mut errors).await?;
+    let facts: Vec<_> = sources.iter().map(|source| source.as_ref().map(|source| source.facts.clone())).collect();
+    errors = FieldError::merge(errors, spec.check(&facts));
+    check_models(shared, &spec, &mut errors);
+    errors = resolved.without_made_up(errors);
+    if !errors.is_empty() {
+        return Err(AcceptError::Invalid(errors));
+    }
+    let profile = fix_profile(shared, request.tenant, &spec).await?;
+    let known = sources.into_iter().flatten().collect();
+    let kind = render::plan(&spec, known, &profile, shared.settings.segments.seconds).map_err(AcceptError::Invalid)?;
+    Ok(Examined { spec, reel: resolved.reel, profile, kind })
+}
+
+/// Checks `request` and writes the export, in state `queued`, with its `coordinate` job. A request that was made before
+/// under the same key gets the export that it began.
+pub async fn accept(shared: &Shared, request: NewRequest) -> Result<Export, AcceptError> {
+    let (tenant, by, key) = (request.tenant, request.by, request.key.clone());
+    if let Some(key) = &key {
+        // First of all: what was right when it was asked may not be any more, and yet has its answer.
+        let known = idempotency::look(&shared.db, tenant, key).await?;
+        if let Some(first) = first_answer(shared, tenant, known).await? {
+            return Ok(first);
+        }
+    }
+    let examined = examine(shared, request).await?;
+    let Estimate { device_seconds, wall_seconds, cost, .. } = estimate(shared, &examined);
+    let Examined { spec, reel, profile, kind } = examined;
+    let videos: BTreeSet<VideoId> = spec.sources().into_iter().flatten().filter_map(video_of).collect();
+    let broken = |error: serde_json::Error| AcceptError::Broken(error.to_string());
+    let simulated = shared.profiles.class() == DeviceClass::Sim && profile.uses_models();
+    let row = NewExport {
+        id: ExportId::new(),
+        tenant_id: tenant,
+        kind: kind_of(&spec),
+        spec: serde_json::to_value(&spec).map_err(broken)?,
+        profile: Some(serde_json::to_value(&profile).map_err(broken)?),
+        frames_total: kind.frames() as i64,
+        simulated,
+        estimate: Some(Estimated { device_seconds, seconds: wall_seconds, cost }),
+        created_by: by,
+        reel,
+        sources: videos.into_iter().collect(),
+    };
+    let tx = shared.db.begin().await?;
+    // Locked, so that of two requests at the same instant the second sees what the first has begun.
+    tenants::lock(&tx, tenant).await?;
+    if let Some(key) = &key {
+        let known = idempotency::look_locked(&tx, tenant, key).await?;
+        if known != Known::New {
+            tx.rollback().await?;
+            return first_answer(shared, tenant, known).await?.ok_or_else(gone);
+        }
+    }
+    tenant_limits::check_room(&tx, shared, tenant).await?;
+    let export = exports::insert(&tx, row).await.map_err(|error| match error {
+        entities::Error::Gone { .. } => {
+            AcceptError::Invalid(vec![FieldError::new("", "unknown_video", error.to_string())])
+        }
+        error => error.into(),
+    })?;
+    let job = NewJob { export: export.id, tenant: export.tenant_id, kind: JobKind::Coordinate, index: 0, cost: 0.0 };
+    jobs::enqueue(&tx, &job).await?;
+    if let Some(key) = key {
+        idempotency::keep(&tx, tenant, key, export.id).await?;
+    }
+    failpoints::at(Point::ExportAccepting)?;
+    tx.commit().await?;
+    failpoints::passed(Point::ExportAccepted);
+    Ok(export)
+}
+
+/// The export that the same request began; None when it is the first.
+async fn first_answer(shared: &Shared, tenant: TenantId, known: Known) -> Result<Option<Export>, AcceptError> {
+    match known {
+        Known::New => Ok(None),
+        Known::Other => Err(AcceptError::KeyReused),
+        // A key goes with its export: None is a deletion at this very moment.
+        Known::Same(id) => exports::get(&shared.db, tenant, id).await?.map(Some).ok_or_else(gone),
+    }
+}
+
+fn gone() -> AcceptError {
+    AcceptError::Broken("the export that the key stands for is being deleted".into())
+}
+
+fn kind_of(spec: &ExportSpec) -> ExportKind {
+    match spec {
+        ExportSpec::Framing(_) => ExportKind::Framing,
+        ExportSpec::Overlay(_) => ExportKind::Overlay,
+        ExportSpec::Annotated(_) => ExportKind::Annotated,
+        ExportSpec::Clip(_) => ExportKind::Clip,
+        ExportSpec::Detection(_) => ExportKind::Detection,
+    }
+}
+
+/// Each source the spec names, None where the tenant has no such thing or it is not ready yet.
+async fn sources_of(
+    shared: &Shared,
+    tenant: TenantId,
+    spec: &ExportSpec,
+    errors: &mut Vec<FieldError>,
+) -> Result<Vec<Option<Source>>, AcceptError> {
+    let mut found: Vec<(SourceRef<'_>, Found)> = Vec::new();
+    let mut all = Vec::new();
+    for (number, named) in spec.sources().into_iter().enumerate() {
+        // A source that is missing or whose id is no UUID was told by the parser.
+        let Some(named) = named.filter(|named| is_uuid(*named)) else {
+            all.push(None);
+            continue;
+        };
+        let known = match found.iter().position(|(other, _)| *other == named) {
+            Some(known) => known,
+            None => {
+                found.push((named, find(shared, tenant, named).await?));
+                found.len() - 1
+            }
+        };
+        let source = found[known].1.as_ref();
+        if let Err((code, detail)) = source {
+            errors.push(FieldError::new(spec.source_pointer(number), code, detail.clone()));
+        }
+        all.push(source.ok().cloned());
+    }
+    Ok(all)
+}
+
+/// A source, or the code and the detail of why it cannot be one.
+type Found = Result<Source, (&'static str, String)>;
+
+async fn find(shared: &Shared, tenant: TenantId, named: SourceRef<'_>) -> Result<Found, AcceptError> {
+    match source::open(shared, tenant, named).await {
+        Ok(source) => Ok(Ok(source)),
+        Err(SourceError::Unusable(code, detail)) => Ok(Err((code, detail))),
+        Err(SourceError::Import(error)) => Err(error.into()),
+        Err(SourceError::Database(error)) => Err(error.into()),
+    }
+}
+
+fn is_uuid(source: SourceRef<'_>) -> bool {
+    let (SourceRef::Video(id) | SourceRef::Export(id)) = source;
+    id.parse::<ExportId>().is_ok()
+}
+
+/// The video a source is, which must stay as long as the export runs.
+fn video_of(source: SourceRef<'_>) -> Option<VideoId> {
+    match source {
+        SourceRef::Video(id) => id.parse().ok(),
+        SourceRef::Export(_) => None,
+    }
+}
+
+/// Makes `video` the source of everything in `spec`.
+fn set_sources(spec: &mut ExportSpec, video: &str) {
+    match spec {
+        ExportSpec::Framing(spec) => spec.clips.iter_mut().for_each(|clip| clip.video_id = Some(video.to_owned())),
+        ExportSpec::Overlay(spec) => spec.source = Some(OverlaySource::Video(video.to_owned())),
+        ExportSpec::Annotated(spec) => spec.video_id = Some(video.to_owned()),
+        ExportSpec::Clip(spec) => spec.video_id = Some(video.to_owned()),
+        ExportSpec::Detection(spec) => spec.video_id = Some(video.to_owned()),
+    }
+}
+
+/// A model that the deployment does not have is the client's mistake.
+fn check_models(shared: &Shared, spec: &ExportSpec, errors: &mut Vec<FieldError>) {
+    let (ExportSpec::Framing(framing), Some(store)) = (spec, &shared.models) else { return };
+    let model = &framing.upscale.model;
+    if framing.upscale.mode != UpscaleMode::Ai || model == AUTO {
+        return;
+    }
+    if let Err(detail) = default_models::check(store, model, ModelKind::Upscaler) {
+        errors.push(FieldError::new("/upscale/model", "unknown_model", detail));
+    }
+}
+
+/// Fixes everything that could change a byte of the output.
+async fn fix_profile(shared: &Shared, tenant: TenantId, spec: &ExportSpec) -> Result<ExportProfile, AcceptError> {
+    let defaults = default_models(shared, tenant).await?;
+    let (mut upscaler, mut detector) = (None, None);
+    let mut quality = Quality::Best;
+    match spec {
+        ExportSpec::Framing(framing) => {
+            quality = resolve_quality(framing.upscale.quality, shared.profiles.class());
+            if framing.upscale.mode == UpscaleMode::Ai {
+                let named = Some(framing.upscale.model.clone()).filter(|model| model != AUTO);
+                upscaler = Some(named.unwrap_or(defaults.upscale));
+            }
+            if framing.detect.rule != DetectRule::None {
+                detector = Some(defaults.detect);
+            }
+        }
+        ExportSpec::Detection(_) => detector = Some(defaults.detect),
+        ExportSpec::Overlay(_) | ExportSpec::Annotated(_) | ExportSpec::Clip(_) => {}
+    }
+    let profiles = Arc::clone(&shared.profiles);
+    let find = move || -> Result<_, models::ModelError> {
+        let of = |model: Option<String>| model.map(|model| profiles.of(&model)).transpose();
+        Ok((of(upscaler)?, of(detector)?))
+    };
+    let found = tokio::task::spawn_blocking(find).await.map_err(|error| AcceptError::Broken(error.to_string()))?;
+    let (upscale, detect): (Option<Arc<ModelProfile>>, Option<Arc<ModelProfile>>) = found?;
+    Ok(ExportProfile { upscale, detect, quality, libraries: media::library_versions() })
+}
+
+/// What `auto` stands for.
+pub struct DefaultModels {
+    pub upscale: String,
+    pub detect: String,
+}
+
+/// The models a tenant gets when it names none: its own defaults, else the deployment's.
+pub async fn default_models(shared: &Shared, tenant: TenantId) -> Result<DefaultModels, entities::Error> {
+    let live = shared.live.borrow().live.clone();
+    let own = tenants::get(&shared.db, tenant).await?;
+    let (upscale, detect) = own.map_or((None, None), |tenant| (tenant.upscale_model, tenant.detect_model));
+    Ok(DefaultModels { upscale: upscale.unwrap_or(live.upscale.model), detect: detect.unwrap_or(live.detect.model) })
+}
+
+/// `auto` is `best` where a GPU serves, else `balanced`.
+fn resolve_quality(asked: Quality, class: DeviceClass) -> Quality {
+    match (asked, class) {
+        (Quality::Auto, DeviceClass::Cuda) => Quality::Best,
+        (Quality::Auto, _) => Quality::Balanced,
+        (named, _) => named,
+    }
+}

@@ -1,0 +1,78 @@
+//! A new attempt of an export that failed or was cancelled. Its finished segments count on, where their files are still
+//! whole and their numeric profile is still to be had; the rest is rendered anew.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use entities::exports::{self, Export, Retried};
+use entities::segments::{self, Segment};
+use entities::{ExportId, TenantId};
+
+use crate::exports::request::AcceptError;
+use crate::failpoints::{self, Point};
+use crate::inference::profile::ExportProfile;
+use crate::node::Shared;
+use crate::settings::tenant_limits;
+use crate::storage;
+use crate::videos::import::blocking;
+
+/// Queues `export` again. Nothing of the last attempt may be at work any more.
+pub async fn retry(shared: &Shared, tenant: TenantId, id: ExportId) -> Result<Retried, AcceptError> {
+    let Some(export) = exports::get(&shared.db, tenant, id).await? else {
+        return Ok(Retried::NotFound);
+    };
+    let kept = if is_offered(shared, &export) { whole_segments(shared, tenant, id).await? } else { Vec::new() };
+    let profile = renewed_profile(&export)?;
+    let tx = shared.db.begin().await?;
+    tenant_limits::check_room(&tx, shared, tenant).await?;
+    let retried = exports::retry(&tx, tenant, id, &kept, profile).await?;
+    if matches!(retried, Retried::Now(_)) {
+        // While the export's row is locked: after the commit a file may be the new attempt's.
+        remove_all_but(shared, tenant, id, &kept).await?;
+        tx.commit().await?;
+        failpoints::passed(Point::ExportRetried);
+    }
+    Ok(retried)
+}
+
+/// Whether what is still to be rendered comes out as what was rendered before.
+fn is_offered(shared: &Shared, export: &Export) -> bool {
+    let profile: ExportProfile = match serde_json::from_value(export.profile.clone().unwrap_or_default()) {
+        Ok(profile) => profile,
+        Err(_) => return false,
+    };
+    let models = [&profile.upscale, &profile.detect];
+    profile.libraries == media::library_versions()
+        && models.into_iter().flatten().all(|model| model.class == shared.profiles.class())
+}
+
+/// The stored profile, with the libraries of this program: those that will render what is missing.
+fn renewed_profile(export: &Export) -> Result<Option<serde_json::Value>, AcceptError> {
+    let Some(profile) = export.profile.clone() else { return Ok(None) };
+    let broken = |error: serde_json::Error| AcceptError::Broken(error.to_string());
+    let profile: ExportProfile = serde_json::from_value(profile).map_err(broken)?;
+    let profile = ExportProfile { libraries: media::library_versions(), ..profile };
+    serde_json::to_value(&profile).map(Some).map_err(broken)
+}
+
+/// The finished segments whose files have the size they should have.
+async fn whole_segments(shared: &Shared, tenant: TenantId, id: ExportId) -> Result<Vec<Segment>, AcceptError> {
+    let mut rows = segments::list(&shared.db, tenant, id).await?;
+    let store = Arc::clone(&shared.storage);
+    let whole = move || {
+        rows.retain(|row| store.size(&row.storage_key).is_ok_and(|bytes| bytes == row.bytes.unsigned_abs()));
+        rows
+    };
+    Ok(blocking("looking at finished segments", whole).await?)
+}
+
+/// What the last attempt left beside its finished segments is of no use.
+async fn remove_all_but(shared: &Shared, tenant: TenantId, id: ExportId, kept: &[Segment]) -> Result<(), AcceptError> {
+    let keys: HashSet<String> = kept.iter().map(|segment| segment.storage_key.clone()).collect();
+    let (store, prefix) = (Arc::clone(&shared.storage), storage::export_prefix(tenant, id));
+    let removed = blocking("removing the last attempt's files", move || store.delete_all_but(&prefix, &keys)).await?;
+    if let Err(error) = removed {
+        tracing::warn!(export = %id, %error, "files of an ended attempt could not be removed");
+    }
+    Ok(())
+}

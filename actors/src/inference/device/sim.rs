@@ -1,0 +1,152 @@
+//! A simulated device: it waits instead of computing, and misbehaves when it is told to.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use config::{SimFault, SimSettings};
+use edits::RgbImage;
+
+use super::engine::Engine;
+use crate::inference::queue::{Output, Task, TaskKind};
+
+/// How one simulated device behaves. Its worker generations share it: a fault that happens three times is over then,
+/// whichever generation met it.
+pub struct SimDevice {
+    per_frame: Duration,
+    fault: Option<SimFault>,
+    /// The calls that go wrong, counted from 0.
+    faulty: Range<u64>,
+    calls: AtomicU64,
+}
+
+/// How much longer a slow call takes.
+const SLOWER: u32 = 10;
+const ON_PURPOSE: &str = "a fault on purpose";
+
+impl SimDevice {
+    /// A device that takes `per_frame` for a frame at speed 1, and differs from the others as `settings` say.
+    pub fn new(per_frame: Duration, settings: Option<&SimSettings>) -> Self {
+        let after = settings.map_or(0, |settings| settings.after);
+        let times = settings.and_then(|settings| settings.times).unwrap_or(u64::MAX);
+        Self {
+            per_frame: per_frame.div_f64(settings.map_or(1.0, |settings| settings.speed)),
+            fault: settings.and_then(|settings| settings.fault),
+            faulty: after..after.saturating_add(times),
+            calls: AtomicU64::new(0),
+        }
+    }
+
+    /// What goes wrong in the next batch.
+    fn next_batch(&self) -> Option<SimFault> {
+        let call = self.calls.fetch_add(1, Relaxed);
+        self.fault.filter(|_| self.faulty.contains(&call))
+    }
+
+    /// What goes wrong in the next canary: nothing until a batch has gone wrong, then the same.
+    fn next_canary(&self) -> Option<SimFault> {
+        let call = self.calls.load(Relaxed);
+        if call == self.faulty.start || !self.faulty.contains(&call) {
+            return None;
+        }
+        self.calls.fetch_add(1, Relaxed);
+        self.fault
+    }
+
+    /// Takes the time of so many frames and does wrong what is done wrong before there is an answer.
+    fn work(&self, frames: usize, fault: Option<SimFault>) -> Result<(), String> {
+        let frames = u32::try_from(frames).map_err(|error| error.to_string())?;
+        match fault {
+            Some(SimFault::Error) => return Err(ON_PURPOSE.to_owned()),
+            Some(SimFault::Panic) => panic!("{ON_PURPOSE}"),
+            Some(SimFault::Hang) => loop {
+                thread::park();
+            },
+            Some(SimFault::Slow) => thread::sleep(self.per_frame * frames * SLOWER),
+            Some(SimFault::Garbage) | None => thread::sleep(self.per_frame * frames),
+        }
+        Ok(())
+    }
+}
+
+/// Waits a fixed time per frame. Pictures come back as they were, so that the resampling to the output size gives
+/// the plain Lanczos result; nobody is ever detected.
+pub struct SimEngine {
+    device: Arc<SimDevice>,
+}
+
+impl SimEngine {
+    /// A new worker's engine, after a canary that takes no time unless it goes wrong.
+    pub fn load(device: Arc<SimDevice>) -> Result<Self, String> {
+        if let Some(fault) = device.next_canary() {
+            device.work(1, Some(fault))?;
+            if fault == SimFault::Garbage {
+                return Err(format!("the canary's answer is wrong: {ON_PURPOSE}"));
+            }
+        }
+        Ok(Self { device })
+    }
+}
+
+impl Engine for SimEngine {
+    fn run(&mut self, task: &Task, images: &[&RgbImage]) -> Result<Vec<Output>, String> {
+        let fault = self.device.next_batch();
+        self.device.work(images.len(), fault)?;
+        let answer = |image: &&RgbImage| match (fault, task.kind) {
+            (Some(SimFault::Garbage), _) => Output::Image(RgbImage::new(image.width + 1, image.height)),
+            (_, TaskKind::Upscale) => Output::Image((*image).clone()),
+            (_, TaskKind::Detect) => Output::Boxes(Vec::new()),
+        };
+        Ok(images.iter().map(answer).collect())
+    }
+
+    fn scale(&mut self, _: &Task) -> Result<u32, String> {
+        Ok(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inference::profile::ModelProfile;
+
+    fn told(fault: SimFault, after: u64, times: Option<u64>) -> Arc<SimDevice> {
+        let settings = SimSettings { device: config::DeviceName::Sim(0), speed: 1.0, fault: Some(fault), after, times };
+        Arc::new(SimDevice::new(Duration::ZERO, Some(&settings)))
+    }
+
+    fn run(engine: &mut SimEngine) -> Result<Vec<Output>, String> {
+        let task = Task { kind: TaskKind::Upscale, profile: Arc::new(ModelProfile::simulated("net")) };
+        engine.run(&task, &[&RgbImage::new(4, 2)])
+    }
+
+    #[test]
+    fn a_fault_begins_and_ends_when_it_is_told_to() {
+        let device = told(SimFault::Error, 2, Some(3));
+        let mut engine = SimEngine::load(Arc::clone(&device)).unwrap();
+        let served: Vec<_> = (0..4).map(|_| run(&mut engine).is_ok()).collect();
+        assert_eq!(served, [true, true, false, false]);
+        assert!(SimEngine::load(Arc::clone(&device)).is_err(), "the canary fails as batches do");
+        let mut engine = SimEngine::load(device).unwrap();
+        assert!(run(&mut engine).is_ok());
+    }
+
+    #[test]
+    fn a_device_that_always_fails_still_comes_up_once() {
+        let device = told(SimFault::Garbage, 0, None);
+        let mut engine = SimEngine::load(Arc::clone(&device)).unwrap();
+        let answers = run(&mut engine).unwrap();
+        assert!(matches!(&answers[..], [Output::Image(image)] if (image.width, image.height) == (5, 2)));
+        assert!(SimEngine::load(device).is_err());
+    }
+
+    #[test]
+    fn a_device_of_half_the_speed_takes_twice_the_time() {
+        let settings =
+            SimSettings { device: config::DeviceName::Sim(0), speed: 0.5, fault: None, after: 0, times: None };
+        let device = SimDevice::new(Duration::from_millis(10), Some(&settings));
+        assert_eq!(device.per_frame, Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,150 @@
+//! A worker: one OS thread that owns a device's loaded models and serves the batches it is handed.
+//!
+//! A worker that hangs cannot be killed. Its supervisor turns away from it, starts the next generation, and ignores
+//! what the old one still says: the answers go through the supervisor, and each event names the generation that speaks.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Instant;
+
+use edits::RgbImage;
+use tokio::sync::mpsc::Sender;
+use tracing::{Span, trace_span};
+
+use super::engine::{Engine, EngineFactory};
+use super::validate;
+use crate::inference::queue::{FrameJob, Output, TaskKind};
+
+/// Frames of one task and one size.
+pub type Batch = Vec<Arc<FrameJob>>;
+
+/// What a worker tells its supervisor.
+pub struct WorkerEvent {
+    /// The generation that speaks.
+    pub epoch: u64,
+    pub what: WorkerNews,
+}
+
+pub enum WorkerNews {
+    /// Models are loaded and have answered their canaries.
+    Ready,
+    /// The first of the batches it was handed has begun.
+    Began { at: Instant },
+    /// The first batch is served: an answer a frame, in order.
+    Served { answers: Vec<Output>, began: Instant, ended: Instant },
+    /// Nobody waits for the first batch any more.
+    Skipped,
+    /// The first batch failed; the worker goes on.
+    Failed { reason: String },
+    /// The worker is gone: its models did not load, or it panicked.
+    Ended { reason: String },
+}
+
+/// Batches a worker may hold: one runs, one is prepared.
+pub const IN_HAND: usize = 2;
+
+/// A running worker. Dropped, it ends after the batch it is in.
+pub struct Worker {
+    batches: SyncSender<Batch>,
+    life: Weak<()>,
+}
+
+impl Worker {
+    /// Starts the worker of generation `epoch`.
+    ///
+    /// # Errors
+    /// When the system has no thread for it.
+    pub fn spawn(
+        device: Arc<str>,
+        epoch: u64,
+        factory: EngineFactory,
+        events: Sender<WorkerEvent>,
+    ) -> std::io::Result<Self> {
+        let (batches, inbox) = sync_channel(IN_HAND);
+        let name = Arc::clone(&device);
+        let alive = Arc::new(());
+        let life = Arc::downgrade(&alive);
+        thread::Builder::new().name(format!("device-{device}")).spawn(move || {
+            let _alive = alive;
+            let tell = |what| {
+                // The supervisor may have gone: then the node is stopping, and so does this thread.
+                let _ = events.blocking_send(WorkerEvent { epoch, what });
+            };
+            let ended = catch_unwind(AssertUnwindSafe(|| serve(&name, &factory, &inbox, &tell)));
+            let reason = match ended {
+                Ok(Ok(())) => return,
+                Ok(Err(reason)) => reason,
+                Err(panic) => format!("the worker panicked: {}", panic_text(&*panic)),
+            };
+            tell(WorkerNews::Ended { reason });
+        })?;
+        Ok(Self { batches, life })
+    }
+
+    /// Hands a batch over, or gives it back when the worker is gone. At most [`IN_HAND`] may be unanswered.
+    pub fn hand(&self, batch: Batch) -> Result<(), Batch> {
+        self.batches.try_send(batch).map_err(|error| match error {
+            std::sync::mpsc::TrySendError::Full(batch) | std::sync::mpsc::TrySendError::Disconnected(batch) => batch,
+        })
+    }
+
+    /// Turns away from the worker. What is left tells whether its thread is still there.
+    pub fn leave(self) -> Weak<()> {
+        self.life
+    }
+}
+
+fn serve(
+    device: &Arc<str>,
+    factory: &EngineFactory,
+    inbox: &Receiver<Batch>,
+    tell: &dyn Fn(WorkerNews),
+) -> Result<(), String> {
+    let mut engine = factory()?;
+    tell(WorkerNews::Ready);
+    while let Ok(batch) = inbox.recv() {
+        if batch.iter().all(|job| job.is_dead()) {
+            tell(WorkerNews::Skipped);
+            continue;
+        }
+        let began = Instant::now();
+        tell(WorkerNews::Began { at: began });
+        tell(match span_of(device, &batch).in_scope(|| run(engine.as_mut(), &batch)) {
+            Ok(answers) => WorkerNews::Served { answers, began, ended: Instant::now() },
+            Err(reason) => WorkerNews::Failed { reason },
+        });
+    }
+    Ok(())
+}
+
+/// A batch in a trace: whose frames it holds, and who serves them.
+fn span_of(device: &Arc<str>, batch: &Batch) -> Span {
+    let exports = || {
+        let mut ids: Vec<_> = batch.iter().map(|job| job.export.to_string()).collect();
+        ids.dedup();
+        ids.join(" ")
+    };
+    let kind = match batch.first().map(|job| job.task.kind) {
+        Some(TaskKind::Upscale) => "upscale",
+        Some(TaskKind::Detect) => "detect",
+        None => "nothing",
+    };
+    trace_span!("infer", %device, %kind, frames = batch.len(), export = %exports())
+}
+
+/// Serves one batch; a panic inside the engine is a failure of the batch's device and passes through.
+fn run(engine: &mut dyn Engine, batch: &Batch) -> Result<Vec<Output>, String> {
+    let task = &batch.first().ok_or("an empty batch")?.task;
+    let images: Vec<&RgbImage> = batch.iter().map(|job| job.image.as_ref()).collect();
+    let answers = engine.run(task, &images)?;
+    validate::check(task, engine.scale(task)?, &images, &answers)?;
+    Ok(answers)
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}

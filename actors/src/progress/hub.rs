@@ -1,0 +1,437 @@
+//! The actor that tells listeners how exports are doing.
+//!
+//! It keeps each live export's latest state, numbers and coalesces updates to at most ten a second an export, and
+//! hands them to the tenant's own listeners. A terminal state is sent at once and waits for slow listeners; any other
+//! is skipped for a listener whose channel is full, because a newer one follows.
+//!
+//! What it tells it also gives to a [`Relay`], and what other nodes tell comes in as [`PublishRemote`]. A relay may lose
+//! messages. So, where other nodes work on the same database, the rows of what its listeners wait for are read now and
+//! then: often while the relay is known not to bring everything, seldom otherwise.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, ResponseActFuture, WrapFuture,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use entities::exports::{self, Export, ExportState};
+use entities::{Database, ExportId, TenantId};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::progress::relay::Relay;
+
+/// What a listener gets: the export's progress, as in its resource.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Progress {
+    #[serde(rename = "type", skip_deserializing, default = "kind")]
+    pub kind: &'static str,
+    /// Grows from message to message of one node.
+    pub seq: u64,
+    pub export_id: ExportId,
+    /// Told between nodes by the topic.
+    #[serde(skip, default = "nobody")]
+    pub tenant: TenantId,
+    /// Which attempt at the export this is: a later one begins anew.
+    #[serde(skip)]
+    pub attempt: i32,
+    pub state: ExportState,
+    /// 0..1, never goes back.
+    pub progress: f64,
+    pub frames_done: i64,
+    pub frames_total: i64,
+    pub frames_inferred: i64,
+    /// Output frames a second, lately.
+    pub fps: f64,
+    pub eta_seconds: Option<f64>,
+    pub message: String,
+    pub warnings: serde_json::Value,
+    pub problem: Option<serde_json::Value>,
+    pub device_seconds: f64,
+    pub cost: f64,
+    pub updated_at: DateTime<Utc>,
+}
+
+fn kind() -> &'static str {
+    "progress"
+}
+
+fn nobody() -> TenantId {
+    uuid::Uuid::nil().into()
+}
+
+impl Progress {
+    /// The progress that an export's row tells; `fps` and the time left are known only while it runs.
+    pub fn of(export: &Export) -> Self {
+        Self {
+            kind: kind(),
+            seq: 0,
+            export_id: export.id,
+            tenant: export.tenant_id,
+            attempt: export.attempt,
+            state: export.state,
+            progress: export.progress,
+            frames_done: export.frames_done,
+            frames_total: export.frames_total,
+            frames_inferred: export.frames_inferred,
+            fps: 0.0,
+            eta_seconds: None,
+            message: export.message.clone(),
+            warnings: export.warnings.clone(),
+            problem: export.problem.clone(),
+            device_seconds: export.device_seconds,
+            cost: export.cost,
+            updated_at: Utc::now(),
+        }
+    }
+}
+
+/// Least time between two messages of one export: ten a second.
+const SPACING: Duration = Duration::from_millis(100);
+/// How long a listener may keep a terminal message waiting before it counts as gone.
+const TERMINAL_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a terminal message is kept for somebody who subscribes at that very moment.
+const TERMINAL_KEPT: Duration = Duration::from_secs(60);
+
+/// How often the hub thinks about reading rows.
+const LOOK: Duration = Duration::from_secs(2);
+/// How often it does while everything seems to arrive.
+const LOOK_ANYWAY: Duration = Duration::from_secs(10);
+/// How far back it looks for ends: farther than two looks and two clocks are apart, and less far than ends are kept, so
+/// that none is told twice.
+const LOOK_BACK: Duration = Duration::from_secs(30);
+
+struct Listener {
+    /// None listens to every export of the tenant.
+    export: Option<ExportId>,
+    sink: Sender<Arc<Progress>>,
+}
+
+struct Latest {
+    progress: Arc<Progress>,
+    sent: Instant,
+    unsent: bool,
+    /// Another node tells of it.
+    remote: bool,
+}
+
+impl Latest {
+    /// Whether the export had ended: what follows is another attempt, which begins anew.
+    fn is_over(&self) -> bool {
+        self.progress.state.is_terminal()
+    }
+}
+
+/// See the [module](self).
+pub struct ProgressHub {
+    db: Database,
+    next_listener: u64,
+    /// By tenant, so that one tenant's progress costs the others' listeners nothing.
+    listeners: HashMap<TenantId, HashMap<u64, Listener>>,
+    latest: HashMap<ExportId, Latest>,
+    /// The last number given to a message.
+    seq: u64,
+    relay: Arc<dyn Relay>,
+    looked: Instant,
+    looking: bool,
+}
+
+/// Counts what became of a message for one listener.
+fn count(outcome: &'static str) {
+    metrics::counter!("touchline_progress_messages_total", "outcome" => outcome).increment(1);
+}
+
+/// Hands a message to a listener without waiting for it. A terminal one that finds no room waits beside the actor.
+fn deliver(sink: &Sender<Arc<Progress>>, progress: Arc<Progress>) {
+    match sink.try_send(progress) {
+        Ok(()) => count("sent"),
+        Err(TrySendError::Full(progress)) if progress.state.is_terminal() => {
+            let sink = sink.clone();
+            actix::spawn(async move {
+                // A listener that left, or sleeps this long, has its socket closed by its handler.
+                let sent = sink.send_timeout(progress, TERMINAL_PATIENCE).await;
+                count(if sent.is_ok() { "waited" } else { "lost" });
+            });
+        }
+        Err(TrySendError::Full(_)) => count("skipped"),
+        // Its subscription is about to go.
+        Err(TrySendError::Closed(_)) => {}
+    }
+}
+
+impl ProgressHub {
+    /// A hub that reads the state of exports that are not live from `db`, and tells other nodes by `relay`.
+    pub fn new(db: Database, relay: Arc<dyn Relay>) -> Self {
+        let looked = Instant::now();
+        let (listeners, latest) = (HashMap::new(), HashMap::new());
+        Self { db, next_listener: 0, listeners, latest, seq: 0, relay, looked, looking: false }
+    }
+
+    fn publish(&mut self, mut progress: Progress, remote: bool) {
+        if self.is_old(&progress) {
+            return;
+        }
+        self.seq += 1;
+        progress.seq = self.seq;
+        let same = |latest: &&Latest| latest.progress.attempt == progress.attempt && !latest.is_over();
+        if let Some(latest) = self.latest.get(&progress.export_id).filter(same) {
+            // A row is stored less often than progress is told: what was told does not go back.
+            progress.progress = progress.progress.max(latest.progress.progress);
+            progress.frames_done = progress.frames_done.max(latest.progress.frames_done);
+        }
+        let terminal = progress.state.is_terminal();
+        let (id, progress) = (progress.export_id, Arc::new(progress));
+        let due = self.latest.get(&id).is_none_or(|latest| latest.sent.elapsed() >= SPACING);
+        if terminal || due {
+            self.send(&progress, remote);
+            self.latest.insert(id, Latest { progress, sent: Instant::now(), unsent: false, remote });
+        } else if let Some(latest) = self.latest.get_mut(&id) {
+            latest.progress = progress;
+            latest.unsent = true;
+            latest.remote = remote;
+        }
+    }
+
+    /// Whether listeners have heard something later: of a later attempt, or the end of this one. Nodes and rows may be
+    /// late.
+    fn is_old(&self, progress: &Progress) -> bool {
+        self.latest.get(&progress.export_id).is_some_and(|latest| {
+            let told = &latest.progress;
+            told.attempt > progress.attempt || (told.attempt == progress.attempt && latest.is_over())
+        })
+    }
+
+    /// Sends what was held back for its spacing.
+    fn flush(&mut self, _: &mut Context<Self>) {
+        let mut due = Vec::new();
+        for latest in self.latest.values_mut() {
+            if latest.unsent && latest.sent.elapsed() >= SPACING {
+                latest.unsent = false;
+                latest.sent = Instant::now();
+                due.push((Arc::clone(&latest.progress), latest.remote));
+            }
+        }
+        for (progress, remote) in due {
+            self.send(&progress, remote);
+        }
+        // What another node has been silent about for long is best known by its row.
+        let kept = |latest: &Latest| !latest.is_over() && !latest.remote;
+        self.latest.retain(|_, latest| kept(latest) || latest.sent.elapsed() < TERMINAL_KEPT);
+        for listeners in self.listeners.values_mut() {
+            listeners.retain(|_, listener| !listener.sink.is_closed());
+        }
+        self.listeners.retain(|_, listeners| !listeners.is_empty());
+        let count: usize = self.listeners.values().map(HashMap::len).sum();
+        metrics::gauge!("touchline_progress_listeners").set(count as f64);
+    }
+
+    /// Reads what exports that listeners may wait for have come to, on a database that other nodes use too.
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        let due = if self.relay.hears_all() { LOOK_ANYWAY } else { LOOK };
+        if self.db.is_shared() && self.looked.elapsed() >= due {
+            self.look_now(ctx);
+        }
+    }
+
+    fn look_now(&mut self, ctx: &mut Context<Self>) {
+        if self.looking || self.listeners.is_empty() {
+            return;
+        }
+        (self.looking, self.looked) = (true, Instant::now());
+        let (db, tenants) = (self.db.clone(), self.listeners.keys().copied().collect::<Vec<_>>());
+        let since = Utc::now() - TimeDelta::from_std(LOOK_BACK).expect("half a minute is no long time");
+        let look = async move { exports::moving(&db, &tenants, since).await };
+        ctx.spawn(look.into_actor(self).map(|rows, this, _| {
+            this.looking = false;
+            match rows {
+                Ok(rows) => rows.iter().for_each(|row| this.found(row)),
+                Err(error) => tracing::warn!(%error, "looking for the progress of other nodes failed"),
+            }
+        }));
+    }
+
+    /// A row says what other nodes may have told in vain.
+    fn found(&mut self, row: &Export) {
+        // What this node works on it knows better.
+        let own = |latest: &Latest| !latest.remote && !latest.is_over() && latest.progress.attempt == row.attempt;
+        if row.state.is_terminal() || !self.latest.get(&row.id).is_some_and(own) {
+            self.publish(Progress::of(row), true);
+        }
+    }
+
+    fn send(&self, progress: &Arc<Progress>, remote: bool) {
+        if !remote {
+            self.relay.tell(progress);
+        }
+        let listeners = self.listeners.get(&progress.tenant).into_iter().flat_map(HashMap::values);
+        for listener in listeners.filter(|listener| listener.export.is_none_or(|export| export == progress.export_id)) {
+            deliver(&listener.sink, Arc::clone(progress));
+        }
+    }
+}
+
+impl Actor for ProgressHub {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(1024);
+        ctx.run_interval(SPACING / 2, Self::flush);
+        ctx.run_interval(LOOK, Self::look);
+    }
+}
+
+/// Tells the tenant's listeners of an export's progress.
+pub struct Publish(pub Progress);
+
+impl Message for Publish {
+    type Result = ();
+}
+
+impl Handler<Publish> for ProgressHub {
+    type Result = ();
+
+    fn handle(&mut self, Publish(progress): Publish, _: &mut Self::Context) {
+        self.publish(progress, false);
+    }
+}
+
+/// Tells the tenant's listeners here what another node tells of an export.
+pub struct PublishRemote(pub Progress);
+
+impl Message for PublishRemote {
+    type Result = ();
+}
+
+impl Handler<PublishRemote> for ProgressHub {
+    type Result = ();
+
+    fn handle(&mut self, PublishRemote(progress): PublishRemote, _: &mut Self::Context) {
+        self.publish(progress, true);
+    }
+}
+
+/// Other nodes may have told something in vain: look at the rows.
+pub struct LookAgain;
+
+impl Message for LookAgain {
+    type Result = ();
+}
+
+impl Handler<LookAgain> for ProgressHub {
+    type Result = ();
+
+    fn handle(&mut self, _: LookAgain, ctx: &mut Self::Context) {
+        if self.db.is_shared() {
+            self.look_now(ctx);
+        }
+    }
+}
+
+/// Names a listener, to end its subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SubscriptionId {
+    tenant: TenantId,
+    number: u64,
+}
+
+/// Why a subscription was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum SubscribeError {
+    /// The tenant has no such export.
+    #[error("no such export")]
+    NotFound,
+    #[error("reading the export's state: {0}")]
+    Database(#[from] entities::Error),
+}
+
+/// Starts to listen; the latest state comes at once. `export` None: every export of the tenant, of which those that
+/// are live come at once.
+pub struct Subscribe {
+    pub tenant: TenantId,
+    pub export: Option<ExportId>,
+    pub sink: Sender<Arc<Progress>>,
+}
+
+impl Message for Subscribe {
+    type Result = Result<SubscriptionId, SubscribeError>;
+}
+
+impl Handler<Subscribe> for ProgressHub {
+    type Result = ResponseActFuture<Self, Result<SubscriptionId, SubscribeError>>;
+
+    fn handle(&mut self, subscribe: Subscribe, _: &mut Self::Context) -> Self::Result {
+        let Subscribe { tenant, export, sink } = subscribe;
+        let db = self.db.clone();
+        let look = async move {
+            match export {
+                None => Ok(None),
+                Some(id) => exports::get(&db, tenant, id).await?.map(Some).ok_or(SubscribeError::NotFound),
+            }
+        };
+        let register = move |row: Result<Option<Export>, SubscribeError>, this: &mut Self, _: &mut Context<Self>| {
+            // Registered and told in one step of the actor: no update can slip between the two.
+            for progress in this.snapshot(tenant, row?) {
+                deliver(&sink, progress);
+            }
+            this.next_listener += 1;
+            let number = this.next_listener;
+            this.listeners.entry(tenant).or_default().insert(number, Listener { export, sink });
+            Ok(SubscriptionId { tenant, number })
+        };
+        Box::pin(look.into_actor(self).map(register))
+    }
+}
+
+impl ProgressHub {
+    /// The latest state of one export (`row` is what the database says of it), or of the tenant's live ones.
+    fn snapshot(&self, tenant: TenantId, row: Option<Export>) -> Vec<Arc<Progress>> {
+        let Some(row) = row else {
+            let own = self.latest.values().filter(|latest| latest.progress.tenant == tenant);
+            return own.map(|latest| Arc::clone(&latest.progress)).collect();
+        };
+        let live = self.latest.get(&row.id).map(|latest| Arc::clone(&latest.progress));
+        vec![live.unwrap_or_else(|| Arc::new(Progress { seq: self.seq, ..Progress::of(&row) }))]
+    }
+}
+
+/// Asks what was last told of a tenant's export; None when it is not live here, and the row says all there is.
+pub struct GetLatest {
+    pub tenant: TenantId,
+    pub export: ExportId,
+}
+
+impl Message for GetLatest {
+    type Result = Option<Arc<Progress>>;
+}
+
+impl Handler<GetLatest> for ProgressHub {
+    type Result = MessageResult<GetLatest>;
+
+    fn handle(&mut self, GetLatest { tenant, export }: GetLatest, _: &mut Self::Context) -> Self::Result {
+        let latest = self.latest.get(&export).filter(|latest| !latest.is_over() && latest.progress.tenant == tenant);
+        MessageResult(latest.map(|latest| Arc::clone(&latest.progress)))
+    }
+}
+
+/// Ends a subscription.
+pub struct Unsubscribe(pub SubscriptionId);
+
+impl Message for Unsubscribe {
+    type Result = ();
+}
+
+impl Handler<Unsubscribe> for ProgressHub {
+    type Result = ();
+
+    fn handle(&mut self, Unsubscribe(SubscriptionId { tenant, number }): Unsubscribe, _: &mut Self::Context) {
+        if let Some(listeners) = self.listeners.get_mut(&tenant) {
+            listeners.remove(&number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

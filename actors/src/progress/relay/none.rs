@@ -1,0 +1,18 @@
+//! No other node is told.
+
+use super::Relay;
+use crate::progress::hub::Progress;
+
+/// A node that tells nobody.
+pub struct Alone {
+    /// Others may use the same database all the same.
+    pub shared_database: bool,
+}
+
+impl Relay for Alone {
+    fn tell(&self, _: &Progress) {}
+
+    fn hears_all(&self) -> bool {
+        !self.shared_database
+    }
+}
