@@ -41,10 +41,10 @@ pub mod sweeper;
 pub mod videos;
 pub mod webhooks;
 
-pub use detections::cache::{CachedDetections, GetDetections, ReadyAnswers};
+pub use detections::cache::{CachedDetections, GetDetections, HeldDetections};
 pub use exports::dispatcher::{CancelExport, DeleteExport, ExportsCancelled, ImportVideo, RetryExport, StartExport};
 pub use exports::estimate::Estimate;
-pub use exports::request::{AcceptError, NewRequest};
+pub use exports::request::{NewRequest, RequestError};
 pub use node::{Node, NodeOptions, Readiness, StartError};
 pub use progress::hub::{GetLatest, Progress, Subscribe, SubscribeError, SubscriptionId, Unsubscribe};
 pub use settings::config_keeper::{Author, ChangeError, GetConfig, PatchConfig, RollBack, Versioned};

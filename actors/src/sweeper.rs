@@ -12,7 +12,7 @@ use entities::videos::{self, VideoState};
 use entities::{ExportId, TenantId, VideoId, idempotency, segments, uploads};
 
 use crate::exports::dispatcher::{DeleteExport, Dispatcher};
-use crate::node::Shared;
+use crate::node::NodeContext;
 use crate::storage::{self, Owner};
 use crate::videos::import::{ImportError, blocking};
 
@@ -21,7 +21,7 @@ const EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// See the [module](self).
 pub struct Sweeper {
-    shared: Arc<Shared>,
+    context: Arc<NodeContext>,
     dispatcher: Addr<Dispatcher>,
     /// Who owned files at the start, as far as not looked at yet.
     found: Option<Vec<Owner>>,
@@ -29,17 +29,17 @@ pub struct Sweeper {
 
 impl Sweeper {
     /// A sweeper that first looks at what [`before_work`] found.
-    pub fn new(shared: Arc<Shared>, dispatcher: Addr<Dispatcher>, found: Vec<Owner>) -> Self {
-        Self { shared, dispatcher, found: Some(found) }
+    pub fn new(context: Arc<NodeContext>, dispatcher: Addr<Dispatcher>, found: Vec<Owner>) -> Self {
+        Self { context, dispatcher, found: Some(found) }
     }
 
     fn sweep(&mut self, ctx: &mut Context<Self>) {
-        let (shared, dispatcher, found) = (Arc::clone(&self.shared), self.dispatcher.clone(), self.found.take());
+        let (context, dispatcher, found) = (Arc::clone(&self.context), self.dispatcher.clone(), self.found.take());
         let sweep = async move {
             if let Some(found) = found {
-                sweep_orphans(&shared, found).await;
+                sweep_orphans(&context, found).await;
             }
-            if let Err(error) = sweep_expired(&shared, &dispatcher).await {
+            if let Err(error) = sweep_expired(&context, &dispatcher).await {
                 tracing::warn!(%error, "what has expired could not be swept; the next sweep tries again");
             }
         };
@@ -58,8 +58,8 @@ impl Actor for Sweeper {
 
 /// Before any job is claimed: removes files that a crash left in the folders of exports that go on, and may go on with
 /// a retry. Returns who owns the other files, to be looked at while work goes on.
-pub async fn before_work(shared: &Shared) -> Result<Vec<Owner>, ImportError> {
-    let store = Arc::clone(&shared.storage);
+pub async fn before_work(context: &NodeContext) -> Result<Vec<Owner>, ImportError> {
+    let store = Arc::clone(&context.storage);
     let keys = blocking("listing the storage", move || store.list()).await??;
     let mut owners: HashMap<Owner, Vec<String>> = HashMap::new();
     for key in keys {
@@ -68,28 +68,28 @@ pub async fn before_work(shared: &Shared) -> Result<Vec<Owner>, ImportError> {
         }
     }
     // On a shared database another node may be about to commit what looks lost.
-    if !shared.db.is_shared() {
-        for (tenant, id) in exports::resumable(&shared.db).await? {
+    if !context.db.is_shared() {
+        for (tenant, id) in exports::resumable(&context.db).await? {
             let Some(keys) = owners.remove(&Owner::Export(tenant, id)) else { continue };
-            let rows = segments::list(&shared.db, tenant, id).await?;
+            let rows = segments::list(&context.db, tenant, id).await?;
             let known: HashSet<String> = rows.into_iter().map(|row| row.storage_key).collect();
-            delete(shared, keys.into_iter().filter(|key| !known.contains(key)).collect()).await?;
+            delete(context, keys.into_iter().filter(|key| !known.contains(key)).collect()).await?;
         }
     }
     Ok(owners.into_keys().collect())
 }
 
-async fn delete(shared: &Shared, keys: Vec<String>) -> Result<(), ImportError> {
-    let store = Arc::clone(&shared.storage);
+async fn delete(context: &NodeContext, keys: Vec<String>) -> Result<(), ImportError> {
+    let store = Arc::clone(&context.storage);
     let delete = move || keys.iter().try_for_each(|key| store.delete(key));
     Ok(blocking("removing what a crash left", delete).await??)
 }
 
-async fn sweep_orphans(shared: &Shared, found: Vec<Owner>) {
+async fn sweep_orphans(context: &NodeContext, found: Vec<Owner>) {
     for owner in found {
         let swept = match owner {
-            Owner::Video(tenant, id) => sweep_video(shared, tenant, id).await,
-            Owner::Export(tenant, id) => sweep_export(shared, tenant, id).await,
+            Owner::Video(tenant, id) => sweep_video(context, tenant, id).await,
+            Owner::Export(tenant, id) => sweep_export(context, tenant, id).await,
         };
         if let Err(error) = swept {
             tracing::warn!(?owner, %error, "what a crash may have left could not be swept");
@@ -98,39 +98,39 @@ async fn sweep_orphans(shared: &Shared, found: Vec<Owner>) {
 }
 
 /// Removes a video's files unless it is, or may still become, a video.
-async fn sweep_video(shared: &Shared, tenant: TenantId, id: VideoId) -> Result<(), ImportError> {
+async fn sweep_video(context: &NodeContext, tenant: TenantId, id: VideoId) -> Result<(), ImportError> {
     // In this order: the upload ends in the very transaction with which the video begins.
-    if uploads::get(&shared.db, tenant, id).await?.is_some() {
+    if uploads::get(&context.db, tenant, id).await?.is_some() {
         return Ok(());
     }
-    let video = videos::get(&shared.db, tenant, id).await?;
+    let video = videos::get(&context.db, tenant, id).await?;
     if video.is_some_and(|video| video.state != VideoState::Failed) {
         return Ok(());
     }
-    remove_all_but(shared, storage::video_prefix(tenant, id), HashSet::new()).await
+    remove_all_but(context, storage::video_prefix(tenant, id), HashSet::new()).await
 }
 
 /// Of a complete export only the result stays; of one that is gone, nothing.
-async fn sweep_export(shared: &Shared, tenant: TenantId, id: ExportId) -> Result<(), ImportError> {
-    let kept = match exports::get(&shared.db, tenant, id).await? {
+async fn sweep_export(context: &NodeContext, tenant: TenantId, id: ExportId) -> Result<(), ImportError> {
+    let kept = match exports::get(&context.db, tenant, id).await? {
         None => HashSet::new(),
         Some(export) if export.state == ExportState::Complete => export.result_key.into_iter().collect(),
         // It goes on, or may with a retry.
         Some(_) => return Ok(()),
     };
-    remove_all_but(shared, storage::export_prefix(tenant, id), kept).await
+    remove_all_but(context, storage::export_prefix(tenant, id), kept).await
 }
 
-async fn remove_all_but(shared: &Shared, prefix: String, kept: HashSet<String>) -> Result<(), ImportError> {
-    let store = Arc::clone(&shared.storage);
+async fn remove_all_but(context: &NodeContext, prefix: String, kept: HashSet<String>) -> Result<(), ImportError> {
+    let store = Arc::clone(&context.storage);
     Ok(blocking("removing what a crash left", move || store.delete_all_but(&prefix, &kept)).await??)
 }
 
-async fn sweep_expired(shared: &Shared, dispatcher: &Addr<Dispatcher>) -> Result<(), ImportError> {
-    let retention = &shared.settings.retention;
+async fn sweep_expired(context: &NodeContext, dispatcher: &Addr<Dispatcher>) -> Result<(), ImportError> {
+    let retention = &context.settings.retention;
     if retention.exports_days > 0 {
         let oldest = Utc::now() - TimeDelta::days(i64::from(retention.exports_days));
-        for (tenant, export) in exports::ended_before(&shared.db, oldest).await? {
+        for (tenant, export) in exports::ended_before(&context.db, oldest).await? {
             match dispatcher.send(DeleteExport { tenant, export }).await {
                 Ok(deleted) => drop(deleted?),
                 // The node stops.
@@ -141,12 +141,12 @@ async fn sweep_expired(shared: &Shared, dispatcher: &Addr<Dispatcher>) -> Result
     }
     if retention.segments_hours > 0 {
         let oldest = Utc::now() - TimeDelta::hours(i64::from(retention.segments_hours));
-        for (tenant, export) in exports::keeping_segments_since(&shared.db, oldest).await? {
-            if exports::drop_segments(&shared.db, tenant, export).await? {
-                remove_all_but(shared, storage::export_prefix(tenant, export), HashSet::new()).await?;
+        for (tenant, export) in exports::keeping_segments_since(&context.db, oldest).await? {
+            if exports::drop_segments(&context.db, tenant, export).await? {
+                remove_all_but(context, storage::export_prefix(tenant, export), HashSet::new()).await?;
             }
         }
     }
-    idempotency::forget_expired(&shared.db).await?;
+    idempotency::forget_expired(&context.db).await?;
     Ok(())
 }

@@ -113,7 +113,7 @@ fn a_framing_export_completes_with_its_frames_report_and_detections() {
         // Whoever deletes it, by hand or because of its age.
         let delete = DeleteExport { tenant: club.tenant, export: export.id };
         assert!(club.node.dispatcher.send(delete).await.unwrap().unwrap());
-        assert!(club.node.ready_detections.get(&ask(club.tenant)).is_none());
+        assert!(club.node.held_detections.get(&ask(club.tenant)).is_none());
         assert!(club.node.detections.send(ask(club.tenant)).await.unwrap().unwrap().is_none());
         club.node.stop().await;
     });

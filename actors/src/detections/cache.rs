@@ -17,13 +17,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Receiver;
 use uuid::Uuid;
 
-use crate::detections::store::{Answers, Key, MEMORY, MemoryAnswers, RedisAnswers};
-use crate::redis_connection::{Heard, Link};
+use crate::detections::store::{Answers, Key, MEMORY, MemoryDetections, RedisDetections};
+use crate::redis_connection::{PubSubEvent, RedisConnection};
 
 pub use crate::detections::store::CachedDetections;
 
-/// On a shared database: how long a held answer is handed out without asking whether it is the newest, while the link
-/// brings news of changes. A node whose link is down cannot tell of its own.
+/// On a shared database: how long a held answer is handed out without asking whether it is the newest, while the connection
+/// brings news of changes. A node whose connection is down cannot tell of its own.
 const UNASKED: Duration = Duration::from_secs(1);
 /// Counts reads by where their answers were found.
 const READS: &str = "touchline_detection_reads_total";
@@ -33,8 +33,8 @@ pub const TOPIC: &str = "detections";
 /// See the [module](self).
 pub struct DetectionCache {
     db: Database,
-    ready: ReadyAnswers,
-    redis: Option<Arc<RedisAnswers>>,
+    ready: HeldDetections,
+    redis: Option<Arc<RedisDetections>>,
     /// Grows with each invalidation: an answer that was read before one is not kept after it.
     generation: u64,
 }
@@ -50,20 +50,20 @@ struct Document {
 }
 
 impl DetectionCache {
-    /// A cache before `db`, and before the Redis behind `link`.
-    pub fn new(db: Database, link: Option<Link>) -> Self {
-        let redis = link.clone().map(|link| Arc::new(RedisAnswers::new(link)));
-        let ready = ReadyAnswers {
+    /// A cache before `db`, and before the Redis behind `connection`.
+    pub fn new(db: Database, connection: Option<RedisConnection>) -> Self {
+        let redis = connection.clone().map(|connection| Arc::new(RedisDetections::new(connection)));
+        let ready = HeldDetections {
             shared_database: db.is_shared(),
             memory: Arc::default(),
-            link,
+            redis: connection,
             reads: metrics::counter!(READS, "from" => MEMORY),
         };
         Self { db, ready, redis, generation: 0 }
     }
 
     /// The ready answers, to be looked at before the actor is asked.
-    pub fn ready(&self) -> ReadyAnswers {
+    pub fn ready(&self) -> HeldDetections {
         self.ready.clone()
     }
 }
@@ -72,15 +72,15 @@ impl DetectionCache {
 /// find their answer, and do not wait for the actor's. What the actor has forgotten is not found any more once it says
 /// so. Cheap to clone.
 #[derive(Clone)]
-pub struct ReadyAnswers {
+pub struct HeldDetections {
     shared_database: bool,
-    memory: Arc<MemoryAnswers>,
-    link: Option<Link>,
+    memory: Arc<MemoryDetections>,
+    redis: Option<RedisConnection>,
     /// Of [`READS`]: looking it up each time costs more than the answer.
     reads: Counter,
 }
 
-impl ReadyAnswers {
+impl HeldDetections {
     /// The answer, where it is at hand.
     pub fn get(&self, get: &GetDetections) -> Option<Arc<CachedDetections>> {
         self.find(&get.key())
@@ -99,7 +99,7 @@ impl ReadyAnswers {
     }
 
     fn epoch(&self) -> Option<u64> {
-        self.link.as_ref().and_then(Link::epoch)
+        self.redis.as_ref().and_then(RedisConnection::epoch)
     }
 }
 
@@ -170,7 +170,7 @@ fn count(from: &'static str) {
 async fn find(
     db: &Database,
     memory: &dyn Answers,
-    redis: Option<&RedisAnswers>,
+    redis: Option<&RedisDetections>,
     key: &Key,
     confidence: f32,
 ) -> Result<Option<(i64, Arc<CachedDetections>)>, entities::Error> {
@@ -241,12 +241,12 @@ impl Handler<Invalidate> for DetectionCache {
 
     fn handle(&mut self, Invalidate { tenant, subject }: Invalidate, _: &mut Self::Context) -> Self::Result {
         self.forget(subject);
-        let link = self.ready.link.clone();
+        let redis = self.ready.redis.clone();
         let tell = async move {
-            if let Some(link) = link {
+            if let Some(redis) = redis {
                 let body = serde_json::to_vec(&Changed::from(subject)).expect("an id serialises");
                 // Who does not hear it asks the database after a moment.
-                let _ = link.tell(tenant, TOPIC, &body).await;
+                let _ = redis.tell(tenant, TOPIC, &body).await;
             }
         };
         Box::pin(tell.into_actor(self))
@@ -302,10 +302,10 @@ impl From<Changed> for Subject {
 }
 
 /// Passes on to the cache what other nodes say of [`TOPIC`], until it is gone.
-pub async fn follow(mut heard: Receiver<Heard>, cache: Addr<DetectionCache>) {
+pub async fn follow(mut heard: Receiver<PubSubEvent>, cache: Addr<DetectionCache>) {
     while let Some(heard) = heard.recv().await {
         // After an absence nothing is to be done: what was held before is of another connection.
-        let Heard::Message { body, .. } = heard else { continue };
+        let PubSubEvent::Message { body, .. } = heard else { continue };
         let subject = match serde_json::from_slice::<Changed>(&body) {
             Ok(changed) => changed.into(),
             Err(error) => {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
-use super::{Brief, Rate, Spent};
+use super::{EphemeralStore, Rate, RateDecision};
 
 /// Entries of one kind at most; beyond it the one that ends first goes first.
 const MOST: usize = 10_000;
@@ -14,7 +14,7 @@ const MOST: usize = 10_000;
 /// See the [module](self). Its rates are a token bucket each (GCRA), kept as the one moment at which it is full again:
 /// the crate `governor` has one rate for all keys, and here each tenant has its own, which changes while it is used.
 #[derive(Default)]
-pub struct BriefMemory {
+pub struct MemoryStore {
     values: Mutex<HashMap<String, Entry<Vec<u8>>>>,
     counts: Mutex<HashMap<String, Entry<u64>>>,
     /// A bucket ends when it is full: one that is not there is full.
@@ -39,21 +39,21 @@ fn tidy<T>(entries: &mut HashMap<String, Entry<T>>) {
     }
 }
 
-impl BriefMemory {
-    /// [`Brief::put`], at once.
+impl MemoryStore {
+    /// [`EphemeralStore::put`], at once.
     pub fn keep(&self, key: &str, value: Vec<u8>, life: Duration) {
         let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
         tidy(&mut values);
         values.insert(key.to_owned(), Entry { value, until: Instant::now() + life });
     }
 
-    /// [`Brief::take`], at once.
+    /// [`EphemeralStore::take`], at once.
     pub fn take_now(&self, key: &str) -> Option<Vec<u8>> {
         let entry = self.values.lock().unwrap_or_else(PoisonError::into_inner).remove(key)?;
         (entry.until > Instant::now()).then_some(entry.value)
     }
 
-    /// [`Brief::count`], at once.
+    /// [`EphemeralStore::count`], at once.
     pub fn count_now(&self, key: &str, life: Duration) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         tidy(&mut counts);
@@ -63,7 +63,7 @@ impl BriefMemory {
         entry.until = now + life;
     }
 
-    /// [`Brief::counted`], at once.
+    /// [`EphemeralStore::counted`], at once.
     pub fn counted_now(&self, key: &str) -> Option<(u64, Duration)> {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = counts.get(key)?;
@@ -71,13 +71,13 @@ impl BriefMemory {
         Some((entry.value, left))
     }
 
-    /// [`Brief::forget`], at once.
+    /// [`EphemeralStore::forget`], at once.
     pub fn forget_now(&self, key: &str) {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
-    /// [`Brief::spend`], at once.
-    pub fn spend_now(&self, key: &str, rate: Rate) -> Spent {
+    /// [`EphemeralStore::spend`], at once.
+    pub fn spend_now(&self, key: &str, rate: Rate) -> RateDecision {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         tidy(&mut buckets);
         let now = Instant::now();
@@ -85,17 +85,17 @@ impl BriefMemory {
         let whole = one.mul_f64(rate.burst.max(1.0));
         let full = buckets.get(key).map_or(now, |bucket| bucket.until.max(now)) + one;
         let missing = full - now;
-        if let Some(wait) = missing.checked_sub(whole).filter(|wait| !wait.is_zero()) {
-            return Spent::Refused { wait };
+        if let Some(retry_after) = missing.checked_sub(whole).filter(|wait| !wait.is_zero()) {
+            return RateDecision::Denied { retry_after };
         }
         buckets.insert(key.to_owned(), Entry { value: (), until: full });
         let left = (whole - missing).as_secs_f64() / one.as_secs_f64();
         // Rounded down, but not below by the last bits.
-        Spent::Taken { left: (left + 1e-6) as u64 }
+        RateDecision::Allowed { remaining: (left + 1e-6) as u64 }
     }
 }
 
-impl Brief for BriefMemory {
+impl EphemeralStore for MemoryStore {
     fn put<'a>(&'a self, key: &'a str, value: Vec<u8>, life: Duration) -> BoxFuture<'a, ()> {
         self.keep(key, value, life);
         ready(()).boxed()
@@ -119,7 +119,7 @@ impl Brief for BriefMemory {
         ready(()).boxed()
     }
 
-    fn spend<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, Spent> {
+    fn spend<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, RateDecision> {
         ready(self.spend_now(key, rate)).boxed()
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-pub use self::memory::BriefMemory;
-pub use self::redis::BriefRedis;
+pub use self::memory::MemoryStore;
+pub use self::redis::RedisStore;
 
 /// How many of something may come, and how many at once.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,15 +21,15 @@ pub struct Rate {
 
 /// What became of asking for one more.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Spent {
+pub enum RateDecision {
     /// It may come; so many more may come right after it.
-    Taken { left: u64 },
+    Allowed { remaining: u64 },
     /// It may not, and would be allowed after this time.
-    Refused { wait: Duration },
+    Denied { retry_after: Duration },
 }
 
 /// Keeps what lives for seconds. Nothing here fails: what cannot be shared is kept to oneself.
-pub trait Brief: Send + Sync {
+pub trait EphemeralStore: Send + Sync {
     /// Keeps a value under a key for some time.
     fn put<'a>(&'a self, key: &'a str, value: Vec<u8>, life: Duration) -> BoxFuture<'a, ()>;
 
@@ -46,7 +46,7 @@ pub trait Brief: Send + Sync {
     fn forget<'a>(&'a self, key: &'a str) -> BoxFuture<'a, ()>;
 
     /// Takes one of what may come at a rate under a key.
-    fn spend<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, Spent>;
+    fn spend<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, RateDecision>;
 }
 
 #[cfg(test)]

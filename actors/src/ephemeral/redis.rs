@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 
-use super::{Brief, BriefMemory, Rate, Spent};
-use crate::redis_connection::{Link, common_key};
+use super::{EphemeralStore, MemoryStore, Rate, RateDecision};
+use crate::redis_connection::{RedisConnection, common_key};
 
 /// See the [module](self). Keys are given without the prefix of [`crate::redis_connection`].
-pub struct BriefRedis {
-    link: Link,
-    own: BriefMemory,
+pub struct RedisStore {
+    redis: RedisConnection,
+    own: MemoryStore,
 }
 
 /// The connection of a value that Redis did not take.
 const NEVER_STORED: u64 = u64::MAX;
 
-/// The bucket of [`BriefMemory`] by the clock of Redis, in microseconds. Answers what is left, or minus the wait.
+/// The bucket of [`MemoryStore`] by the clock of Redis, in microseconds. Answers what is left, or minus the wait.
 const SPEND: &str = "
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
@@ -27,19 +27,19 @@ redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - 
 return math.floor((whole - (full - now)) / one + 0.000001)
 ";
 
-impl BriefRedis {
-    pub fn new(link: Link) -> Self {
-        Self { link, own: BriefMemory::default() }
+impl RedisStore {
+    pub fn new(redis: RedisConnection) -> Self {
+        Self { redis, own: MemoryStore::default() }
     }
 }
 
-impl Brief for BriefRedis {
+impl EphemeralStore for RedisStore {
     fn put<'a>(&'a self, key: &'a str, value: Vec<u8>, life: Duration) -> BoxFuture<'a, ()> {
         async move {
-            let connection = self.link.connections();
+            let connection = self.redis.connections();
             let mut set = redis::cmd("SET");
             set.arg(common_key(key)).arg(&value).arg("PX").arg(life.as_millis() as u64);
-            let stored = self.link.ask::<()>(&set).await;
+            let stored = self.redis.ask::<()>(&set).await;
             let connection = stored.map_or(NEVER_STORED, |()| connection);
             // The connection tells whether Redis may have lost it, and with it who has taken it.
             self.own.keep(key, [&connection.to_be_bytes()[..], &value].concat(), life);
@@ -50,12 +50,12 @@ impl Brief for BriefRedis {
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Option<Vec<u8>>> {
         async move {
             let own = self.own.take_now(key);
-            let shared = self.link.ask::<Option<Vec<u8>>>(redis::cmd("GETDEL").arg(common_key(key))).await;
+            let shared = self.redis.ask::<Option<Vec<u8>>>(redis::cmd("GETDEL").arg(common_key(key))).await;
             let own = own.as_deref().and_then(|own| own.split_first_chunk::<8>());
             match (shared, own) {
                 (Ok(Some(value)), _) => Some(value),
                 // Somebody has taken it, unless Redis was away since it was put there.
-                (Ok(None), Some((put, _))) if u64::from_be_bytes(*put) == self.link.connections() => None,
+                (Ok(None), Some((put, _))) if u64::from_be_bytes(*put) == self.redis.connections() => None,
                 (_, own) => own.map(|(_, value)| value.to_vec()),
             }
         }
@@ -68,7 +68,7 @@ impl Brief for BriefRedis {
             let mut count = redis::cmd("EVAL");
             let script = "redis.call('INCR', KEYS[1]) redis.call('PEXPIRE', KEYS[1], ARGV[1])";
             count.arg(script).arg(1).arg(common_key(key)).arg(life.as_millis() as u64);
-            let _ = self.link.ask::<()>(&count).await;
+            let _ = self.redis.ask::<()>(&count).await;
         }
         .boxed()
     }
@@ -78,7 +78,7 @@ impl Brief for BriefRedis {
             let mut read = redis::cmd("EVAL");
             let script = "return {redis.call('GET', KEYS[1]) or 0, redis.call('PTTL', KEYS[1])}";
             read.arg(script).arg(1).arg(common_key(key));
-            match self.link.ask::<(u64, i64)>(&read).await {
+            match self.redis.ask::<(u64, i64)>(&read).await {
                 Ok((0, _)) => None,
                 Ok((count, left)) => Some((count, Duration::from_millis(left.max(0) as u64))),
                 Err(_) => self.own.counted_now(key),
@@ -90,19 +90,19 @@ impl Brief for BriefRedis {
     fn forget<'a>(&'a self, key: &'a str) -> BoxFuture<'a, ()> {
         async move {
             self.own.forget_now(key);
-            let _ = self.link.ask::<()>(redis::cmd("DEL").arg(common_key(key))).await;
+            let _ = self.redis.ask::<()>(redis::cmd("DEL").arg(common_key(key))).await;
         }
         .boxed()
     }
 
-    fn spend<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, Spent> {
+    fn spend<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, RateDecision> {
         async move {
             let one = 1e6 / rate.per_second;
             let mut spend = redis::cmd("EVAL");
             spend.arg(SPEND).arg(1).arg(common_key(key)).arg(one).arg(one * rate.burst.max(1.0));
-            match self.link.ask::<i64>(&spend).await {
-                Ok(left) if left >= 0 => Spent::Taken { left: left.unsigned_abs() },
-                Ok(wait) => Spent::Refused { wait: Duration::from_micros(wait.unsigned_abs()) },
+            match self.redis.ask::<i64>(&spend).await {
+                Ok(left) if left >= 0 => RateDecision::Allowed { remaining: left.unsigned_abs() },
+                Ok(wait) => RateDecision::Denied { retry_after: Duration::from_micros(wait.unsigned_abs()) },
                 Err(_) => self.own.spend_now(key, rate),
             }
         }

@@ -1,70 +1,70 @@
 use services::Redis;
 
 use super::*;
-use crate::redis_connection::Link;
+use crate::redis_connection::RedisConnection;
 
 const LIFE: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn shared(url: &str) -> BriefRedis {
-    BriefRedis::new(linked(url).await)
+async fn connected_store(url: &str) -> RedisStore {
+    RedisStore::new(connected(url).await)
 }
 
-async fn linked(url: &str) -> Link {
-    let link = Link::start(url).unwrap();
-    assert!(link.wait_up(PATIENCE).await);
-    link
+async fn connected(url: &str) -> RedisConnection {
+    let redis = RedisConnection::start(url).unwrap();
+    assert!(redis.wait_up(PATIENCE).await);
+    redis
 }
 
-/// Both places do the same.
-async fn keeps(brief: &dyn Brief) {
-    brief.put("ticket", b"me".to_vec(), LIFE).await;
-    assert_eq!(brief.take("ticket").await, Some(b"me".to_vec()));
-    assert_eq!(brief.take("ticket").await, None);
-    brief.put("old", b"me".to_vec(), Duration::from_millis(1)).await;
+/// What every store does.
+async fn keeps(store: &dyn EphemeralStore) {
+    store.put("ticket", b"me".to_vec(), LIFE).await;
+    assert_eq!(store.take("ticket").await, Some(b"me".to_vec()));
+    assert_eq!(store.take("ticket").await, None);
+    store.put("old", b"me".to_vec(), Duration::from_millis(1)).await;
     tokio::time::sleep(Duration::from_millis(20)).await;
-    assert_eq!(brief.take("old").await, None);
+    assert_eq!(store.take("old").await, None);
 
-    assert_eq!(brief.counted("failures").await, None);
-    brief.count("failures", LIFE).await;
-    brief.count("failures", LIFE).await;
-    let (count, left) = brief.counted("failures").await.unwrap();
+    assert_eq!(store.counted("failures").await, None);
+    store.count("failures", LIFE).await;
+    store.count("failures", LIFE).await;
+    let (count, left) = store.counted("failures").await.unwrap();
     assert!(count == 2 && left <= LIFE && left > LIFE / 2, "{count} for {left:?}");
-    brief.forget("failures").await;
-    assert_eq!(brief.counted("failures").await, None);
+    store.forget("failures").await;
+    assert_eq!(store.counted("failures").await, None);
 
     // One in a hundred seconds, three at once.
     let rate = Rate { per_second: 0.01, burst: 3.0 };
-    for left in [2, 1, 0] {
-        assert_eq!(brief.spend("rate", rate).await, Spent::Taken { left });
+    for remaining in [2, 1, 0] {
+        assert_eq!(store.spend("rate", rate).await, RateDecision::Allowed { remaining });
     }
-    let Spent::Refused { wait } = brief.spend("rate", rate).await else { panic!("a fourth was let in") };
-    assert!(wait <= Duration::from_secs(100) && wait > Duration::from_secs(50), "{wait:?}");
-    assert_eq!(brief.spend("other", rate).await, Spent::Taken { left: 2 });
+    let RateDecision::Denied { retry_after } = store.spend("rate", rate).await else { panic!("a fourth was let in") };
+    assert!(retry_after <= Duration::from_secs(100) && retry_after > Duration::from_secs(50), "{retry_after:?}");
+    assert_eq!(store.spend("other", rate).await, RateDecision::Allowed { remaining: 2 });
     // A rate that is raised holds at once.
     let fast = Rate { per_second: 1e6, burst: 1e9 };
-    assert!(matches!(brief.spend("rate", fast).await, Spent::Taken { .. }));
+    assert!(matches!(store.spend("rate", fast).await, RateDecision::Allowed { .. }));
 }
 
 #[actix::test]
-async fn memory_keeps_what_is_brief() {
-    keeps(&BriefMemory::default()).await;
+async fn memory_keeps_values() {
+    keeps(&MemoryStore::default()).await;
 }
 
 #[actix::test]
-async fn redis_keeps_what_is_brief() {
-    keeps(&shared(&services::fresh_redis()).await).await;
+async fn redis_keeps_values() {
+    keeps(&connected_store(&services::fresh_redis()).await).await;
 }
 
 #[actix::test]
 async fn without_redis_memory_does() {
-    keeps(&BriefRedis::new(Link::start("unix:///nowhere").unwrap())).await;
+    keeps(&RedisStore::new(RedisConnection::start("unix:///nowhere").unwrap())).await;
 }
 
 #[actix::test]
-async fn nodes_share_what_is_brief() {
+async fn nodes_share_values() {
     let url = services::fresh_redis();
-    let (one, two) = (shared(&url).await, shared(&url).await);
+    let (one, two) = (connected_store(&url).await, connected_store(&url).await);
     one.put("ticket", b"me".to_vec(), LIFE).await;
     assert_eq!(two.take("ticket").await, Some(b"me".to_vec()));
     assert_eq!(one.take("ticket").await, None, "a ticket was used twice");
@@ -72,24 +72,24 @@ async fn nodes_share_what_is_brief() {
     two.count("failures", LIFE).await;
     assert_eq!(one.counted("failures").await.unwrap().0, 2);
     let rate = Rate { per_second: 0.01, burst: 1.0 };
-    assert_eq!(one.spend("rate", rate).await, Spent::Taken { left: 0 });
-    assert!(matches!(two.spend("rate", rate).await, Spent::Refused { .. }));
+    assert_eq!(one.spend("rate", rate).await, RateDecision::Allowed { remaining: 0 });
+    assert!(matches!(two.spend("rate", rate).await, RateDecision::Denied { .. }));
 }
 
 #[actix::test]
 async fn what_redis_forgets_its_node_still_knows() {
-    let mut redis = Redis::start();
-    let link = linked(&redis.url()).await;
-    let brief = BriefRedis::new(link.clone());
-    brief.put("before", b"me".to_vec(), LIFE).await;
-    redis.kill();
-    brief.put("without", b"me".to_vec(), LIFE).await;
-    redis.revive();
-    while !link.is_up() {
+    let mut server = Redis::start();
+    let redis = connected(&server.url()).await;
+    let store = RedisStore::new(redis.clone());
+    store.put("before", b"me".to_vec(), LIFE).await;
+    server.kill();
+    store.put("without", b"me".to_vec(), LIFE).await;
+    server.revive();
+    while !redis.is_up() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     for ticket in ["before", "without"] {
-        assert_eq!(brief.take(ticket).await, Some(b"me".to_vec()), "{ticket}");
-        assert_eq!(brief.take(ticket).await, None, "{ticket}");
+        assert_eq!(store.take(ticket).await, Some(b"me".to_vec()), "{ticket}");
+        assert_eq!(store.take(ticket).await, None, "{ticket}");
     }
 }

@@ -17,21 +17,21 @@ use tracing::Instrument;
 use crate::detections::cache::Invalidate;
 use crate::exports::dispatcher::{CoordinatorEnded, Dispatcher, Wake, span_of};
 use crate::exports::estimate;
-use crate::exports::failure::Trouble;
+use crate::exports::failure::ExportFailure;
 use crate::exports::report::{Report, Totals};
-use crate::exports::run::Running;
+use crate::exports::run::ExportRun;
 use crate::exports::segment_job::{LEASE, book, on_thread, remove_leftover, sum};
 use crate::failpoints::{self, Point};
-use crate::node::Shared;
+use crate::node::NodeContext;
 use crate::progress::hub::{Progress, Publish};
 use crate::render::{Joined, RenderError, SegmentPlan, StopReason};
 use crate::storage;
 use crate::videos::import::blocking;
 
 /// See the [module](self).
-pub struct ExportActor {
-    shared: Arc<Shared>,
-    running: Arc<Running>,
+pub struct ExportCoordinator {
+    context: Arc<NodeContext>,
+    running: Arc<ExportRun>,
     job: Job,
     dispatcher: Addr<Dispatcher>,
     row: Export,
@@ -54,12 +54,12 @@ const STORE: Duration = Duration::from_secs(1);
 /// Share of the progress bar that rendering takes; joining and publishing have the rest.
 const RENDERING_SHARE: f64 = 0.97;
 
-impl ExportActor {
+impl ExportCoordinator {
     /// The actor of `running`, for which `job` was claimed.
-    pub fn new(shared: Arc<Shared>, running: Arc<Running>, job: Job, dispatcher: Addr<Dispatcher>) -> Self {
+    pub fn new(context: Arc<NodeContext>, running: Arc<ExportRun>, job: Job, dispatcher: Addr<Dispatcher>) -> Self {
         let row = running.export.clone();
         Self {
-            shared,
+            context,
             running,
             job,
             dispatcher,
@@ -80,9 +80,9 @@ impl ExportActor {
             return;
         }
         self.busy = true;
-        let (shared, running, job) = (Arc::clone(&self.shared), Arc::clone(&self.running), self.job.clone());
+        let (context, running, job) = (Arc::clone(&self.context), Arc::clone(&self.running), self.job.clone());
         let span = span_of(&job);
-        let step = async move { step(&shared, &running, &job).await }.instrument(span);
+        let step = async move { step(&context, &running, &job).await }.instrument(span);
         ctx.spawn(step.into_actor(self).map(|step, this, ctx| {
             this.busy = false;
             if this.halted {
@@ -104,15 +104,15 @@ impl ExportActor {
     }
 
     /// The coordinator itself failed: it is tried again, or the export fails with the reason.
-    fn give_up(&mut self, trouble: Trouble, ctx: &mut Context<Self>) {
+    fn give_up(&mut self, trouble: ExportFailure, ctx: &mut Context<Self>) {
         if self.running.run.stop.is_raised() {
             return self.leave(ctx);
         }
         self.busy = true;
-        let (shared, running, job) = (Arc::clone(&self.shared), Arc::clone(&self.running), self.job.clone());
+        let (context, running, job) = (Arc::clone(&self.context), Arc::clone(&self.running), self.job.clone());
         let book = async move {
-            let trouble = running.cause(&shared, trouble).await;
-            fail_coordinator(&shared, &job, &trouble).await
+            let trouble = running.cause(&context, trouble).await;
+            fail_coordinator(&context, &job, &trouble).await
         };
         ctx.spawn(book.into_actor(self).map(|failed, this, ctx| match failed {
             Some(row) => this.end(row, ctx),
@@ -132,7 +132,7 @@ impl ExportActor {
             self.running.run.stop.raise(StopReason::Cancelled);
         }
         failpoints::passed(Point::EndTold);
-        self.shared.progress.do_send(Publish(Progress::of(&row)));
+        self.context.progress.do_send(Publish(Progress::of(&row)));
         self.row = row;
         self.leave(ctx);
     }
@@ -177,7 +177,7 @@ impl ExportActor {
             ..Progress::of(&self.row)
         };
         // A full mailbox skips one of many updates; the next follows at once.
-        let _ = self.shared.progress.try_send(Publish(told));
+        let _ = self.context.progress.try_send(Publish(told));
     }
 
     /// Writes progress down if there was any: each write costs the whole node a turn of its only writer.
@@ -186,7 +186,7 @@ impl ExportActor {
             return;
         }
         self.stored_progress = self.row.progress;
-        let (db, job, progress) = (self.shared.db.clone(), self.job.clone(), self.row.progress);
+        let (db, job, progress) = (self.context.db.clone(), self.job.clone(), self.row.progress);
         let store = async move {
             if let Err(error) = exports::set_progress(&db, &job, progress, "rendering").await {
                 tracing::warn!(export = %job.export_id, %error, "storing progress failed");
@@ -196,7 +196,7 @@ impl ExportActor {
     }
 
     fn renew(&mut self, ctx: &mut Context<Self>) {
-        let (db, job) = (self.shared.db.clone(), self.job.clone());
+        let (db, job) = (self.context.db.clone(), self.job.clone());
         let renew = async move { jobs::renew(&db, &job, LEASE).await };
         ctx.spawn(renew.into_actor(self).map(|renewed, this, ctx| match renewed {
             Ok(true) => {}
@@ -208,7 +208,7 @@ impl ExportActor {
     }
 }
 
-impl Actor for ExportActor {
+impl Actor for ExportCoordinator {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -225,7 +225,7 @@ impl Message for Look {
     type Result = ();
 }
 
-impl Handler<Look> for ExportActor {
+impl Handler<Look> for ExportCoordinator {
     type Result = ();
 
     fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
@@ -234,18 +234,18 @@ impl Handler<Look> for ExportActor {
 }
 
 /// The export was cancelled or the node stops: leave it alone. `release` gives the lease back for the next start.
-pub struct Halt {
+pub struct Abandon {
     pub release: bool,
 }
 
-impl Message for Halt {
+impl Message for Abandon {
     type Result = ();
 }
 
-impl Handler<Halt> for ExportActor {
+impl Handler<Abandon> for ExportCoordinator {
     type Result = ();
 
-    fn handle(&mut self, halt: Halt, ctx: &mut Self::Context) {
+    fn handle(&mut self, halt: Abandon, ctx: &mut Self::Context) {
         if !halt.release {
             // A step under way is waited for, so that the files it makes go with the others.
             self.halted = true;
@@ -254,7 +254,7 @@ impl Handler<Halt> for ExportActor {
             }
             return;
         }
-        let (db, job, progress) = (self.shared.db.clone(), self.job.clone(), self.row.progress);
+        let (db, job, progress) = (self.context.db.clone(), self.job.clone(), self.row.progress);
         let release = async move {
             // What was told must not go back at the next start.
             if let Err(error) = exports::set_progress(&db, &job, progress, "waiting for the next start").await {
@@ -278,28 +278,28 @@ enum Step {
     NotOurs,
 }
 
-async fn step(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job) -> Result<Step, Trouble> {
-    let row = exports::for_worker(&shared.db, job).await?;
+async fn step(context: &Arc<NodeContext>, running: &Arc<ExportRun>, job: &Job) -> Result<Step, ExportFailure> {
+    let row = exports::for_worker(&context.db, job).await?;
     let Some(row) = row.filter(|row| !row.state.is_terminal()) else { return Ok(Step::NotOurs) };
     match row.state {
-        ExportState::Queued | ExportState::Preparing => prepare(shared, running, job).await,
-        _ => watch(shared, running, job, row).await,
+        ExportState::Queued | ExportState::Preparing => prepare(context, running, job).await,
+        _ => watch(context, running, job, row).await,
     }
 }
 
 /// Enqueues a job for each part that has none yet.
-async fn prepare(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job) -> Result<Step, Trouble> {
-    let told = |error: entities::Error| Trouble::from(error).while_doing("planning the segments");
+async fn prepare(context: &Arc<NodeContext>, running: &Arc<ExportRun>, job: &Job) -> Result<Step, ExportFailure> {
+    let told = |error: entities::Error| ExportFailure::from(error).while_doing("planning the segments");
     if let Some(reason) = running.kind.hopeless() {
-        return fail(shared, job, exports::problem("render_failed", &reason)).await;
+        return fail(context, job, exports::problem("render_failed", &reason)).await;
     }
-    if !advance(shared, job, ExportState::Preparing).await? {
+    if !advance(context, job, ExportState::Preparing).await? {
         return Ok(Step::NotOurs);
     }
-    let known = jobs::of_export(&shared.db, job).await.map_err(told)?;
+    let known = jobs::of_export(&context.db, job).await.map_err(told)?;
     let new = |kind, index, cost| NewJob { export: job.export_id, tenant: job.tenant_id, kind, index, cost };
     let segments = running.kind.segments();
-    let frame_cost = estimate::frame_cost(shared, running.kind.as_ref(), &running.run.profile);
+    let frame_cost = estimate::frame_cost(context, running.kind.as_ref(), &running.run.profile);
     let cost = |part: &SegmentPlan| part.frames as f64 * frame_cost;
     let parts = segments.iter().map(|part| new(JobKind::Segment, part.index as i32, cost(part)));
     let sound = running.kind.has_audio().then(|| new(JobKind::Audio, 0, 0.0));
@@ -307,92 +307,97 @@ async fn prepare(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job) -> Res
         .chain(sound)
         .filter(|part| known.iter().all(|known| (known.kind, known.index) != (part.kind, part.index)))
         .collect();
-    let tx = shared.db.begin().await.map_err(told)?;
+    let tx = context.db.begin().await.map_err(told)?;
     jobs::enqueue_all(&tx, &missing).await.map_err(told)?;
     let planned = failpoints::at(Point::PartsPlanned);
     planned.map_err(|source| RenderError::Io { doing: "planning the segments".into(), source })?;
     tx.commit().await.map_err(told)?;
     failpoints::passed(Point::PartsEnqueued);
-    if !advance(shared, job, ExportState::Rendering).await? {
+    if !advance(context, job, ExportState::Rendering).await? {
         return Ok(Step::NotOurs);
     }
-    match exports::for_worker(&shared.db, job).await.map_err(told)? {
+    match exports::for_worker(&context.db, job).await.map_err(told)? {
         // With no parts there is nothing to wait for.
-        Some(row) if segments.is_empty() && !running.kind.has_audio() => watch(shared, running, job, row).await,
-        _ => ended_or_waiting(shared, job).await,
+        Some(row) if segments.is_empty() && !running.kind.has_audio() => watch(context, running, job, row).await,
+        _ => ended_or_waiting(context, job).await,
     }
 }
 
 /// Joins and publishes when every part is committed; fails when one is dead.
-async fn watch(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job, row: Export) -> Result<Step, Trouble> {
-    let told = |error: entities::Error| Trouble::from(error).while_doing("watching the segments");
-    let jobs = jobs::of_export(&shared.db, job).await.map_err(told)?;
+async fn watch(
+    context: &Arc<NodeContext>,
+    running: &Arc<ExportRun>,
+    job: &Job,
+    row: Export,
+) -> Result<Step, ExportFailure> {
+    let told = |error: entities::Error| ExportFailure::from(error).while_doing("watching the segments");
+    let jobs = jobs::of_export(&context.db, job).await.map_err(told)?;
     if let Some(dead) = jobs.iter().find(|job| job.state == JobState::Dead) {
-        return fail(shared, job, dead.problem()).await;
+        return fail(context, job, dead.problem()).await;
     }
-    let rows = segments::for_worker(&shared.db, job).await.map_err(told)?;
+    let rows = segments::for_worker(&context.db, job).await.map_err(told)?;
     let (video, audio): (Vec<Segment>, Vec<Segment>) = rows.into_iter().partition(|row| row.kind == SegmentKind::Video);
     let meter = &running.run.meter;
     if meter.frames().1 == 0 {
         meter.frames_found(video.iter().map(|row| row.frames as u64).sum());
     }
     let whole = video.len() == running.kind.segments().len() && audio.len() == usize::from(running.kind.has_audio());
-    if whole { publish(shared, running, job, &video, audio.first()).await } else { Ok(Step::Wait(Box::new(row))) }
+    if whole { publish(context, running, job, &video, audio.first()).await } else { Ok(Step::Wait(Box::new(row))) }
 }
 
 /// Joins the parts, stores the result and completes the export.
 async fn publish(
-    shared: &Arc<Shared>,
-    running: &Arc<Running>,
+    context: &Arc<NodeContext>,
+    running: &Arc<ExportRun>,
     job: &Job,
     video: &[Segment],
     audio: Option<&Segment>,
-) -> Result<Step, Trouble> {
-    if !advance(shared, job, ExportState::Assembling).await? {
+) -> Result<Step, ExportFailure> {
+    if !advance(context, job, ExportState::Assembling).await? {
         return Ok(Step::NotOurs);
     }
-    let out = running.work_file(shared, "result", running.attempts(job));
-    let published = join_and_store(shared, running, job, video, audio, &out).await;
+    let out = running.work_file(context, "result", running.attempts(job));
+    let published = join_and_store(context, running, job, video, audio, &out).await;
     if !matches!(published, Ok(Some(_))) {
         remove_leftover(&out);
     }
     let Some((joined, result)) = published? else { return Ok(Step::NotOurs) };
-    let told = |error: entities::Error| Trouble::from(error).while_doing("publishing the result");
+    let told = |error: entities::Error| ExportFailure::from(error).while_doing("publishing the result");
     for warning in running.run.meter.warnings() {
-        exports::warn(&shared.db, job, &warning).await.map_err(told)?;
+        exports::warn(&context.db, job, &warning).await.map_err(told)?;
     }
     let report = report(running, joined, video);
     let finished = Finished {
-        cost: report.device_seconds * shared.live.borrow().live.planner.price_per_device_second,
-        report: serde_json::to_value(&report).map_err(Trouble::other)?,
+        cost: report.device_seconds * context.live.borrow().live.planner.price_per_device_second,
+        report: serde_json::to_value(&report).map_err(ExportFailure::other)?,
         result: Some(result.clone()),
     };
     // Before the export is complete: whoever reads detections then gets them whole.
     for subject in running.kind.subjects(job.export_id) {
-        if shared.detections.send(Invalidate { tenant: job.tenant_id, subject }).await.is_err() {
+        if context.detections.send(Invalidate { tenant: job.tenant_id, subject }).await.is_err() {
             tracing::error!("the detection cache is gone");
         }
     }
-    if !exports::finish(&shared.db, job, finished).await.map_err(told)? {
+    if !exports::finish(&context.db, job, finished).await.map_err(told)? {
         return Ok(Step::NotOurs);
     }
     failpoints::passed(Point::ExportFinished);
-    remove_parts(shared, job, &result.key).await;
+    remove_parts(context, job, &result.key).await;
     failpoints::passed(Point::SegmentsRemoved);
-    ended_or_waiting(shared, job).await
+    ended_or_waiting(context, job).await
 }
 
 /// Joins the parts into `out` and stores it; None when the export is not ours any more.
 async fn join_and_store(
-    shared: &Arc<Shared>,
-    running: &Arc<Running>,
+    context: &Arc<NodeContext>,
+    running: &Arc<ExportRun>,
     job: &Job,
     video: &[Segment],
     audio: Option<&Segment>,
     out: &Path,
-) -> Result<Option<(Joined, ResultFile)>, Trouble> {
-    check_parts(shared, video.iter().chain(audio)).await?;
-    let path_of = |row: &Segment| shared.storage.local_path(&row.storage_key);
+) -> Result<Option<(Joined, ResultFile)>, ExportFailure> {
+    check_parts(context, video.iter().chain(audio)).await?;
+    let path_of = |row: &Segment| context.storage.local_path(&row.storage_key);
     let parts: Vec<PathBuf> = video.iter().map(path_of).collect();
     let sound = audio.map(path_of);
     let joined = {
@@ -402,15 +407,15 @@ async fn join_and_store(
             running.kind.join(&running.run, &parts, sound.as_deref(), &out)
         })
     };
-    let joined = joined.await.map_err(|error| Trouble::from(error).while_doing("joining the segments"))?;
+    let joined = joined.await.map_err(|error| ExportFailure::from(error).while_doing("joining the segments"))?;
     failpoints::passed(Point::Joined);
-    if !advance(shared, job, ExportState::Publishing).await? {
+    if !advance(context, job, ExportState::Publishing).await? {
         return Ok(None);
     }
     let extension = running.kind.extension();
     let key = storage::result_key(job.tenant_id, job.export_id, running.attempts(job), extension);
     let stored = {
-        let (store, key, out) = (Arc::clone(&shared.storage), key.clone(), out.to_owned());
+        let (store, key, out) = (Arc::clone(&context.storage), key.clone(), out.to_owned());
         on_thread("publish".into(), move || {
             let sums = sum(&out)?;
             store.put_file(&key, &out)?;
@@ -419,15 +424,15 @@ async fn join_and_store(
             Ok(sums)
         })
     };
-    let stored = stored.await.map_err(|error| Trouble::from(error).while_doing("publishing the result"));
+    let stored = stored.await.map_err(|error| ExportFailure::from(error).while_doing("publishing the result"));
     let (bytes, sha256) = stored?;
     Ok(Some((joined, ResultFile { key, bytes: bytes as i64, etag: sha256[..32].to_owned() })))
 }
 
 /// A finished segment is there and whole, or storage has lost it.
-async fn check_parts(shared: &Shared, parts: impl Iterator<Item = &Segment>) -> Result<(), Trouble> {
+async fn check_parts(context: &NodeContext, parts: impl Iterator<Item = &Segment>) -> Result<(), ExportFailure> {
     let parts: Vec<Segment> = parts.cloned().collect();
-    let store = Arc::clone(&shared.storage);
+    let store = Arc::clone(&context.storage);
     let check = move || {
         parts.iter().try_for_each(|part| match store.size(&part.storage_key) {
             Ok(bytes) if bytes == part.bytes.unsigned_abs() => Ok(()),
@@ -435,10 +440,10 @@ async fn check_parts(shared: &Shared, parts: impl Iterator<Item = &Segment>) -> 
             Err(error) => Err(format!("finished {} {} is gone: {error}", part.kind, part.index)),
         })
     };
-    blocking("looking at the segments", check).await.map_err(Trouble::other)?.map_err(Trouble::lost)
+    blocking("looking at the segments", check).await.map_err(ExportFailure::other)?.map_err(ExportFailure::lost)
 }
 
-fn report(running: &Running, joined: Joined, video: &[Segment]) -> Report {
+fn report(running: &ExportRun, joined: Joined, video: &[Segment]) -> Report {
     let totals = Totals {
         frames_inferred: video.iter().map(|row| row.frames_inferred as u64).sum(),
         device_seconds: video.iter().map(|row| row.device_seconds).sum(),
@@ -449,8 +454,8 @@ fn report(running: &Running, joined: Joined, video: &[Segment]) -> Report {
 }
 
 /// The result is published: its parts, and what earlier tries left, are of no more use.
-async fn remove_parts(shared: &Shared, job: &Job, result: &str) {
-    let (store, prefix) = (Arc::clone(&shared.storage), storage::export_prefix(job.tenant_id, job.export_id));
+async fn remove_parts(context: &NodeContext, job: &Job, result: &str) {
+    let (store, prefix) = (Arc::clone(&context.storage), storage::export_prefix(job.tenant_id, job.export_id));
     let kept = HashSet::from([result.to_owned()]);
     let delete = move || Ok(store.delete_all_but(&prefix, &kept)?);
     if let Err(error) = on_thread("sweep".into(), delete).await {
@@ -459,19 +464,20 @@ async fn remove_parts(shared: &Shared, job: &Job, result: &str) {
 }
 
 /// Moves the export on and tells so. False: it is not ours any more.
-async fn advance(shared: &Shared, job: &Job, state: ExportState) -> Result<bool, Trouble> {
-    let told = |error: entities::Error| Trouble::from(error).while_doing(format!("noting that the export is {state}"));
-    let moved = exports::advance(&shared.db, job, state).await.map_err(told)?;
+async fn advance(context: &NodeContext, job: &Job, state: ExportState) -> Result<bool, ExportFailure> {
+    let told =
+        |error: entities::Error| ExportFailure::from(error).while_doing(format!("noting that the export is {state}"));
+    let moved = exports::advance(&context.db, job, state).await.map_err(told)?;
     failpoints::passed(Point::StateAdvanced);
-    if let Some(row) = exports::for_worker(&shared.db, job).await.map_err(told)?.filter(|_| moved) {
+    if let Some(row) = exports::for_worker(&context.db, job).await.map_err(told)?.filter(|_| moved) {
         // A full mailbox skips one of many updates.
-        let _ = shared.progress.try_send(Publish(Progress::of(&row)));
+        let _ = context.progress.try_send(Publish(Progress::of(&row)));
     }
     Ok(moved)
 }
 
-async fn ended_or_waiting(shared: &Shared, job: &Job) -> Result<Step, Trouble> {
-    let row = exports::for_worker(&shared.db, job).await?;
+async fn ended_or_waiting(context: &NodeContext, job: &Job) -> Result<Step, ExportFailure> {
+    let row = exports::for_worker(&context.db, job).await?;
     Ok(match row {
         None => Step::NotOurs,
         Some(row) if row.state.is_terminal() => Step::Ended(Box::new(row)),
@@ -480,13 +486,13 @@ async fn ended_or_waiting(shared: &Shared, job: &Job) -> Result<Step, Trouble> {
 }
 
 /// Books a failure of the coordinator, which fails the export with its third. Returns the row if that was its end.
-pub async fn fail_coordinator(shared: &Shared, job: &Job, trouble: &Trouble) -> Option<Export> {
-    let Trouble { code, detail } = trouble;
+pub async fn fail_coordinator(context: &NodeContext, job: &Job, trouble: &ExportFailure) -> Option<Export> {
+    let ExportFailure { code, detail } = trouble;
     tracing::warn!(export = %job.export_id, code, detail, "coordinating an export failed");
-    let failure = book(shared, job, trouble).await;
+    let failure = book(context, job, trouble).await;
     failpoints::passed(Point::FailureBooked);
     match failure {
-        Ok(Failure::Dead) => exports::for_worker(&shared.db, job).await.ok().flatten(),
+        Ok(Failure::Dead) => exports::for_worker(&context.db, job).await.ok().flatten(),
         Ok(Failure::Retry { .. } | Failure::Lost) => None,
         Err(error) => {
             tracing::error!(export = %job.export_id, %error, "booking a failure failed; the lease will run out");
@@ -496,8 +502,8 @@ pub async fn fail_coordinator(shared: &Shared, job: &Job, trouble: &Trouble) -> 
 }
 
 /// Ends the export as failed.
-async fn fail(shared: &Shared, job: &Job, problem: serde_json::Value) -> Result<Step, Trouble> {
-    exports::fail(&shared.db, job, problem).await?;
+async fn fail(context: &NodeContext, job: &Job, problem: serde_json::Value) -> Result<Step, ExportFailure> {
+    exports::fail(&context.db, job, problem).await?;
     failpoints::passed(Point::ExportFailed);
-    ended_or_waiting(shared, job).await
+    ended_or_waiting(context, job).await
 }

@@ -1,7 +1,7 @@
 //! The actor that takes exports in and claims jobs for this node.
 //!
 //! It answers the handlers' [`StartExport`], [`CancelExport`], [`RetryExport`], [`DeleteExport`] and [`ImportVideo`]; it claims a job
-//! whenever a slot is free, and starts an [`ExportActor`] or the rendering of a segment for it; on shutdown it gives
+//! whenever a slot is free, and starts an [`ExportCoordinator`] or the rendering of a segment for it; on shutdown it gives
 //! the leases back. The order of work is not its business: the jobs' tags decide.
 
 use std::collections::{HashMap, HashSet};
@@ -19,13 +19,13 @@ use tokio::sync::OnceCell;
 use tracing::{Instrument, Span, info_span};
 
 use crate::detections::cache::Invalidate;
-use crate::exports::coordinator::{ExportActor, Halt, Look, fail_coordinator};
-use crate::exports::request::{self, AcceptError, NewRequest};
+use crate::exports::coordinator::{Abandon, ExportCoordinator, Look, fail_coordinator};
+use crate::exports::request::{self, NewRequest, RequestError};
 use crate::exports::retry;
-use crate::exports::run::Running;
-use crate::exports::segment_job::{self, JobEnd, LEASE};
+use crate::exports::run::ExportRun;
+use crate::exports::segment_job::{self, JobOutcome, LEASE};
 use crate::failpoints::{self, Point};
-use crate::node::Shared;
+use crate::node::NodeContext;
 use crate::progress::hub::{Progress, Publish};
 use crate::render::{StopReason, StopSignal};
 use crate::storage;
@@ -33,7 +33,7 @@ use crate::videos::import::{self, ImportError, Indexing, NewSource};
 
 /// See the [module](self).
 pub struct Dispatcher {
-    shared: Arc<Shared>,
+    context: Arc<NodeContext>,
     live: HashMap<ExportId, LiveExport>,
     /// Exports whose files are being removed.
     removing: HashSet<ExportId>,
@@ -52,7 +52,7 @@ struct LiveExport {
     running: Plan,
     /// There before the plan is: what is being opened can be stopped too.
     stop: Arc<StopSignal>,
-    coordinator: Option<Addr<ExportActor>>,
+    coordinator: Option<Addr<ExportCoordinator>>,
     /// Claimed jobs that have not ended, the coordinator among them.
     in_hand: usize,
     /// Set when the export was cancelled: whose files are to go when the last job has ended.
@@ -60,7 +60,7 @@ struct LiveExport {
 }
 
 /// An export's plan, once it is made.
-type Plan = Arc<OnceCell<Arc<Running>>>;
+type Plan = Arc<OnceCell<Arc<ExportRun>>>;
 
 /// Exports coordinated side by side: they cost next to nothing.
 const COORDINATED: usize = 64;
@@ -72,9 +72,9 @@ const SWEEP: Duration = Duration::from_secs(10);
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Dispatcher {
-    pub fn new(shared: Arc<Shared>) -> Self {
+    pub fn new(context: Arc<NodeContext>) -> Self {
         Self {
-            shared,
+            context,
             live: HashMap::new(),
             removing: HashSet::new(),
             waiting: Vec::new(),
@@ -96,17 +96,17 @@ impl Dispatcher {
         if self.coordinating < COORDINATED {
             kinds.push(JobKind::Coordinate);
         }
-        if self.rendering < self.shared.segment_slots {
+        if self.rendering < self.context.segment_slots {
             kinds.extend([JobKind::Audio, JobKind::Segment]);
         }
         if self.stopping || kinds.is_empty() {
             return;
         }
         self.claiming = true;
-        let shared = Arc::clone(&self.shared);
+        let context = Arc::clone(&self.context);
         let claim = async move {
-            let at_once = shared.live.borrow().live.limits.concurrent_exports;
-            jobs::claim_within(&shared.db, &shared.owner, &kinds, LEASE, at_once).await
+            let at_once = context.live.borrow().live.limits.concurrent_exports;
+            jobs::claim_within(&context.db, &context.owner, &kinds, LEASE, at_once).await
         };
         ctx.spawn(claim.into_actor(self).map(|claimed, this, ctx| {
             this.claiming = false;
@@ -150,27 +150,27 @@ impl Dispatcher {
     }
 
     fn coordinate(&self, cell: Plan, stop: Arc<StopSignal>, job: Job, ctx: &mut Context<Self>) {
-        let (shared, span) = (Arc::clone(&self.shared), span_of(&job));
+        let (context, span) = (Arc::clone(&self.context), span_of(&job));
         let open = async move {
-            match cell.get_or_try_init(|| Running::open(&shared, &job, stop)).await {
+            match cell.get_or_try_init(|| ExportRun::open(&context, &job, stop)).await {
                 Ok(running) => Ok((Arc::clone(running), job)),
-                Err(trouble) => Err((job.export_id, fail_coordinator(&shared, &job, &trouble).await)),
+                Err(trouble) => Err((job.export_id, fail_coordinator(&context, &job, &trouble).await)),
             }
         };
         ctx.spawn(open.instrument(span).into_actor(self).map(|opened, this, ctx| match opened {
             Ok((running, job)) => {
                 let export = job.export_id;
-                let actor = ExportActor::new(Arc::clone(&this.shared), running, job, ctx.address()).start();
+                let actor = ExportCoordinator::new(Arc::clone(&this.context), running, job, ctx.address()).start();
                 if let Some(live) = this.live.get_mut(&export) {
                     if live.cancelled.is_some() || this.stopping {
-                        actor.do_send(Halt { release: this.stopping });
+                        actor.do_send(Abandon { release: this.stopping });
                     }
                     live.coordinator = Some(actor);
                 }
             }
             Err((export, ended)) => {
                 if let Some(row) = ended {
-                    tell_end(&this.shared, &row);
+                    tell_end(&this.context, &row);
                 }
                 this.coordinating -= 1;
                 this.job_ended(export, ctx);
@@ -179,12 +179,12 @@ impl Dispatcher {
     }
 
     fn render(&self, cell: Plan, stop: Arc<StopSignal>, job: Job, ctx: &mut Context<Self>) {
-        let (shared, began) = (Arc::clone(&self.shared), Instant::now());
+        let (context, began) = (Arc::clone(&self.context), Instant::now());
         let span = span_of(&job);
         let render = async move {
-            let end = match cell.get_or_try_init(|| Running::open(&shared, &job, stop)).await {
-                Ok(running) => segment_job::run(&shared, running, &job).await,
-                Err(trouble) => segment_job::fail(&shared, &job, &trouble).await,
+            let end = match cell.get_or_try_init(|| ExportRun::open(&context, &job, stop)).await {
+                Ok(running) => segment_job::run(&context, running, &job).await,
+                Err(trouble) => segment_job::fail(&context, &job, &trouble).await,
             };
             crate::metrics::job_ended(job.kind, &end, began.elapsed());
             (job.export_id, end)
@@ -194,7 +194,7 @@ impl Dispatcher {
             if let Some(coordinator) = this.live.get(&export).and_then(|live| live.coordinator.as_ref()) {
                 coordinator.do_send(Look);
             }
-            if matches!(end, JobEnd::Retried) {
+            if matches!(end, JobOutcome::Retried) {
                 // Its backoff is about a second; the poll would find it, this finds it sooner.
                 ctx.run_later(Duration::from_millis(1050), Self::claim);
             }
@@ -231,9 +231,9 @@ impl Dispatcher {
     }
 
     fn remove_files(&mut self, tenant: TenantId, export: ExportId, ctx: &mut Context<Self>) {
-        let shared = Arc::clone(&self.shared);
+        let context = Arc::clone(&self.context);
         self.removing.insert(export);
-        let remove = async move { remove_files(&shared, tenant, export).await };
+        let remove = async move { remove_files(&context, tenant, export).await };
         ctx.spawn(remove.into_actor(self).map(move |(), this, ctx| {
             this.removing.remove(&export);
             this.begin_waiting(ctx);
@@ -248,15 +248,15 @@ impl Dispatcher {
         live.cancelled = Some(tenant);
         live.stop.raise(StopReason::Cancelled);
         if let Some(coordinator) = &live.coordinator {
-            coordinator.do_send(Halt { release: false });
+            coordinator.do_send(Abandon { release: false });
         }
     }
 
     fn sweep(&mut self, ctx: &mut Context<Self>) {
-        let shared = Arc::clone(&self.shared);
+        let context = Arc::clone(&self.context);
         let sweep = async move {
-            let swept = jobs::sweep(&shared.db).await?;
-            tell_of_the_dead(&shared, &swept).await?;
+            let swept = jobs::sweep(&context.db).await?;
+            tell_of_the_dead(&context, &swept).await?;
             Ok::<_, entities::Error>(swept)
         };
         ctx.spawn(sweep.into_actor(self).map(|swept, this, ctx| match swept {
@@ -268,12 +268,12 @@ impl Dispatcher {
 
     /// Goes on with videos whose index was being built when the process ended.
     fn index_unprocessed(&self, ctx: &mut Context<Self>) {
-        let shared = Arc::clone(&self.shared);
+        let context = Arc::clone(&self.context);
         let index = async move {
-            match videos::unprocessed(&shared.db).await {
+            match videos::unprocessed(&context.db).await {
                 Ok(videos) => {
                     for video in videos {
-                        index_and_tell(&shared, video).await;
+                        index_and_tell(&context, video).await;
                     }
                 }
                 Err(error) => tracing::error!(%error, "looking for unprocessed videos failed"),
@@ -290,8 +290,8 @@ pub(crate) fn span_of(job: &Job) -> Span {
     info_span!("job", %export, %tenant, %kind, index, attempt)
 }
 
-async fn remove_files(shared: &Shared, tenant: TenantId, export: ExportId) {
-    let (store, prefix) = (Arc::clone(&shared.storage), storage::export_prefix(tenant, export));
+async fn remove_files(context: &NodeContext, tenant: TenantId, export: ExportId) {
+    let (store, prefix) = (Arc::clone(&context.storage), storage::export_prefix(tenant, export));
     let delete = tokio::task::spawn_blocking(move || store.delete_prefix(&prefix)).await;
     if !matches!(delete, Ok(Ok(()))) {
         tracing::warn!(%export, ?delete, "the files of an export could not be removed");
@@ -299,24 +299,24 @@ async fn remove_files(shared: &Shared, tenant: TenantId, export: ExportId) {
 }
 
 /// Counts an export that did not end by its own actor, and tells its listeners.
-fn tell_end(shared: &Shared, row: &Export) {
+fn tell_end(context: &NodeContext, row: &Export) {
     crate::metrics::export_ended(row);
-    shared.progress.do_send(Publish(Progress::of(row)));
+    context.progress.do_send(Publish(Progress::of(row)));
 }
 
 /// Tells listeners of exports that ended because their coordinators crashed too often: nobody else is left to.
-pub async fn tell_of_the_dead(shared: &Shared, swept: &Swept) -> Result<(), entities::Error> {
+pub async fn tell_of_the_dead(context: &NodeContext, swept: &Swept) -> Result<(), entities::Error> {
     for job in swept.dead.iter().filter(|job| job.kind == JobKind::Coordinate) {
-        if let Some(row) = exports::for_worker(&shared.db, job).await? {
-            tell_end(shared, &row);
+        if let Some(row) = exports::for_worker(&context.db, job).await? {
+            tell_end(context, &row);
         }
     }
     Ok(())
 }
 
-async fn index_and_tell(shared: &Shared, video: Video) {
+async fn index_and_tell(context: &NodeContext, video: Video) {
     let id = video.id;
-    if let Err(error) = import::index(shared, video, Indexing::Later).await {
+    if let Err(error) = import::index(context, video, Indexing::Later).await {
         tracing::error!(video = %id, %error, "building a frame index failed; the next start tries again");
     }
 }
@@ -373,15 +373,15 @@ impl Handler<CoordinatorEnded> for Dispatcher {
 pub struct StartExport(pub NewRequest);
 
 impl Message for StartExport {
-    type Result = Result<Export, AcceptError>;
+    type Result = Result<Export, RequestError>;
 }
 
 impl Handler<StartExport> for Dispatcher {
-    type Result = ResponseActFuture<Self, Result<Export, AcceptError>>;
+    type Result = ResponseActFuture<Self, Result<Export, RequestError>>;
 
     fn handle(&mut self, StartExport(request): StartExport, _: &mut Self::Context) -> Self::Result {
-        let shared = Arc::clone(&self.shared);
-        let accept = async move { request::accept(&shared, request).await };
+        let context = Arc::clone(&self.context);
+        let accept = async move { request::accept(&context, request).await };
         Box::pin(accept.into_actor(self).map(|accepted, this, ctx| {
             this.claim(ctx);
             accepted
@@ -403,12 +403,12 @@ impl Handler<CancelExport> for Dispatcher {
     type Result = ResponseActFuture<Self, Result<Cancelled, entities::Error>>;
 
     fn handle(&mut self, CancelExport { tenant, export }: CancelExport, _: &mut Self::Context) -> Self::Result {
-        let db = self.shared.db.clone();
+        let db = self.context.db.clone();
         let cancel = async move { exports::cancel(&db, tenant, export).await };
         Box::pin(cancel.into_actor(self).map(move |cancelled, this, ctx| {
             if let Ok(Cancelled::Now(row)) = &cancelled {
                 failpoints::passed(Point::ExportCancelled);
-                tell_end(&this.shared, row);
+                tell_end(&this.context, row);
                 this.halt(tenant, export, ctx);
             }
             cancelled
@@ -433,11 +433,11 @@ impl Handler<ExportsCancelled> for Dispatcher {
         for &export in &exports {
             self.halt(tenant, export, ctx);
         }
-        let shared = Arc::clone(&self.shared);
+        let context = Arc::clone(&self.context);
         let tell = async move {
             for export in exports {
-                match exports::get(&shared.db, tenant, export).await {
-                    Ok(Some(row)) => tell_end(&shared, &row),
+                match exports::get(&context.db, tenant, export).await {
+                    Ok(Some(row)) => tell_end(&context, &row),
                     Ok(None) => {}
                     Err(error) => tracing::warn!(%export, %error, "reading a cancelled export failed"),
                 }
@@ -454,16 +454,16 @@ pub struct RetryExport {
 }
 
 impl Message for RetryExport {
-    type Result = Result<Retried, AcceptError>;
+    type Result = Result<Retried, RequestError>;
 }
 
 impl Handler<RetryExport> for Dispatcher {
-    type Result = ResponseActFuture<Self, Result<Retried, AcceptError>>;
+    type Result = ResponseActFuture<Self, Result<Retried, RequestError>>;
 
     fn handle(&mut self, RetryExport { tenant, export }: RetryExport, ctx: &mut Self::Context) -> Self::Result {
-        let (shared, this) = (Arc::clone(&self.shared), ctx.address());
+        let (context, this) = (Arc::clone(&self.context), ctx.address());
         let retry = async move {
-            match exports::get(&shared.db, tenant, export).await? {
+            match exports::get(&context.db, tenant, export).await? {
                 None => return Ok(Retried::NotFound),
                 Some(row) if !row.state.is_terminal() => return Ok(Retried::Not(Box::new(row))),
                 Some(_) => {}
@@ -473,11 +473,11 @@ impl Handler<RetryExport> for Dispatcher {
             while this.send(IsEnding(export)).await.unwrap_or(false) && Instant::now() < deadline {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            retry::retry(&shared, tenant, export).await
+            retry::retry(&context, tenant, export).await
         };
         Box::pin(retry.into_actor(self).map(|retried, this, ctx| {
             if let Ok(Retried::Now(row)) = &retried {
-                this.shared.progress.do_send(Publish(Progress::of(row)));
+                this.context.progress.do_send(Publish(Progress::of(row)));
                 this.claim(ctx);
             }
             retried
@@ -515,17 +515,17 @@ impl Handler<DeleteExport> for Dispatcher {
     type Result = ResponseActFuture<Self, Result<bool, entities::Error>>;
 
     fn handle(&mut self, DeleteExport { tenant, export }: DeleteExport, ctx: &mut Self::Context) -> Self::Result {
-        let (shared, this) = (Arc::clone(&self.shared), ctx.address());
+        let (context, this) = (Arc::clone(&self.context), ctx.address());
         let delete = async move {
             // A dispatcher that is gone has no job of the export either.
             if let Ok(cancelled) = this.send(CancelExport { tenant, export }).await {
                 cancelled?;
             }
-            let gone = matches!(exports::delete(&shared.db, tenant, export).await?, Deleted::Gone(_));
+            let gone = matches!(exports::delete(&context.db, tenant, export).await?, Deleted::Gone(_));
             if gone {
                 failpoints::passed(Point::ExportDeleted);
                 // A cache that is gone answers nobody any more.
-                let _ = shared.detections.send(Invalidate { tenant, subject: Subject::Export(export) }).await;
+                let _ = context.detections.send(Invalidate { tenant, subject: Subject::Export(export) }).await;
             }
             Ok(gone)
         };
@@ -552,14 +552,14 @@ impl Handler<ImportVideo> for Dispatcher {
     type Result = ResponseFuture<Result<Video, ImportError>>;
 
     fn handle(&mut self, import: ImportVideo, _: &mut Self::Context) -> Self::Result {
-        let shared = Arc::clone(&self.shared);
+        let context = Arc::clone(&self.context);
         Box::pin(async move {
-            let video = import::import(&shared, import.source).await?;
+            let video = import::import(&context, import.source).await?;
             if import.indexing != Indexing::Later {
-                return import::index(&shared, video, import.indexing).await;
+                return import::index(&context, video, import.indexing).await;
             }
             let row = video.clone();
-            actix::spawn(async move { index_and_tell(&shared, row).await });
+            actix::spawn(async move { index_and_tell(&context, row).await });
             Ok(video)
         })
     }
@@ -578,7 +578,7 @@ impl Handler<Stop> for Dispatcher {
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) -> Self::Result {
         self.stopping = true;
         for job in std::mem::take(&mut self.waiting) {
-            let db = self.shared.db.clone();
+            let db = self.context.db.clone();
             let release = async move {
                 if let Err(error) = jobs::release(&db, &job).await {
                     tracing::warn!(export = %job.export_id, %error, "giving a lease back failed; it will run out");
@@ -589,7 +589,7 @@ impl Handler<Stop> for Dispatcher {
         for live in self.live.values() {
             live.stop.raise(StopReason::NodeStops);
             if let Some(coordinator) = &live.coordinator {
-                coordinator.do_send(Halt { release: true });
+                coordinator.do_send(Abandon { release: true });
             }
         }
         let (this, deadline) = (ctx.address(), Instant::now() + STOP_PATIENCE);

@@ -6,10 +6,10 @@ use edits::FieldError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::exports::request::{self, AcceptError, Examined, NewRequest};
+use crate::exports::request::{self, NewRequest, RequestError, ValidRequest};
 use crate::inference::profile::{DeviceClass, ExportProfile, ModelProfile};
 use crate::inference::queue::TaskKind;
-use crate::node::{Node, Shared};
+use crate::node::{Node, NodeContext};
 use crate::render::{ExportKind, Work};
 
 /// Seconds of one core to decode and encode a pixel (H.264, preset `fast`; `touchline bench` measures it).
@@ -34,20 +34,20 @@ impl Node {
     /// Estimates a request as if it were accepted now; nothing is stored.
     ///
     /// # Errors
-    /// [`AcceptError::Invalid`] as for an export.
-    pub async fn estimate(&self, request: NewRequest) -> Result<Estimate, AcceptError> {
-        let examined = request::examine(&self.shared, request).await?;
-        if let Some(reason) = examined.kind.hopeless() {
-            return Err(AcceptError::Invalid(vec![FieldError::new("", "nothing_to_render", reason)]));
+    /// [`RequestError::Invalid`] as for an export.
+    pub async fn estimate(&self, request: NewRequest) -> Result<Estimate, RequestError> {
+        let valid = request::validate(&self.context, request).await?;
+        if let Some(reason) = valid.kind.hopeless() {
+            return Err(RequestError::Invalid(vec![FieldError::new("", "nothing_to_render", reason)]));
         }
-        Ok(estimate(&self.shared, &examined))
+        Ok(estimate(&self.context, &valid))
     }
 }
 
 /// Device seconds that work is expected to take, and seconds of cores.
-fn seconds_of(shared: &Shared, work: &Work, profile: &ExportProfile) -> (f64, f64) {
+fn seconds_of(context: &NodeContext, work: &Work, profile: &ExportProfile) -> (f64, f64) {
     let expected = |kind, profile: &Option<Arc<ModelProfile>>, size| {
-        profile.as_ref().map_or(0.0, |profile| shared.speeds.expected(kind, profile, size))
+        profile.as_ref().map_or(0.0, |profile| context.costs.expected(kind, profile, size))
     };
     let upscale =
         |(size, count): &((u32, u32), u64)| *count as f64 * expected(TaskKind::Upscale, &profile.upscale, *size);
@@ -58,28 +58,28 @@ fn seconds_of(shared: &Shared, work: &Work, profile: &ExportProfile) -> (f64, f6
 
 /// What a frame of an export counts in the fair order of segments: device seconds, or seconds of a core where no model
 /// runs.
-pub fn frame_cost(shared: &Shared, kind: &dyn ExportKind, profile: &ExportProfile) -> f64 {
-    let (device_seconds, core_seconds) = seconds_of(shared, &kind.work(), profile);
+pub fn frame_cost(context: &NodeContext, kind: &dyn ExportKind, profile: &ExportProfile) -> f64 {
+    let (device_seconds, core_seconds) = seconds_of(context, &kind.work(), profile);
     let seconds = if device_seconds > 0.0 { device_seconds } else { core_seconds };
     seconds / kind.frames().max(1) as f64
 }
 
 /// Estimates a request that is right.
-pub fn estimate(shared: &Shared, examined: &Examined) -> Estimate {
-    let Work { upscales, looks, .. } = examined.kind.work();
-    let devices = shared.device_count;
-    let (device_seconds, core_seconds) = seconds_of(shared, &examined.kind.work(), &examined.profile);
+pub fn estimate(context: &NodeContext, valid: &ValidRequest) -> Estimate {
+    let Work { upscales, looks, .. } = valid.kind.work();
+    let devices = context.device_count;
+    let (device_seconds, core_seconds) = seconds_of(context, &valid.kind.work(), &valid.profile);
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
-    let wall_seconds = match shared.profiles.class() {
+    let wall_seconds = match context.profiles.class() {
         // Devices are cores, which decode and encode as well.
         DeviceClass::Cpu => (device_seconds / devices as f64).max((device_seconds + core_seconds) / cores),
         DeviceClass::Cuda | DeviceClass::Sim => (device_seconds / devices as f64).max(core_seconds / cores),
     };
     Estimate {
-        frames: examined.kind.frames(),
+        frames: valid.kind.frames(),
         frames_inferred: upscales.iter().map(|(_, count)| count).sum::<u64>() + looks,
         device_seconds,
         wall_seconds,
-        cost: device_seconds * shared.live.borrow().live.planner.price_per_device_second,
+        cost: device_seconds * context.live.borrow().live.planner.price_per_device_second,
     }
 }

@@ -16,13 +16,13 @@ const UNEXPLAINED: &str = "render_failed";
 
 /// See the [module](self).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
+pub struct ExportFailure {
     pub code: &'static str,
     pub detail: String,
 }
 
-impl Trouble {
-    /// Trouble that nobody outside can put right.
+impl ExportFailure {
+    /// ExportFailure that nobody outside can put right.
     pub fn other(detail: impl ToString) -> Self {
         Self { code: UNEXPLAINED, detail: detail.to_string() }
     }
@@ -54,7 +54,7 @@ impl Trouble {
     }
 }
 
-impl From<RenderError> for Trouble {
+impl From<RenderError> for ExportFailure {
     fn from(error: RenderError) -> Self {
         let detail = error.to_string();
         match error {
@@ -71,19 +71,19 @@ impl From<RenderError> for Trouble {
     }
 }
 
-impl From<entities::Error> for Trouble {
+impl From<entities::Error> for ExportFailure {
     fn from(error: entities::Error) -> Self {
         if error.is_full() { Self::full(error) } else { Self::other(error) }
     }
 }
 
-impl From<StorageError> for Trouble {
+impl From<StorageError> for ExportFailure {
     fn from(error: StorageError) -> Self {
         if failpoints::is_full(&error.source) { Self::full(error) } else { Self::lost(error) }
     }
 }
 
-impl From<SourceError> for Trouble {
+impl From<SourceError> for ExportFailure {
     fn from(error: SourceError) -> Self {
         match error {
             SourceError::Database(error) | SourceError::Import(ImportError::Database(error)) => error.into(),
@@ -108,14 +108,14 @@ mod tests {
             RenderError::Storage(storage),
             RenderError::Io { doing: "writing".into(), source: full() },
         ] {
-            assert_eq!(Trouble::from(error).code, "disk_full");
+            assert_eq!(ExportFailure::from(error).code, "disk_full");
         }
     }
 
     #[test]
     fn storage_that_fails_otherwise_is_lost() {
         let gone = StorageError { doing: "storing", key: "k".into(), source: io::ErrorKind::NotFound.into() };
-        let trouble = Trouble::from(gone).while_doing("publishing the result");
+        let trouble = ExportFailure::from(gone).while_doing("publishing the result");
         assert_eq!(trouble.code, "storage_lost");
         assert!(trouble.detail.starts_with("publishing the result: storing k"), "{}", trouble.detail);
     }

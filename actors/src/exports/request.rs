@@ -15,7 +15,7 @@ use crate::exports::estimate::{Estimate, estimate};
 use crate::exports::references::{self, Resolved};
 use crate::failpoints::{self, Point};
 use crate::inference::profile::{DeviceClass, ExportProfile, ModelProfile};
-use crate::node::Shared;
+use crate::node::NodeContext;
 use crate::render::{self, Source};
 use crate::settings::default_models::{self, AUTO};
 use crate::settings::tenant_limits::{self, LimitReached};
@@ -37,7 +37,7 @@ pub struct NewRequest {
 
 /// Why an export was not accepted; nothing of it is stored.
 #[derive(Debug, thiserror::Error)]
-pub enum AcceptError {
+pub enum RequestError {
     #[error("the spec has {} {}", .0.len(), if .0.len() == 1 { "mistake" } else { "mistakes" })]
     Invalid(Vec<FieldError>),
     #[error("the idempotency key came with another body before")]
@@ -57,7 +57,7 @@ pub enum AcceptError {
 }
 
 /// A request that is right.
-pub struct Examined {
+pub struct ValidRequest {
     pub spec: ExportSpec,
     /// The reel whose edits were copied in, and its version.
     pub reel: Option<(ReelId, i64)>,
@@ -66,55 +66,56 @@ pub struct Examined {
 }
 
 /// Checks `request` and plans it. Nothing is stored.
-pub async fn examine(shared: &Shared, request: NewRequest) -> Result<Examined, AcceptError> {
+pub async fn validate(context: &NodeContext, request: NewRequest) -> Result<ValidRequest, RequestError> {
     let rule = if request.input.is_some() { SourceRule::Implied } else { SourceRule::Named };
     let resolved = match rule {
-        SourceRule::Named => references::resolve(&shared.db, request.tenant, request.body).await?,
+        SourceRule::Named => references::resolve(&context.db, request.tenant, request.body).await?,
         SourceRule::Implied => Resolved::as_it_is(request.body),
     };
     // Of a reel that is not there nothing can be read.
     if resolved.errors.iter().any(|error| error.pointer == "/reel_id") {
-        return Err(AcceptError::Invalid(resolved.errors));
+        return Err(RequestError::Invalid(resolved.errors));
     }
     let parsed = edits::spec::parse(&resolved.body, rule);
     let Some(mut spec) = parsed.spec else {
-        return Err(AcceptError::Invalid(parsed.errors));
+        return Err(RequestError::Invalid(parsed.errors));
     };
     if let Some(input) = request.input {
         set_sources(&mut spec, &input.to_string());
     }
     let mut errors = FieldError::merge(resolved.errors.clone(), parsed.errors);
-    let sources = sources_of(shared, request.tenant, &spec, &mut errors).await?;
+    let sources = sources_of(context, request.tenant, &spec, &mut errors).await?;
     let facts: Vec<_> = sources.iter().map(|source| source.as_ref().map(|source| source.facts.clone())).collect();
     errors = FieldError::merge(errors, spec.check(&facts));
-    check_models(shared, &spec, &mut errors);
+    check_models(context, &spec, &mut errors);
     errors = resolved.without_made_up(errors);
     if !errors.is_empty() {
-        return Err(AcceptError::Invalid(errors));
+        return Err(RequestError::Invalid(errors));
     }
-    let profile = fix_profile(shared, request.tenant, &spec).await?;
+    let profile = fix_profile(context, request.tenant, &spec).await?;
     let known = sources.into_iter().flatten().collect();
-    let kind = render::plan(&spec, known, &profile, shared.settings.segments.seconds).map_err(AcceptError::Invalid)?;
-    Ok(Examined { spec, reel: resolved.reel, profile, kind })
+    let kind =
+        render::plan(&spec, known, &profile, context.settings.segments.seconds).map_err(RequestError::Invalid)?;
+    Ok(ValidRequest { spec, reel: resolved.reel, profile, kind })
 }
 
 /// Checks `request` and writes the export, in state `queued`, with its `coordinate` job. A request that was made before
 /// under the same key gets the export that it began.
-pub async fn accept(shared: &Shared, request: NewRequest) -> Result<Export, AcceptError> {
+pub async fn accept(context: &NodeContext, request: NewRequest) -> Result<Export, RequestError> {
     let (tenant, by, key) = (request.tenant, request.by, request.key.clone());
     if let Some(key) = &key {
         // First of all: what was right when it was asked may not be any more, and yet has its answer.
-        let known = idempotency::look(&shared.db, tenant, key).await?;
-        if let Some(first) = first_answer(shared, tenant, known).await? {
+        let known = idempotency::look(&context.db, tenant, key).await?;
+        if let Some(first) = first_answer(context, tenant, known).await? {
             return Ok(first);
         }
     }
-    let examined = examine(shared, request).await?;
-    let Estimate { device_seconds, wall_seconds, cost, .. } = estimate(shared, &examined);
-    let Examined { spec, reel, profile, kind } = examined;
+    let valid = validate(context, request).await?;
+    let Estimate { device_seconds, wall_seconds, cost, .. } = estimate(context, &valid);
+    let ValidRequest { spec, reel, profile, kind } = valid;
     let videos: BTreeSet<VideoId> = spec.sources().into_iter().flatten().filter_map(video_of).collect();
-    let broken = |error: serde_json::Error| AcceptError::Broken(error.to_string());
-    let simulated = shared.profiles.class() == DeviceClass::Sim && profile.uses_models();
+    let broken = |error: serde_json::Error| RequestError::Broken(error.to_string());
+    let simulated = context.profiles.class() == DeviceClass::Sim && profile.uses_models();
     let row = NewExport {
         id: ExportId::new(),
         tenant_id: tenant,
@@ -128,20 +129,20 @@ pub async fn accept(shared: &Shared, request: NewRequest) -> Result<Export, Acce
         reel,
         sources: videos.into_iter().collect(),
     };
-    let tx = shared.db.begin().await?;
+    let tx = context.db.begin().await?;
     // Locked, so that of two requests at the same instant the second sees what the first has begun.
     tenants::lock(&tx, tenant).await?;
     if let Some(key) = &key {
         let known = idempotency::look_locked(&tx, tenant, key).await?;
         if known != Known::New {
             tx.rollback().await?;
-            return first_answer(shared, tenant, known).await?.ok_or_else(gone);
+            return first_answer(context, tenant, known).await?.ok_or_else(gone);
         }
     }
-    tenant_limits::check_room(&tx, shared, tenant).await?;
+    tenant_limits::check_room(&tx, context, tenant).await?;
     let export = exports::insert(&tx, row).await.map_err(|error| match error {
         entities::Error::Gone { .. } => {
-            AcceptError::Invalid(vec![FieldError::new("", "unknown_video", error.to_string())])
+            RequestError::Invalid(vec![FieldError::new("", "unknown_video", error.to_string())])
         }
         error => error.into(),
     })?;
@@ -157,17 +158,17 @@ pub async fn accept(shared: &Shared, request: NewRequest) -> Result<Export, Acce
 }
 
 /// The export that the same request began; None when it is the first.
-async fn first_answer(shared: &Shared, tenant: TenantId, known: Known) -> Result<Option<Export>, AcceptError> {
+async fn first_answer(context: &NodeContext, tenant: TenantId, known: Known) -> Result<Option<Export>, RequestError> {
     match known {
         Known::New => Ok(None),
-        Known::Other => Err(AcceptError::KeyReused),
+        Known::Other => Err(RequestError::KeyReused),
         // A key goes with its export: None is a deletion at this very moment.
-        Known::Same(id) => exports::get(&shared.db, tenant, id).await?.map(Some).ok_or_else(gone),
+        Known::Same(id) => exports::get(&context.db, tenant, id).await?.map(Some).ok_or_else(gone),
     }
 }
 
-fn gone() -> AcceptError {
-    AcceptError::Broken("the export that the key stands for is being deleted".into())
+fn gone() -> RequestError {
+    RequestError::Broken("the export that the key stands for is being deleted".into())
 }
 
 fn kind_of(spec: &ExportSpec) -> ExportKind {
@@ -182,11 +183,11 @@ fn kind_of(spec: &ExportSpec) -> ExportKind {
 
 /// Each source the spec names, None where the tenant has no such thing or it is not ready yet.
 async fn sources_of(
-    shared: &Shared,
+    context: &NodeContext,
     tenant: TenantId,
     spec: &ExportSpec,
     errors: &mut Vec<FieldError>,
-) -> Result<Vec<Option<Source>>, AcceptError> {
+) -> Result<Vec<Option<Source>>, RequestError> {
     let mut found: Vec<(SourceRef<'_>, Found)> = Vec::new();
     let mut all = Vec::new();
     for (number, named) in spec.sources().into_iter().enumerate() {
@@ -198,7 +199,7 @@ async fn sources_of(
         let known = match found.iter().position(|(other, _)| *other == named) {
             Some(known) => known,
             None => {
-                found.push((named, find(shared, tenant, named).await?));
+                found.push((named, find(context, tenant, named).await?));
                 found.len() - 1
             }
         };
@@ -214,8 +215,8 @@ async fn sources_of(
 /// A source, or the code and the detail of why it cannot be one.
 type Found = Result<Source, (&'static str, String)>;
 
-async fn find(shared: &Shared, tenant: TenantId, named: SourceRef<'_>) -> Result<Found, AcceptError> {
-    match source::open(shared, tenant, named).await {
+async fn find(context: &NodeContext, tenant: TenantId, named: SourceRef<'_>) -> Result<Found, RequestError> {
+    match source::open(context, tenant, named).await {
         Ok(source) => Ok(Ok(source)),
         Err(SourceError::Unusable(code, detail)) => Ok(Err((code, detail))),
         Err(SourceError::Import(error)) => Err(error.into()),
@@ -248,8 +249,8 @@ fn set_sources(spec: &mut ExportSpec, video: &str) {
 }
 
 /// A model that the deployment does not have is the client's mistake.
-fn check_models(shared: &Shared, spec: &ExportSpec, errors: &mut Vec<FieldError>) {
-    let (ExportSpec::Framing(framing), Some(store)) = (spec, &shared.models) else { return };
+fn check_models(context: &NodeContext, spec: &ExportSpec, errors: &mut Vec<FieldError>) {
+    let (ExportSpec::Framing(framing), Some(store)) = (spec, &context.models) else { return };
     let model = &framing.upscale.model;
     if framing.upscale.mode != UpscaleMode::Ai || model == AUTO {
         return;
@@ -260,13 +261,17 @@ fn check_models(shared: &Shared, spec: &ExportSpec, errors: &mut Vec<FieldError>
 }
 
 /// Fixes everything that could change a byte of the output.
-async fn fix_profile(shared: &Shared, tenant: TenantId, spec: &ExportSpec) -> Result<ExportProfile, AcceptError> {
-    let defaults = default_models(shared, tenant).await?;
+async fn fix_profile(
+    context: &NodeContext,
+    tenant: TenantId,
+    spec: &ExportSpec,
+) -> Result<ExportProfile, RequestError> {
+    let defaults = default_models(context, tenant).await?;
     let (mut upscaler, mut detector) = (None, None);
     let mut quality = Quality::Best;
     match spec {
         ExportSpec::Framing(framing) => {
-            quality = resolve_quality(framing.upscale.quality, shared.profiles.class());
+            quality = resolve_quality(framing.upscale.quality, context.profiles.class());
             if framing.upscale.mode == UpscaleMode::Ai {
                 let named = Some(framing.upscale.model.clone()).filter(|model| model != AUTO);
                 upscaler = Some(named.unwrap_or(defaults.upscale));
@@ -278,12 +283,12 @@ async fn fix_profile(shared: &Shared, tenant: TenantId, spec: &ExportSpec) -> Re
         ExportSpec::Detection(_) => detector = Some(defaults.detect),
         ExportSpec::Overlay(_) | ExportSpec::Annotated(_) | ExportSpec::Clip(_) => {}
     }
-    let profiles = Arc::clone(&shared.profiles);
+    let profiles = Arc::clone(&context.profiles);
     let find = move || -> Result<_, models::ModelError> {
         let of = |model: Option<String>| model.map(|model| profiles.of(&model)).transpose();
         Ok((of(upscaler)?, of(detector)?))
     };
-    let found = tokio::task::spawn_blocking(find).await.map_err(|error| AcceptError::Broken(error.to_string()))?;
+    let found = tokio::task::spawn_blocking(find).await.map_err(|error| RequestError::Broken(error.to_string()))?;
     let (upscale, detect): (Option<Arc<ModelProfile>>, Option<Arc<ModelProfile>>) = found?;
     Ok(ExportProfile { upscale, detect, quality, libraries: media::library_versions() })
 }
@@ -295,9 +300,9 @@ pub struct DefaultModels {
 }
 
 /// The models a tenant gets when it names none: its own defaults, else the deployment's.
-pub async fn default_models(shared: &Shared, tenant: TenantId) -> Result<DefaultModels, entities::Error> {
-    let live = shared.live.borrow().live.clone();
-    let own = tenants::get(&shared.db, tenant).await?;
+pub async fn default_models(context: &NodeContext, tenant: TenantId) -> Result<DefaultModels, entities::Error> {
+    let live = context.live.borrow().live.clone();
+    let own = tenants::get(&context.db, tenant).await?;
     let (upscale, detect) = own.map_or((None, None), |tenant| (tenant.upscale_model, tenant.detect_model));
     Ok(DefaultModels { upscale: upscale.unwrap_or(live.upscale.model), detect: detect.unwrap_or(live.detect.model) })
 }

@@ -8,27 +8,27 @@ use entities::exports::{self, Export, Retried};
 use entities::segments::{self, Segment};
 use entities::{ExportId, TenantId};
 
-use crate::exports::request::AcceptError;
+use crate::exports::request::RequestError;
 use crate::failpoints::{self, Point};
 use crate::inference::profile::ExportProfile;
-use crate::node::Shared;
+use crate::node::NodeContext;
 use crate::settings::tenant_limits;
 use crate::storage;
 use crate::videos::import::blocking;
 
 /// Queues `export` again. Nothing of the last attempt may be at work any more.
-pub async fn retry(shared: &Shared, tenant: TenantId, id: ExportId) -> Result<Retried, AcceptError> {
-    let Some(export) = exports::get(&shared.db, tenant, id).await? else {
+pub async fn retry(context: &NodeContext, tenant: TenantId, id: ExportId) -> Result<Retried, RequestError> {
+    let Some(export) = exports::get(&context.db, tenant, id).await? else {
         return Ok(Retried::NotFound);
     };
-    let kept = if is_offered(shared, &export) { whole_segments(shared, tenant, id).await? } else { Vec::new() };
+    let kept = if is_offered(context, &export) { whole_segments(context, tenant, id).await? } else { Vec::new() };
     let profile = renewed_profile(&export)?;
-    let tx = shared.db.begin().await?;
-    tenant_limits::check_room(&tx, shared, tenant).await?;
+    let tx = context.db.begin().await?;
+    tenant_limits::check_room(&tx, context, tenant).await?;
     let retried = exports::retry(&tx, tenant, id, &kept, profile).await?;
     if matches!(retried, Retried::Now(_)) {
         // While the export's row is locked: after the commit a file may be the new attempt's.
-        remove_all_but(shared, tenant, id, &kept).await?;
+        remove_all_but(context, tenant, id, &kept).await?;
         tx.commit().await?;
         failpoints::passed(Point::ExportRetried);
     }
@@ -36,29 +36,29 @@ pub async fn retry(shared: &Shared, tenant: TenantId, id: ExportId) -> Result<Re
 }
 
 /// Whether what is still to be rendered comes out as what was rendered before.
-fn is_offered(shared: &Shared, export: &Export) -> bool {
+fn is_offered(context: &NodeContext, export: &Export) -> bool {
     let profile: ExportProfile = match serde_json::from_value(export.profile.clone().unwrap_or_default()) {
         Ok(profile) => profile,
         Err(_) => return false,
     };
     let models = [&profile.upscale, &profile.detect];
     profile.libraries == media::library_versions()
-        && models.into_iter().flatten().all(|model| model.class == shared.profiles.class())
+        && models.into_iter().flatten().all(|model| model.class == context.profiles.class())
 }
 
 /// The stored profile, with the libraries of this program: those that will render what is missing.
-fn renewed_profile(export: &Export) -> Result<Option<serde_json::Value>, AcceptError> {
+fn renewed_profile(export: &Export) -> Result<Option<serde_json::Value>, RequestError> {
     let Some(profile) = export.profile.clone() else { return Ok(None) };
-    let broken = |error: serde_json::Error| AcceptError::Broken(error.to_string());
+    let broken = |error: serde_json::Error| RequestError::Broken(error.to_string());
     let profile: ExportProfile = serde_json::from_value(profile).map_err(broken)?;
     let profile = ExportProfile { libraries: media::library_versions(), ..profile };
     serde_json::to_value(&profile).map(Some).map_err(broken)
 }
 
 /// The finished segments whose files have the size they should have.
-async fn whole_segments(shared: &Shared, tenant: TenantId, id: ExportId) -> Result<Vec<Segment>, AcceptError> {
-    let mut rows = segments::list(&shared.db, tenant, id).await?;
-    let store = Arc::clone(&shared.storage);
+async fn whole_segments(context: &NodeContext, tenant: TenantId, id: ExportId) -> Result<Vec<Segment>, RequestError> {
+    let mut rows = segments::list(&context.db, tenant, id).await?;
+    let store = Arc::clone(&context.storage);
     let whole = move || {
         rows.retain(|row| store.size(&row.storage_key).is_ok_and(|bytes| bytes == row.bytes.unsigned_abs()));
         rows
@@ -67,9 +67,14 @@ async fn whole_segments(shared: &Shared, tenant: TenantId, id: ExportId) -> Resu
 }
 
 /// What the last attempt left beside its finished segments is of no use.
-async fn remove_all_but(shared: &Shared, tenant: TenantId, id: ExportId, kept: &[Segment]) -> Result<(), AcceptError> {
+async fn remove_all_but(
+    context: &NodeContext,
+    tenant: TenantId,
+    id: ExportId,
+    kept: &[Segment],
+) -> Result<(), RequestError> {
     let keys: HashSet<String> = kept.iter().map(|segment| segment.storage_key.clone()).collect();
-    let (store, prefix) = (Arc::clone(&shared.storage), storage::export_prefix(tenant, id));
+    let (store, prefix) = (Arc::clone(&context.storage), storage::export_prefix(tenant, id));
     let removed = blocking("removing the last attempt's files", move || store.delete_all_but(&prefix, &keys)).await?;
     if let Err(error) = removed {
         tracing::warn!(export = %id, %error, "files of an ended attempt could not be removed");

@@ -10,16 +10,16 @@ use entities::exports::{self, Export};
 use entities::jobs::Job;
 use entities::tenants;
 
-use crate::exports::failure::Trouble;
+use crate::exports::failure::ExportFailure;
 use crate::exports::segment_job::on_thread;
 use crate::inference::profile::ExportProfile;
-use crate::node::Shared;
+use crate::node::NodeContext;
 use crate::render::{self, ExportKind, Meter, Run, StopSignal};
 use crate::videos::import::blocking;
 use crate::videos::source;
 
 /// See the [module](self).
-pub struct Running {
+pub struct ExportRun {
     pub export: Export,
     pub kind: Arc<dyn ExportKind>,
     pub run: Run,
@@ -27,47 +27,47 @@ pub struct Running {
     files: Vec<PathBuf>,
 }
 
-impl Running {
+impl ExportRun {
     /// Reads the export a claimed job belongs to, and plans it. Fails with what the user should know.
-    pub async fn open(shared: &Shared, job: &Job, stop: Arc<StopSignal>) -> Result<Arc<Self>, Trouble> {
-        let opened = Self::planned(shared, job, stop).await;
+    pub async fn open(context: &NodeContext, job: &Job, stop: Arc<StopSignal>) -> Result<Arc<Self>, ExportFailure> {
+        let opened = Self::planned(context, job, stop).await;
         opened.map_err(|trouble| trouble.while_doing("preparing the export"))
     }
 
-    async fn planned(shared: &Shared, job: &Job, stop: Arc<StopSignal>) -> Result<Arc<Self>, Trouble> {
-        let export = exports::for_worker(&shared.db, job).await?.ok_or_else(|| Trouble::other("it is gone"))?;
-        let spec: ExportSpec = serde_json::from_value(export.spec.clone()).map_err(Trouble::other)?;
+    async fn planned(context: &NodeContext, job: &Job, stop: Arc<StopSignal>) -> Result<Arc<Self>, ExportFailure> {
+        let export = exports::for_worker(&context.db, job).await?.ok_or_else(|| ExportFailure::other("it is gone"))?;
+        let spec: ExportSpec = serde_json::from_value(export.spec.clone()).map_err(ExportFailure::other)?;
         let mut profile: ExportProfile =
-            serde_json::from_value(export.profile.clone().unwrap_or_default()).map_err(Trouble::other)?;
-        let moved = move_profile(shared, &mut profile).await.map_err(Trouble::other)?;
+            serde_json::from_value(export.profile.clone().unwrap_or_default()).map_err(ExportFailure::other)?;
+        let moved = move_profile(context, &mut profile).await.map_err(ExportFailure::other)?;
         let mut sources = Vec::new();
         for from in spec.sources() {
-            let from = from.ok_or_else(|| Trouble::other("it names no source"))?;
-            sources.push(source::open(shared, export.tenant_id, from).await?);
+            let from = from.ok_or_else(|| ExportFailure::other("it names no source"))?;
+            sources.push(source::open(context, export.tenant_id, from).await?);
         }
         let mut files: Vec<PathBuf> = sources.iter().map(|source| source.path.clone()).collect();
         files.dedup();
-        check_files(shared, files.clone()).await?;
+        check_files(context, files.clone()).await?;
         let found: Vec<String> = sources.iter().flat_map(|source| source.index.warnings.clone()).collect();
-        let kind = render::plan(&spec, sources, &profile, shared.settings.segments.seconds).map_err(|errors| {
+        let kind = render::plan(&spec, sources, &profile, context.settings.segments.seconds).map_err(|errors| {
             let told: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
-            Trouble::other(told.join("; "))
+            ExportFailure::other(told.join("; "))
         })?;
         if kind.hopeless().is_none() {
             let preparing = Arc::clone(&kind);
             let prepared = on_thread("prepare".into(), move || preparing.prepare());
             prepared.await?;
         }
-        let tenant = tenants::get(&shared.db, export.tenant_id).await?;
-        let weight = tenant.ok_or_else(|| Trouble::other("its tenant is gone"))?.weight;
-        shared.queue.weigh(export.tenant_id, weight);
+        let tenant = tenants::get(&context.db, export.tenant_id).await?;
+        let weight = tenant.ok_or_else(|| ExportFailure::other("its tenant is gone"))?.weight;
+        context.queue.weigh(export.tenant_id, weight);
         let run = Run {
             tenant: export.tenant_id,
             export: export.id,
             profile,
-            queue: Arc::clone(&shared.queue),
-            speeds: Arc::clone(&shared.speeds),
-            window: shared.window,
+            queue: Arc::clone(&context.queue),
+            costs: Arc::clone(&context.costs),
+            window: context.window,
             meter: Meter::new(),
             stop,
         };
@@ -84,39 +84,41 @@ impl Running {
     }
 
     /// A file that a job of this export may write before it is stored; named by attempts, so that two never share one.
-    pub fn work_file(&self, shared: &Shared, name: &str, attempts: (i32, i32)) -> PathBuf {
+    pub fn work_file(&self, context: &NodeContext, name: &str, attempts: (i32, i32)) -> PathBuf {
         let (extension, (export, job)) = (self.kind.extension(), attempts);
-        shared.work_dir.join(format!("{}-{name}-{export}-{job}.{extension}", self.export.id))
+        context.work_dir.join(format!("{}-{name}-{export}-{job}.{extension}", self.export.id))
     }
 
     /// What an error is due to: a source or a storage that is gone leads to all sorts of them.
-    pub async fn cause(&self, shared: &Shared, trouble: Trouble) -> Trouble {
+    pub async fn cause(&self, context: &NodeContext, trouble: ExportFailure) -> ExportFailure {
         if !trouble.is_unexplained() {
             return trouble;
         }
-        check_files(shared, self.files.clone()).await.err().unwrap_or(trouble)
+        check_files(context, self.files.clone()).await.err().unwrap_or(trouble)
     }
 }
 
 /// Whether the storage is there, and every source in it can be read.
-async fn check_files(shared: &Shared, files: Vec<PathBuf>) -> Result<(), Trouble> {
-    let store = Arc::clone(&shared.storage);
+async fn check_files(context: &NodeContext, files: Vec<PathBuf>) -> Result<(), ExportFailure> {
+    let store = Arc::clone(&context.storage);
     let check = move || {
         store.check()?;
         files.iter().try_for_each(|file| {
             let first = File::open(file).and_then(|mut file| file.read_exact(&mut [0]));
-            first.map_err(|error| Trouble::source(format!("the source {} cannot be read: {error}", file.display())))
+            first.map_err(|error| {
+                ExportFailure::source(format!("the source {} cannot be read: {error}", file.display()))
+            })
         })
     };
-    blocking("looking at the sources", check).await.map_err(Trouble::other)?
+    blocking("looking at the sources", check).await.map_err(ExportFailure::other)?
 }
 
 /// Moves what is unfinished to this node's devices, where none of the accepted profile's class is left. True: moved.
-async fn move_profile(shared: &Shared, profile: &mut ExportProfile) -> Result<bool, String> {
+async fn move_profile(context: &NodeContext, profile: &mut ExportProfile) -> Result<bool, String> {
     let mut moved = false;
     for model in [&mut profile.upscale, &mut profile.detect].into_iter().flatten() {
-        if model.class != shared.profiles.class() {
-            let (profiles, name) = (Arc::clone(&shared.profiles), model.model.clone());
+        if model.class != context.profiles.class() {
+            let (profiles, name) = (Arc::clone(&context.profiles), model.model.clone());
             let found = tokio::task::spawn_blocking(move || profiles.of(&name)).await;
             *model = found.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
             moved = true;

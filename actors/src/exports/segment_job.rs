@@ -13,10 +13,10 @@ use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
-use crate::exports::failure::Trouble;
-use crate::exports::run::Running;
+use crate::exports::failure::ExportFailure;
+use crate::exports::run::ExportRun;
 use crate::failpoints::{self, Point};
-use crate::node::Shared;
+use crate::node::NodeContext;
 use crate::render::{FoundFrame, RenderError, RenderedSegment, SegmentPlan};
 use crate::storage;
 
@@ -28,7 +28,7 @@ const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 /// How a job ended for this node.
 #[derive(Debug)]
-pub enum JobEnd {
+pub enum JobOutcome {
     /// Its file is stored and its row committed.
     Committed,
     /// Somebody else had committed it first, or the export is not wanted any more.
@@ -41,7 +41,7 @@ pub enum JobEnd {
     Released,
 }
 
-impl JobEnd {
+impl JobOutcome {
     /// As a metric's label.
     pub fn name(&self) -> &'static str {
         match self {
@@ -55,25 +55,25 @@ impl JobEnd {
 }
 
 /// Renders, stores and commits `job`.
-pub async fn run(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job) -> JobEnd {
-    match attempt(shared, running, job).await {
+pub async fn run(context: &Arc<NodeContext>, running: &Arc<ExportRun>, job: &Job) -> JobOutcome {
+    match attempt(context, running, job).await {
         Ok(end) => end,
-        Err(RenderError::Stopped(_)) => match jobs::release(&shared.db, job).await {
-            Ok(_) => JobEnd::Released,
+        Err(RenderError::Stopped(_)) => match jobs::release(&context.db, job).await {
+            Ok(_) => JobOutcome::Released,
             Err(error) => {
                 tracing::error!(export = %running.export.id, %error, "giving a lease back failed; it will run out");
-                JobEnd::Released
+                JobOutcome::Released
             }
         },
         Err(error) => {
-            let trouble = running.cause(shared, error.into()).await;
-            fail(shared, job, &trouble.while_doing(described(running, job))).await
+            let trouble = running.cause(context, error.into()).await;
+            fail(context, job, &trouble.while_doing(described(running, job))).await
         }
     }
 }
 
 /// A part, as its export's problem names it.
-fn described(running: &Running, job: &Job) -> String {
+fn described(running: &ExportRun, job: &Job) -> String {
     match plan_of(running, job) {
         Ok(Some(SegmentPlan { index, first_frame, frames })) => {
             format!("segment {index} (output frames {first_frame} to {})", first_frame + frames.saturating_sub(1))
@@ -83,28 +83,28 @@ fn described(running: &Running, job: &Job) -> String {
 }
 
 /// Books a failure of `job`.
-pub async fn fail(shared: &Shared, job: &Job, trouble: &Trouble) -> JobEnd {
-    let Trouble { code, detail } = trouble;
+pub async fn fail(context: &NodeContext, job: &Job, trouble: &ExportFailure) -> JobOutcome {
+    let ExportFailure { code, detail } = trouble;
     tracing::warn!(export = %job.export_id, kind = %job.kind, index = job.index, code, detail, "a job failed");
     metrics::counter!("touchline_job_failures_total").increment(1);
-    let failure = book(shared, job, trouble).await;
+    let failure = book(context, job, trouble).await;
     failpoints::passed(Point::FailureBooked);
     match failure {
-        Ok(Failure::Retry { .. }) => JobEnd::Retried,
-        Ok(Failure::Dead) => JobEnd::Dead,
-        Ok(Failure::Lost) => JobEnd::NotNeeded,
+        Ok(Failure::Retry { .. }) => JobOutcome::Retried,
+        Ok(Failure::Dead) => JobOutcome::Dead,
+        Ok(Failure::Lost) => JobOutcome::NotNeeded,
         Err(error) => {
             tracing::error!(export = %job.export_id, %error, "booking a failure failed; the lease will run out");
-            JobEnd::Retried
+            JobOutcome::Retried
         }
     }
 }
 
 /// Writes a failure down; where the disk is so full that not even this can be written, tries for the length of a lease.
-pub async fn book(shared: &Shared, job: &Job, trouble: &Trouble) -> Result<Failure, entities::Error> {
+pub async fn book(context: &NodeContext, job: &Job, trouble: &ExportFailure) -> Result<Failure, entities::Error> {
     let deadline = Instant::now() + LEASE;
     loop {
-        match jobs::fail(&shared.db, job, trouble.code, &trouble.detail).await {
+        match jobs::fail(&context.db, job, trouble.code, &trouble.detail).await {
             Err(error) if error.is_full() && Instant::now() < deadline => {
                 tracing::error!(export = %job.export_id, %error, "no room to write a failure down");
                 tokio::time::sleep(FULL_PAUSE).await;
@@ -114,10 +114,10 @@ pub async fn book(shared: &Shared, job: &Job, trouble: &Trouble) -> Result<Failu
     }
 }
 
-async fn attempt(shared: &Arc<Shared>, running: &Arc<Running>, job: &Job) -> Result<JobEnd, RenderError> {
+async fn attempt(context: &Arc<NodeContext>, running: &Arc<ExportRun>, job: &Job) -> Result<JobOutcome, RenderError> {
     let name = format!("{}-{}", job.kind, job.index).to_lowercase();
-    let file = running.work_file(shared, &name, running.attempts(job));
-    let end = finish(shared, running, job, &name, &file).await;
+    let file = running.work_file(context, &name, running.attempts(job));
+    let end = finish(context, running, job, &name, &file).await;
     if end.is_err() {
         // Rendered, but not stored: the next try makes it again.
         remove_leftover(&file);
@@ -137,8 +137,8 @@ pub fn remove_leftover(file: &Path) {
 
 /// Renders on a thread of its own.
 async fn render(
-    shared: &Arc<Shared>,
-    running: &Arc<Running>,
+    context: &Arc<NodeContext>,
+    running: &Arc<ExportRun>,
     job: &Job,
     plan: Option<SegmentPlan>,
     file: &Path,
@@ -155,7 +155,7 @@ async fn render(
             None => with.kind.render_audio(&with.run, &file).map(|()| RenderedSegment::default()),
         }
     });
-    let rendered = while_leased(shared, running, job, rendered).await?;
+    let rendered = while_leased(context, running, job, rendered).await?;
     if let Some(done) = done {
         failpoints::passed(done);
     }
@@ -163,17 +163,17 @@ async fn render(
 }
 
 async fn finish(
-    shared: &Arc<Shared>,
-    running: &Arc<Running>,
+    context: &Arc<NodeContext>,
+    running: &Arc<ExportRun>,
     job: &Job,
     name: &str,
     file: &Path,
-) -> Result<JobEnd, RenderError> {
+) -> Result<JobOutcome, RenderError> {
     let plan = plan_of(running, job)?;
-    let rendered = render(shared, running, job, plan.clone(), file).await?;
+    let rendered = render(context, running, job, plan.clone(), file).await?;
     let key = storage::segment_key(job.tenant_id, job.export_id, name, running.attempts(job));
     let stored = {
-        let (store, key, file) = (Arc::clone(&shared.storage), key.clone(), file.to_owned());
+        let (store, key, file) = (Arc::clone(&context.storage), key.clone(), file.to_owned());
         on_thread(format!("store-{name}"), move || {
             let sums = sum(&file)?;
             store.put_file(&key, &file)?;
@@ -194,24 +194,24 @@ async fn finish(
         sha256,
         device_seconds: rendered.device_seconds,
         frames_inferred: rendered.frames_inferred as i64,
-        devices: device_times(shared, &rendered),
+        devices: device_times(context, &rendered),
     };
     let found: Vec<NewDetection> = rendered.detections.into_iter().map(row_of).collect::<Result<_, _>>()?;
-    let committed = segments::commit(&shared.db, job, row, &found).instrument(tracing::debug_span!("commit")).await?;
+    let committed = segments::commit(&context.db, job, row, &found).instrument(tracing::debug_span!("commit")).await?;
     failpoints::passed(after);
     match committed {
-        Committed::First => Ok(JobEnd::Committed),
+        Committed::First => Ok(JobOutcome::Committed),
         Committed::Late => {
-            let store = Arc::clone(&shared.storage);
+            let store = Arc::clone(&context.storage);
             on_thread("store-late".into(), move || Ok(store.delete(&key)?)).await?;
-            Ok(JobEnd::NotNeeded)
+            Ok(JobOutcome::NotNeeded)
         }
     }
 }
 
 /// Whose time a segment took, at today's price.
-fn device_times(shared: &Shared, rendered: &RenderedSegment) -> Vec<DeviceTime> {
-    let price = shared.live.borrow().live.planner.price_per_device_second;
+fn device_times(context: &NodeContext, rendered: &RenderedSegment) -> Vec<DeviceTime> {
+    let price = context.live.borrow().live.planner.price_per_device_second;
     let time = |(device, &(frames, device_seconds)): (&Arc<str>, &(u64, f64))| DeviceTime {
         device: device.to_string(),
         frames: frames as i64,
@@ -222,7 +222,7 @@ fn device_times(shared: &Shared, rendered: &RenderedSegment) -> Vec<DeviceTime> 
 }
 
 /// The part a segment job stands for; None for the sound.
-fn plan_of(running: &Running, job: &Job) -> Result<Option<SegmentPlan>, RenderError> {
+fn plan_of(running: &ExportRun, job: &Job) -> Result<Option<SegmentPlan>, RenderError> {
     if job.kind == JobKind::Audio {
         return Ok(None);
     }
@@ -234,13 +234,13 @@ fn plan_of(running: &Running, job: &Job) -> Result<Option<SegmentPlan>, RenderEr
 /// Waits for `work` and renews the lease meanwhile, as long as the export's counters show that it advances, or no device
 /// is there for which it could.
 async fn while_leased<T>(
-    shared: &Shared,
-    running: &Running,
+    context: &NodeContext,
+    running: &ExportRun,
     job: &Job,
     work: impl Future<Output = Result<T, RenderError>>,
 ) -> Result<T, RenderError> {
     tokio::pin!(work);
-    let patience = Duration::from_secs_f64(shared.settings.devices.stall_seconds) * 2;
+    let patience = Duration::from_secs_f64(context.settings.devices.stall_seconds) * 2;
     let mut beats = running.run.meter.beats();
     let mut advanced = Instant::now();
     loop {
@@ -248,12 +248,12 @@ async fn while_leased<T>(
             done = &mut work => return done,
             () = tokio::time::sleep(LEASE / 3) => {
                 let now = running.run.meter.beats();
-                if now != beats || shared.queue.is_deserted() {
+                if now != beats || context.queue.is_deserted() {
                     (beats, advanced) = (now, Instant::now());
                 }
                 // Lost or not renewed, the commit's fence decides what the work is worth.
                 if advanced.elapsed() < patience
-                    && let Err(error) = jobs::renew(&shared.db, job, LEASE).await
+                    && let Err(error) = jobs::renew(&context.db, job, LEASE).await
                 {
                     tracing::warn!(export = %job.export_id, %error, "renewing a lease failed");
                 }

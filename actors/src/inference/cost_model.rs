@@ -15,13 +15,13 @@ const SECONDS_PER_LOOK: f64 = 0.04;
 const NEWS: f64 = 0.05;
 
 /// Device seconds of one unit of each model's work: a pixel for an upscaler, a picture for a detector.
-pub struct Speeds {
+pub struct CostModel {
     /// What a simulated device waits for a picture, in seconds.
     simulated: f64,
     known: Mutex<HashMap<(DeviceClass, String), f64>>,
 }
 
-impl Speeds {
+impl CostModel {
     /// `simulated`: seconds that a simulated device waits for a picture.
     pub fn new(simulated: f64) -> Self {
         Self { simulated, known: Mutex::default() }
@@ -72,16 +72,16 @@ mod tests {
 
     #[test]
     fn what_was_served_replaces_what_was_guessed() {
-        let (speeds, profile) =
-            (Speeds::new(0.7), ModelProfile { class: DeviceClass::Cpu, ..ModelProfile::simulated("m") });
-        let expected = |size| speeds.expected(TaskKind::Upscale, &profile, size);
+        let (costs, profile) =
+            (CostModel::new(0.7), ModelProfile { class: DeviceClass::Cpu, ..ModelProfile::simulated("m") });
+        let expected = |size| costs.expected(TaskKind::Upscale, &profile, size);
         assert!((expected((100, 100)) - 0.1).abs() < 1e-9);
-        speeds.note(TaskKind::Upscale, &profile, (200, 100), 0.4);
+        costs.note(TaskKind::Upscale, &profile, (200, 100), 0.4);
         assert!((expected((100, 100)) - 0.2).abs() < 1e-9, "the first measurement counts whole");
-        speeds.note(TaskKind::Upscale, &profile, (100, 100), 0.4);
+        costs.note(TaskKind::Upscale, &profile, (100, 100), 0.4);
         assert!((expected((100, 100)) - 0.21).abs() < 1e-9, "later ones a little");
         let sim = ModelProfile::simulated("m");
-        assert_eq!(speeds.expected(TaskKind::Upscale, &sim, (9, 9)), 0.7);
-        assert_eq!(speeds.expected(TaskKind::Detect, &sim, (9, 9)), 0.7);
+        assert_eq!(costs.expected(TaskKind::Upscale, &sim, (9, 9)), 0.7);
+        assert_eq!(costs.expected(TaskKind::Detect, &sim, (9, 9)), 0.7);
     }
 }

@@ -11,13 +11,13 @@ use uuid::Uuid;
 use crate::node::StartError;
 
 /// A locked folder. It is free again when this is dropped, or when the process ends in whatever way.
-pub struct DataFolder {
+pub struct DataDir {
     /// The name of the node that works here, the same at each start: nobody else can hold leases under it.
     pub name: Uuid,
     _lock: File,
 }
 
-impl DataFolder {
+impl DataDir {
     /// Makes the folder, where it is missing, and locks it.
     ///
     /// # Errors
@@ -65,15 +65,15 @@ mod tests {
     fn a_folder_has_one_user_and_keeps_its_name() {
         let folder = tempfile::tempdir().unwrap();
         let own = folder.path().join("data");
-        let first = DataFolder::lock(&own).unwrap();
-        assert!(matches!(DataFolder::lock(&own), Err(StartError::Locked(_))));
+        let first = DataDir::lock(&own).unwrap();
+        assert!(matches!(DataDir::lock(&own), Err(StartError::Locked(_))));
         let name = first.name;
         drop(first);
-        assert_eq!(DataFolder::lock(&own).unwrap().name, name);
-        assert_ne!(DataFolder::lock(&folder.path().join("other")).unwrap().name, name);
+        assert_eq!(DataDir::lock(&own).unwrap().name, name);
+        assert_ne!(DataDir::lock(&folder.path().join("other")).unwrap().name, name);
         std::fs::write(own.join("lock"), "0198c0de").unwrap();
-        let renamed = DataFolder::lock(&own).unwrap().name;
+        let renamed = DataDir::lock(&own).unwrap().name;
         assert_ne!(renamed, name, "half a name is none");
-        assert_eq!(DataFolder::lock(&own).unwrap().name, renamed);
+        assert_eq!(DataDir::lock(&own).unwrap().name, renamed);
     }
 }

@@ -17,9 +17,9 @@ use tokio::sync::watch;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::detections::cache::{self, DetectionCache, ReadyAnswers};
+use crate::detections::cache::{self, DetectionCache, HeldDetections};
 use crate::exports::dispatcher::{Dispatcher, Stop, tell_of_the_dead};
-use crate::inference::cost_model::Speeds;
+use crate::inference::cost_model::CostModel;
 use crate::inference::device::{
     self, DeviceHealth, DeviceSetup, DeviceState, DeviceSupervisor, EngineFactory, Load, ModelEngine, Operate,
     Operation, SimDevice, SimEngine,
@@ -27,15 +27,15 @@ use crate::inference::device::{
 use crate::inference::profile::{DeviceClass, ModelProfile, Profiles};
 use crate::inference::queue::{self, FrameJob, FrameQueue, Task, TaskKind};
 use crate::progress::hub::ProgressHub;
-use crate::progress::relay::{self, Alone, RedisRelay, Relay};
-use crate::redis_connection::Link;
+use crate::progress::relay::{self, NoRelay, RedisRelay, Relay};
+use crate::redis_connection::RedisConnection;
 use crate::settings::config_keeper::{ConfigKeeper, Versioned};
 use crate::storage::{LocalStorage, Storage, StorageError};
 use crate::sweeper::{self, Sweeper};
-use crate::videos::frame_detection::Lookups;
+use crate::videos::frame_detection::FramePermits;
 use crate::videos::import::ImportError;
 use crate::videos::thumbnail::Thumbnails;
-use data_dir::DataFolder;
+use data_dir::DataDir;
 
 /// What a node loads at start.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +74,7 @@ pub enum StartError {
 }
 
 /// What the actors of one node share.
-pub struct Shared {
+pub struct NodeContext {
     pub db: Database,
     pub settings: Settings,
     pub storage: Arc<dyn Storage>,
@@ -82,7 +82,7 @@ pub struct Shared {
     pub queue: Arc<FrameQueue>,
     pub profiles: Arc<Profiles>,
     /// How long devices take, for fairness and estimates.
-    pub speeds: Arc<Speeds>,
+    pub costs: Arc<CostModel>,
     /// None where every device only simulates.
     pub models: Option<Arc<ModelStore>>,
     /// Unfinished files; emptied at start.
@@ -95,7 +95,7 @@ pub struct Shared {
     pub segment_slots: usize,
     pub device_count: usize,
     /// Single frames that are being looked at.
-    pub lookups: Lookups,
+    pub frame_permits: FramePermits,
     /// Small pictures of videos.
     pub thumbnails: Thumbnails,
     pub detections: Addr<DetectionCache>,
@@ -105,22 +105,22 @@ pub struct Shared {
 /// Handles to a running node. Cheap to clone.
 #[derive(Clone)]
 pub struct Node {
-    pub shared: Arc<Shared>,
+    pub context: Arc<NodeContext>,
     pub db: Database,
     pub storage: Arc<dyn Storage>,
     pub dispatcher: Addr<Dispatcher>,
     pub detections: Addr<DetectionCache>,
     /// What `detections` has at hand; asked first.
-    pub ready_detections: ReadyAnswers,
+    pub held_detections: HeldDetections,
     pub progress: Addr<ProgressHub>,
     pub config: Addr<ConfigKeeper>,
     pub live: watch::Receiver<Arc<Versioned>>,
     /// The way to the Redis that nodes share, where there is one.
-    pub link: Option<Link>,
+    pub redis: Option<RedisConnection>,
     devices: Arc<Vec<watch::Receiver<DeviceState>>>,
     supervisors: Arc<Vec<Addr<DeviceSupervisor>>>,
     /// Held for the node's life: one process a data folder.
-    _own: Arc<DataFolder>,
+    _own: Arc<DataDir>,
 }
 
 /// Whether a node can serve.
@@ -140,7 +140,7 @@ impl Node {
     /// Starts a node. Must be called inside an actix system.
     pub async fn start(settings: Settings, options: NodeOptions) -> Result<Self, StartError> {
         let data_dir = absolute(&settings.data_dir)?;
-        let own = DataFolder::lock(&data_dir)?;
+        let own = DataDir::lock(&data_dir)?;
         let work_dir = emptied(data_dir.join("work"))?;
         let db = entities::connect(&settings.database.url).await?;
         let media = settings.storage.folder().unwrap_or_else(|| data_dir.join("media"));
@@ -160,52 +160,52 @@ impl Node {
         let (supervisors, devices) = start_devices(setups, &queue);
         actix::spawn(queue::observe(Arc::downgrade(&queue)));
 
-        let link = open_link(&settings).await?;
-        let detections = DetectionCache::new(db.clone(), link.clone());
-        let (ready_detections, detections) = (detections.ready(), detections.start());
-        if let Some(link) = &link {
-            actix::spawn(cache::follow(link.hear(cache::TOPIC), detections.clone()));
+        let redis = connect_redis(&settings).await?;
+        let detections = DetectionCache::new(db.clone(), redis.clone());
+        let (held_detections, detections) = (detections.ready(), detections.start());
+        if let Some(redis) = &redis {
+            actix::spawn(cache::follow(redis.hear(cache::TOPIC), detections.clone()));
         }
-        let progress = start_progress(&db, link.as_ref());
+        let progress = start_progress(&db, redis.as_ref());
         let owner = if db.is_shared() { own.name.to_string() } else { "embedded".to_owned() };
         let keeper = keeper.knowing(models.clone());
-        let speeds = Arc::new(Speeds::new(settings.devices.sim_frame_ms / 1e3));
-        let shared = Arc::new(Shared {
+        let costs = Arc::new(CostModel::new(settings.devices.sim_frame_ms / 1e3));
+        let context = Arc::new(NodeContext {
             db: db.clone(),
             settings,
             storage: Arc::clone(&storage),
             live: live.clone(),
             queue,
             profiles,
-            speeds,
+            costs,
             models,
             work_dir,
             owner,
             window: in_flight + 2,
             segment_slots: segment_slots(class, names.len()),
             device_count: names.len(),
-            lookups: Lookups::default(),
+            frame_permits: FramePermits::default(),
             thumbnails: Thumbnails::default(),
             detections: detections.clone(),
             progress: progress.clone(),
         });
-        let found = sweeper::before_work(&shared).await?;
+        let found = sweeper::before_work(&context).await?;
         // Nobody else can hold leases under this name: what a killed process had in hand goes on at once.
-        let swept = entities::jobs::take_back(&db, &shared.owner).await?;
-        tell_of_the_dead(&shared, &swept).await?;
-        let dispatcher = Dispatcher::new(Arc::clone(&shared)).start();
-        Sweeper::new(Arc::clone(&shared), dispatcher.clone(), found).start();
+        let swept = entities::jobs::take_back(&db, &context.owner).await?;
+        tell_of_the_dead(&context, &swept).await?;
+        let dispatcher = Dispatcher::new(Arc::clone(&context)).start();
+        Sweeper::new(Arc::clone(&context), dispatcher.clone(), found).start();
         Ok(Self {
-            shared,
+            context,
             db,
             storage,
             dispatcher,
             detections,
-            ready_detections,
+            held_detections,
             progress,
             config: keeper.start(),
             live,
-            link,
+            redis,
             devices: Arc::new(devices),
             supervisors: Arc::new(supervisors),
             _own: Arc::new(own),
@@ -219,7 +219,7 @@ impl Node {
         let starting = devices.iter().any(DeviceState::is_starting);
         let degraded = devices.iter().filter(|device| device.health != DeviceHealth::Ready);
         let mut degraded: Vec<Arc<str>> = degraded.map(|device| device.id.clone()).collect();
-        if self.link.as_ref().is_some_and(|link| !link.is_up()) {
+        if self.redis.as_ref().is_some_and(|redis| !redis.is_up()) {
             degraded.push("redis".into());
         }
         Readiness { ready: serves && !starting, degraded, devices }
@@ -268,14 +268,14 @@ impl Node {
     /// # Errors
     /// When the model's file cannot be read or used.
     pub async fn load_model(&self, name: &str) -> Result<(), models::ModelError> {
-        let Some(kind) = self.shared.models.as_ref().and_then(|store| store.kind(name).ok()) else {
+        let Some(kind) = self.context.models.as_ref().and_then(|store| store.kind(name).ok()) else {
             return Ok(());
         };
         let kind = match kind {
             ModelKind::Upscaler => TaskKind::Upscale,
             ModelKind::Detector => TaskKind::Detect,
         };
-        let (profiles, model) = (Arc::clone(&self.shared.profiles), name.to_owned());
+        let (profiles, model) = (Arc::clone(&self.context.profiles), name.to_owned());
         let measured = tokio::task::spawn_blocking(move || profiles.of(&model)).await;
         let profile = measured.expect("measuring does not panic")?;
         let black = Arc::new(RgbImage::new(LOAD_SIDE, LOAD_SIDE));
@@ -298,7 +298,7 @@ impl Node {
 
     /// Stops rendering, gives leases back and closes the queue. Unfinished segments go on at the next start.
     pub async fn stop(&self) {
-        self.shared.queue.close();
+        self.context.queue.close();
         if self.dispatcher.send(Stop).await.is_err() {
             tracing::error!("the dispatcher was gone before the node stopped");
         }
@@ -316,25 +316,25 @@ const MOST_CREDIT: f64 = 1.0;
 const GPU_BATCH: usize = 4;
 
 /// How long the first connection to Redis may take; a node whose Redis is away starts all the same.
-const LINK_PATIENCE: Duration = Duration::from_secs(1);
+const REDIS_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-async fn open_link(settings: &Settings) -> Result<Option<Link>, StartError> {
+async fn connect_redis(settings: &Settings) -> Result<Option<RedisConnection>, StartError> {
     if settings.redis.url.is_empty() {
         return Ok(None);
     }
-    let link = Link::start(&settings.redis.url).map_err(|error| StartError::Redis(error.to_string()))?;
-    link.wait_up(LINK_PATIENCE).await;
-    Ok(Some(link))
+    let redis = RedisConnection::start(&settings.redis.url).map_err(|error| StartError::Redis(error.to_string()))?;
+    redis.wait_up(REDIS_CONNECT_TIMEOUT).await;
+    Ok(Some(redis))
 }
 
-fn start_progress(db: &Database, link: Option<&Link>) -> Addr<ProgressHub> {
-    let relay: Arc<dyn Relay> = match link {
-        Some(link) => Arc::new(RedisRelay::new(link.clone())),
-        None => Arc::new(Alone { shared_database: db.is_shared() }),
+fn start_progress(db: &Database, redis: Option<&RedisConnection>) -> Addr<ProgressHub> {
+    let relay: Arc<dyn Relay> = match redis {
+        Some(redis) => Arc::new(RedisRelay::new(redis.clone())),
+        None => Arc::new(NoRelay { shared_database: db.is_shared() }),
     };
     let hub = ProgressHub::new(db.clone(), relay).start();
-    if let Some(link) = link {
-        actix::spawn(relay::follow(link.clone(), hub.clone()));
+    if let Some(redis) = redis {
+        actix::spawn(relay::follow(redis.clone(), hub.clone()));
     }
     hub
 }

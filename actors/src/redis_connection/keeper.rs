@@ -9,7 +9,7 @@ use redis::aio::{MultiplexedConnection, PubSubSink, PubSubStream};
 use redis::{AsyncConnectionConfig, Msg, Value};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::{ANSWER_WITHIN, Heard, Link, Listener, PREFIX};
+use super::{ANSWER_WITHIN, Listener, PREFIX, PubSubEvent, RedisConnection};
 
 /// How long connecting and subscribing may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
@@ -24,17 +24,17 @@ struct Connected {
     messages: PubSubStream,
 }
 
-/// Keeps the link up as long as the process lives.
-pub(super) async fn keep(link: Link) {
+/// Keeps the connection up as long as the process lives.
+pub(super) async fn keep(redis: RedisConnection) {
     let mut told = false;
     metrics::gauge!("touchline_redis_up").set(0.0);
     loop {
-        match timeout(CONNECT_WITHIN, connect(&link)).await {
+        match timeout(CONNECT_WITHIN, connect(&redis)).await {
             Ok(Ok(connected)) => {
                 told = false;
                 tracing::info!("connected to Redis");
-                let why = serve(&link, connected).await;
-                link.take_down(link.connections());
+                let why = serve(&redis, connected).await;
+                redis.take_down(redis.connections());
                 tracing::warn!(why, "Redis is away; this node goes on with what it knows");
             }
             // Once an absence is enough.
@@ -52,8 +52,8 @@ pub(super) async fn keep(link: Link) {
     }
 }
 
-async fn connect(link: &Link) -> redis::RedisResult<Connected> {
-    let client = &link.0.client;
+async fn connect(redis: &RedisConnection) -> redis::RedisResult<Connected> {
+    let client = &redis.0.client;
     // Subscribed before the first call: what others say after a call of this node's is heard.
     let (mut asking, messages) = client.get_async_pubsub().await?.split();
     asking.psubscribe(format!("{PREFIX}:*")).await?;
@@ -66,19 +66,19 @@ async fn connect(link: &Link) -> redis::RedisResult<Connected> {
 }
 
 /// Passes messages on until the connection shows that it is no more; why it counts as gone.
-async fn serve(link: &Link, connected: Connected) -> &'static str {
+async fn serve(redis: &RedisConnection, connected: Connected) -> &'static str {
     let Connected { mut calls, mut asking, mut messages } = connected;
-    for listener in raise(link, calls.clone()) {
+    for listener in raise(redis, calls.clone()) {
         // Whoever does not listen any more needs no news.
-        let _ = listener.sink.send(Heard::Back).await;
+        let _ = listener.sink.send(PubSubEvent::Reconnected).await;
     }
-    let mut state = link.0.state.subscribe();
+    let mut state = redis.0.state.subscribe();
     let mut proofs = interval(PROOF_EVERY);
     proofs.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             message = messages.next() => match message {
-                Some(message) => pass_on(link, &message).await,
+                Some(message) => pass_on(redis, &message).await,
                 None => return "its messages ended",
             },
             _ = proofs.tick() => {
@@ -94,10 +94,10 @@ async fn serve(link: &Link, connected: Connected) -> &'static str {
     }
 }
 
-/// The link is up; who is to be told.
-fn raise(link: &Link, connection: MultiplexedConnection) -> Vec<Listener> {
-    let listeners = link.0.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-    link.0.state.send_modify(|state| {
+/// The connection is up; who is to be told.
+fn raise(redis: &RedisConnection, connection: MultiplexedConnection) -> Vec<Listener> {
+    let listeners = redis.0.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+    redis.0.state.send_modify(|state| {
         state.epoch += 1;
         state.connection = Some(connection);
     });
@@ -105,15 +105,15 @@ fn raise(link: &Link, connection: MultiplexedConnection) -> Vec<Listener> {
     listeners.clone()
 }
 
-async fn pass_on(link: &Link, message: &Msg) {
+async fn pass_on(redis: &RedisConnection, message: &Msg) {
     let Some((author, body)) = message.get_payload_bytes().split_first_chunk::<16>() else { return };
-    if author == link.0.node.as_bytes() {
+    if author == redis.0.node.as_bytes() {
         return;
     }
     let Some((tenant, topic)) = read_topic(message.get_channel_name()) else { return };
-    let listeners = link.0.listeners.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let listeners = redis.0.listeners.lock().unwrap_or_else(PoisonError::into_inner).clone();
     for listener in listeners.iter().filter(|listener| listener.topic == topic) {
-        let _ = listener.sink.send(Heard::Message { tenant, body: body.to_vec() }).await;
+        let _ = listener.sink.send(PubSubEvent::Message { tenant, body: body.to_vec() }).await;
     }
 }
 

@@ -1,8 +1,8 @@
 //! The way to a Redis that the nodes of a deployment share, and that may be away.
 //!
-//! A [`Link`] is up or down. While it is down every call fails at once, so that nobody waits for a Redis that is not
+//! A [`RedisConnection`] is up or down. While it is down every call fails at once, so that nobody waits for a Redis that is not
 //! there; the first call that gets no answer in time takes it down. One task connects again, as long as it takes,
-//! and tells whoever listens when it is [`Heard::Back`]. Redis holds nothing that cannot be lost: callers go on with
+//! and tells whoever listens when it is [`PubSubEvent::Reconnected`]. Redis holds nothing that cannot be lost: callers go on with
 //! what this node knows.
 //!
 //! Keys and topics begin with `touchline:` and, where a tenant owns them, its id.
@@ -28,20 +28,20 @@ const PREFIX: &str = "touchline";
 /// Redis is away, or did not do what it was asked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("Redis is away")]
-pub struct Away;
+pub struct Unavailable;
 
 /// What a listener of a topic hears.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// The link is up, for the first time or again: what others said before was missed.
-    Back,
+pub enum PubSubEvent {
+    /// The connection is up, for the first time or again: what others said before was missed.
+    Reconnected,
     /// Another node says something; about a tenant, where the topic has one.
     Message { tenant: Option<TenantId>, body: Vec<u8> },
 }
 
-/// A handle to the link; cloning it is cheap.
+/// A handle to the connection; cloning it is cheap.
 #[derive(Clone)]
-pub struct Link(Arc<Inner>);
+pub struct RedisConnection(Arc<Inner>);
 
 struct Inner {
     /// Tells this node's messages from the others'.
@@ -61,7 +61,7 @@ struct State {
 #[derive(Clone)]
 struct Listener {
     topic: &'static str,
-    sink: mpsc::Sender<Heard>,
+    sink: mpsc::Sender<PubSubEvent>,
 }
 
 /// A key of a tenant's.
@@ -74,18 +74,18 @@ pub fn common_key(rest: &str) -> String {
     format!("{PREFIX}:{rest}")
 }
 
-impl Link {
-    /// A link to `url`, which is down until it first connects, on a thread of its own.
+impl RedisConnection {
+    /// A connection to `url`, which is down until it first connects, on a thread of its own.
     ///
     /// # Errors
     /// When `url` is none of Redis.
     pub fn start(url: &str) -> Result<Self, redis::RedisError> {
         let client = Client::open(url)?;
         let (state, _) = watch::channel(State::default());
-        let link = Self(Arc::new(Inner { node: Uuid::now_v7(), client, state, listeners: Mutex::default() }));
+        let redis = Self(Arc::new(Inner { node: Uuid::now_v7(), client, state, listeners: Mutex::default() }));
         let arbiter = Arbiter::new();
-        arbiter.spawn(keeper::keep(link.clone()));
-        Ok(link)
+        arbiter.spawn(keeper::keep(redis.clone()));
+        Ok(redis)
     }
 
     /// Whether Redis answers, as far as is known.
@@ -93,7 +93,7 @@ impl Link {
         self.0.state.borrow().connection.is_some()
     }
 
-    /// The number of the connection while the link is up: as long as it stays the same, every message was heard.
+    /// The number of the connection while the connection is up: as long as it stays the same, every message was heard.
     pub fn epoch(&self) -> Option<u64> {
         let state = self.0.state.borrow();
         state.connection.as_ref().map(|_| state.epoch)
@@ -104,7 +104,7 @@ impl Link {
         self.0.state.borrow().epoch
     }
 
-    /// Waits so long for the link to be up; whether it is.
+    /// Waits so long for the connection to be up; whether it is.
     pub async fn wait_up(&self, patience: Duration) -> bool {
         let mut state = self.0.state.subscribe();
         let up = state.wait_for(|state| state.connection.is_some());
@@ -112,11 +112,11 @@ impl Link {
     }
 
     /// Listens to what other nodes say about a topic. A listener that is up to nothing holds the others back.
-    pub fn hear(&self, topic: &'static str) -> mpsc::Receiver<Heard> {
+    pub fn hear(&self, topic: &'static str) -> mpsc::Receiver<PubSubEvent> {
         let (sink, heard) = mpsc::channel(WAITING);
         let mut listeners = self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_up() {
-            sink.try_send(Heard::Back).expect("a new channel has room");
+            sink.try_send(PubSubEvent::Reconnected).expect("a new channel has room");
         }
         listeners.push(Listener { topic, sink });
         heard
@@ -126,7 +126,7 @@ impl Link {
     ///
     /// # Errors
     /// When Redis is away: nobody has heard it.
-    pub async fn tell(&self, tenant: TenantId, topic: &str, body: &[u8]) -> Result<(), Away> {
+    pub async fn tell(&self, tenant: TenantId, topic: &str, body: &[u8]) -> Result<(), Unavailable> {
         self.publish(key(tenant, topic), body).await
     }
 
@@ -134,11 +134,11 @@ impl Link {
     ///
     /// # Errors
     /// When Redis is away: nobody has heard it.
-    pub async fn tell_all(&self, topic: &str, body: &[u8]) -> Result<(), Away> {
+    pub async fn tell_all(&self, topic: &str, body: &[u8]) -> Result<(), Unavailable> {
         self.publish(common_key(topic), body).await
     }
 
-    async fn publish(&self, channel: String, body: &[u8]) -> Result<(), Away> {
+    async fn publish(&self, channel: String, body: &[u8]) -> Result<(), Unavailable> {
         let signed = [self.0.node.as_bytes(), body].concat();
         self.ask(redis::cmd("PUBLISH").arg(channel).arg(signed)).await
     }
@@ -147,19 +147,19 @@ impl Link {
     ///
     /// # Errors
     /// When it is away, does not answer in time, or refuses.
-    pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Away> {
+    pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Unavailable> {
         let (epoch, connection) = {
             let state = self.0.state.borrow();
             (state.epoch, state.connection.clone())
         };
-        let Some(mut connection) = connection else { return Err(Away) };
+        let Some(mut connection) = connection else { return Err(Unavailable) };
         command.query_async(&mut connection).await.map_err(|error| {
             metrics::counter!("touchline_redis_failures_total").increment(1);
             tracing::warn!(%error, "Redis failed a call");
             if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() {
                 self.take_down(epoch);
             }
-            Away
+            Unavailable
         })
     }
 
@@ -178,52 +178,55 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    async fn next(heard: &mut mpsc::Receiver<Heard>) -> Heard {
-        tokio::time::timeout(PATIENCE, heard.recv()).await.expect("nothing was heard").expect("the link is there")
+    async fn next(heard: &mut mpsc::Receiver<PubSubEvent>) -> PubSubEvent {
+        tokio::time::timeout(PATIENCE, heard.recv()).await.expect("nothing was heard").expect("the redis is there")
     }
 
     #[actix::test]
     async fn nodes_hear_each_other_but_not_themselves() {
         let url = services::fresh_redis();
-        let (one, two) = (Link::start(&url).unwrap(), Link::start(&url).unwrap());
+        let (one, two) = (RedisConnection::start(&url).unwrap(), RedisConnection::start(&url).unwrap());
         let (mut at_one, mut at_two) = (one.hear("topic"), two.hear("topic"));
-        assert_eq!((next(&mut at_one).await, next(&mut at_two).await), (Heard::Back, Heard::Back));
+        assert_eq!(
+            (next(&mut at_one).await, next(&mut at_two).await),
+            (PubSubEvent::Reconnected, PubSubEvent::Reconnected)
+        );
         let tenant = TenantId::new();
         one.tell(tenant, "other", b"not for them").await.unwrap();
         one.tell(tenant, "topic", b"hello").await.unwrap();
         two.tell_all("topic", b"all").await.unwrap();
-        let hello = Heard::Message { tenant: Some(tenant), body: b"hello".to_vec() };
+        let hello = PubSubEvent::Message { tenant: Some(tenant), body: b"hello".to_vec() };
         assert_eq!(next(&mut at_two).await, hello);
-        assert_eq!(next(&mut at_one).await, Heard::Message { tenant: None, body: b"all".to_vec() });
+        assert_eq!(next(&mut at_one).await, PubSubEvent::Message { tenant: None, body: b"all".to_vec() });
         assert!(at_one.try_recv().is_err() && at_two.try_recv().is_err());
     }
 
     #[actix::test]
-    async fn a_link_whose_redis_goes_fails_at_once_and_comes_back() {
-        let mut redis = Redis::start();
-        let link = Link::start(&redis.url()).unwrap();
-        let mut heard = link.hear("topic");
-        assert_eq!(next(&mut heard).await, Heard::Back);
-        let first = link.epoch().unwrap();
-        redis.kill();
+    async fn a_connection_whose_redis_goes_fails_at_once_and_comes_back() {
+        let mut server = Redis::start();
+        let redis = RedisConnection::start(&server.url()).unwrap();
+        let mut heard = redis.hear("topic");
+        assert_eq!(next(&mut heard).await, PubSubEvent::Reconnected);
+        let first = redis.epoch().unwrap();
+        server.kill();
         let mut failures = 0;
-        while link.is_up() {
-            failures += usize::from(link.ask::<()>(&redis::cmd("PING")).await.is_err());
+        while redis.is_up() {
+            failures += usize::from(redis.ask::<()>(&redis::cmd("PING")).await.is_err());
         }
         assert!(failures <= 1, "{failures} calls noticed that it was gone");
-        assert_eq!(link.ask::<()>(&redis::cmd("PING")).await, Err(Away));
-        assert_eq!((link.epoch(), link.connections()), (None, first));
-        redis.revive();
-        assert_eq!(next(&mut heard).await, Heard::Back);
-        assert_eq!(link.epoch(), Some(first + 1));
-        link.ask::<()>(&redis::cmd("PING")).await.unwrap();
+        assert_eq!(redis.ask::<()>(&redis::cmd("PING")).await, Err(Unavailable));
+        assert_eq!((redis.epoch(), redis.connections()), (None, first));
+        server.revive();
+        assert_eq!(next(&mut heard).await, PubSubEvent::Reconnected);
+        assert_eq!(redis.epoch(), Some(first + 1));
+        redis.ask::<()>(&redis::cmd("PING")).await.unwrap();
     }
 
     #[actix::test]
-    async fn a_refused_call_does_not_take_the_link_down() {
-        let link = Link::start(&services::fresh_redis()).unwrap();
-        assert!(link.wait_up(PATIENCE).await);
-        assert_eq!(link.ask::<()>(&redis::cmd("NONSENSE")).await, Err(Away));
-        assert!(link.is_up());
+    async fn a_refused_call_does_not_take_the_connection_down() {
+        let redis = RedisConnection::start(&services::fresh_redis()).unwrap();
+        assert!(redis.wait_up(PATIENCE).await);
+        assert_eq!(redis.ask::<()>(&redis::cmd("NONSENSE")).await, Err(Unavailable));
+        assert!(redis.is_up());
     }
 }

@@ -26,7 +26,7 @@ use tracing::trace_span;
 pub use meter::{DeviceUse, Meter, Stage, Stages};
 pub use stop::{StopReason, StopSignal};
 
-use crate::inference::cost_model::Speeds;
+use crate::inference::cost_model::CostModel;
 use crate::inference::profile::{ExportProfile, ModelProfile};
 use crate::inference::queue::{DeviceFault, FrameJob, FrameQueue, PushError, Served, Task, TaskKind};
 use crate::storage::StorageError;
@@ -47,7 +47,7 @@ pub struct Run {
     pub export: ExportId,
     pub profile: ExportProfile,
     pub queue: Arc<FrameQueue>,
-    pub speeds: Arc<Speeds>,
+    pub costs: Arc<CostModel>,
     /// Frames of one segment that may be on their way through the devices.
     pub window: usize,
     pub meter: Meter,
@@ -223,7 +223,7 @@ impl Run {
     /// Sends a picture to the devices; blocks while the tenant's share of the queue is full.
     fn ask(&self, kind: TaskKind, profile: &Arc<ModelProfile>, image: Arc<RgbImage>) -> Result<Answer, RenderError> {
         let size = (image.width, image.height);
-        let estimate = self.speeds.expected(kind, profile, size);
+        let estimate = self.costs.expected(kind, profile, size);
         let task = Task { kind, profile: Arc::clone(profile) };
         let (job, served) = FrameJob::new(self.tenant, self.export, task, image, estimate);
         let pushed = trace_span!("queue").in_scope(|| self.queue.push(job, &|| self.stop.is_raised()));
@@ -241,7 +241,7 @@ impl Run {
             Some(Ok(Ok(served))) => {
                 self.meter.served(&served);
                 self.queue.settle(self.tenant, answer.estimate, served.device_seconds);
-                self.speeds.note(answer.kind, &answer.profile, answer.size, served.device_seconds);
+                self.costs.note(answer.kind, &answer.profile, answer.size, served.device_seconds);
                 Ok(served)
             }
             Some(Ok(Err(fault))) => Err(RenderError::Device(fault)),

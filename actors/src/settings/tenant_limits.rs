@@ -7,8 +7,8 @@ use entities::exports::{self, Backlog};
 use entities::tenant_limits::{self, TenantLimits};
 use entities::{Database, TenantId, Transaction, jobs, tenants};
 
-use crate::exports::request::AcceptError;
-use crate::node::Shared;
+use crate::exports::request::RequestError;
+use crate::node::NodeContext;
 
 /// A request that would be one too many.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,17 +46,17 @@ pub fn with_own(everywhere: &Limits, own: &TenantLimits) -> Limits {
 /// Whether the tenant, and the deployment, may have one more unfinished export, until `tx` ends.
 ///
 /// # Errors
-/// [`AcceptError::Limit`] with the limit's name.
-pub async fn check_room(tx: &Transaction, shared: &Shared, tenant: TenantId) -> Result<(), AcceptError> {
-    let everywhere = shared.live.borrow().live.limits.clone();
-    let limits = of(&shared.db, &everywhere, tenant).await?;
+/// [`RequestError::Limit`] with the limit's name.
+pub async fn check_room(tx: &Transaction, context: &NodeContext, tenant: TenantId) -> Result<(), RequestError> {
+    let everywhere = context.live.borrow().live.limits.clone();
+    let limits = of(&context.db, &everywhere, tenant).await?;
     // Locked, so that two requests at the same instant cannot both be the last that fits.
     tenants::lock(tx, tenant).await?;
     let own = exports::backlog(tx, tenant).await?;
     let all = jobs::load(tx).await?;
     if own.exports >= u64::from(limits.queued_exports) {
-        let devices = shared.device_count as f64 / all.tenants.max(1) as f64;
-        return Err(AcceptError::Limit(LimitReached {
+        let devices = context.device_count as f64 / all.tenants.max(1) as f64;
+        return Err(RequestError::Limit(LimitReached {
             limit: "queued_exports",
             most: limits.queued_exports.into(),
             what: "exports may wait or run at a time",
@@ -64,7 +64,7 @@ pub async fn check_room(tx: &Transaction, shared: &Shared, tenant: TenantId) -> 
         }));
     }
     if all.exports >= u64::from(limits.queued_exports_of_all) {
-        return Err(AcceptError::Limit(LimitReached {
+        return Err(RequestError::Limit(LimitReached {
             limit: "queued_exports_of_all",
             most: limits.queued_exports_of_all.into(),
             what: "exports of all tenants may wait or run at a time",

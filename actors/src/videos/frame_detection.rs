@@ -18,7 +18,7 @@ use crate::detections::cache::Invalidate;
 use crate::exports::request;
 use crate::inference::profile::ModelProfile;
 use crate::inference::queue::{DeviceFault, FrameJob, Output, Served, Task, TaskKind};
-use crate::node::{Node, Shared};
+use crate::node::{Node, NodeContext};
 use crate::render::Source;
 use crate::settings::tenant_limits::{self, LimitReached};
 use crate::videos::source::{self, SourceError};
@@ -50,28 +50,28 @@ pub struct FoundInFrame {
 
 /// The single frames that are being looked at, by tenant: each may have so many at once.
 #[derive(Default)]
-pub struct Lookups(Arc<Mutex<HashMap<TenantId, u32>>>);
+pub struct FramePermits(Arc<Mutex<HashMap<TenantId, u32>>>);
 
 /// A right to look at one frame, given back when dropped.
-struct Lookup {
+struct FramePermit {
     counts: Arc<Mutex<HashMap<TenantId, u32>>>,
     tenant: TenantId,
 }
 
-impl Lookups {
+impl FramePermits {
     /// One more of a tenant; None when it has `most` already.
-    fn begin(&self, tenant: TenantId, most: u32) -> Option<Lookup> {
+    fn begin(&self, tenant: TenantId, most: u32) -> Option<FramePermit> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(tenant).or_default();
         if *count >= most {
             return None;
         }
         *count += 1;
-        Some(Lookup { counts: Arc::clone(&self.0), tenant })
+        Some(FramePermit { counts: Arc::clone(&self.0), tenant })
     }
 }
 
-impl Drop for Lookup {
+impl Drop for FramePermit {
     fn drop(&mut self) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(&self.tenant) {
@@ -85,7 +85,7 @@ impl Drop for Lookup {
 
 /// Why a frame was not searched.
 #[derive(Debug, thiserror::Error)]
-pub enum LookError {
+pub enum FrameDetectionError {
     #[error("the tenant has no such video")]
     NotFound,
     #[error("the video is not ready yet")]
@@ -111,7 +111,7 @@ pub enum LookError {
     Broken(String),
 }
 
-impl From<SourceError> for LookError {
+impl From<SourceError> for FrameDetectionError {
     fn from(error: SourceError) -> Self {
         match error {
             SourceError::Unusable("not_ready", _) => Self::NotReady,
@@ -125,28 +125,28 @@ impl Node {
     /// Looks for persons in one frame of the tenant's video, stores what is found and answers it.
     ///
     /// # Errors
-    /// See [`LookError`]. Nothing is stored then.
+    /// See [`FrameDetectionError`]. Nothing is stored then.
     pub async fn detect_in_frame(
         &self,
         tenant: TenantId,
         video: VideoId,
         choice: FrameChoice,
-    ) -> Result<FoundInFrame, LookError> {
-        let shared = &self.shared;
-        let _lookup = begin(shared, tenant).await?;
+    ) -> Result<FoundInFrame, FrameDetectionError> {
+        let context = &self.context;
+        let _lookup = begin(context, tenant).await?;
         let id = video.to_string();
-        let source = source::open(shared, tenant, SourceRef::Video(&id)).await?;
+        let source = source::open(context, tenant, SourceRef::Video(&id)).await?;
         let number = frame_number(&source, choice)?;
-        let weight = tenants::get(&shared.db, tenant).await?.ok_or(LookError::NotFound)?.weight;
-        let name = request::default_models(shared, tenant).await?.detect;
-        let (profiles, model) = (Arc::clone(&shared.profiles), name.clone());
+        let weight = tenants::get(&context.db, tenant).await?.ok_or(FrameDetectionError::NotFound)?.weight;
+        let name = request::default_models(context, tenant).await?.detect;
+        let (profiles, model) = (Arc::clone(&context.profiles), name.clone());
         let profile = blocking(move || profiles.of(&model)).await??;
         let (width, height, fps) = (source.facts.width, source.facts.height, source.facts.rate.as_f64());
         let time = edits::rational::to_f64(source.facts.frames.seconds(number));
 
         let image = Arc::new(blocking(move || picture(&source, number, (width, height))).await??);
-        shared.queue.weigh(tenant, weight);
-        let Asked { boxes, waited, took } = ask(shared, tenant, profile, image).await?;
+        context.queue.weigh(tenant, weight);
+        let Asked { boxes, waited, took } = ask(context, tenant, profile, image).await?;
         let device_seconds = took.device_seconds;
         let frame = FrameDetections { time, frame: number as u64, boxes };
         let subject = Subject::Video(video);
@@ -157,24 +157,25 @@ impl Node {
             time,
             width: width as i32,
             height: height as i32,
-            boxes: serde_json::to_value(&frame.boxes).map_err(|error| LookError::Broken(error.to_string()))?,
+            boxes: serde_json::to_value(&frame.boxes)
+                .map_err(|error| FrameDetectionError::Broken(error.to_string()))?,
         };
-        if !usage::record_frame(&shared.db, tenant, &row, &took).await? {
-            return Err(LookError::NotFound);
+        if !usage::record_frame(&context.db, tenant, &row, &took).await? {
+            return Err(FrameDetectionError::NotFound);
         }
         let forgotten = self.detections.send(Invalidate { tenant, subject }).await;
-        forgotten.map_err(|error| LookError::Broken(error.to_string()))?;
+        forgotten.map_err(|error| FrameDetectionError::Broken(error.to_string()))?;
         Ok(FoundInFrame { width, height, fps, model: name, frame, waited, device_seconds })
     }
 }
 
 /// Lets one more frame of the tenant in.
-async fn begin(shared: &Shared, tenant: TenantId) -> Result<Lookup, LookError> {
-    let everywhere = shared.live.borrow().live.limits.clone();
-    let most = tenant_limits::of(&shared.db, &everywhere, tenant).await?.interactive_frames;
-    let lookup = shared.lookups.begin(tenant, most);
-    lookup.ok_or_else(|| {
-        LookError::Limit(LimitReached {
+async fn begin(context: &NodeContext, tenant: TenantId) -> Result<FramePermit, FrameDetectionError> {
+    let everywhere = context.live.borrow().live.limits.clone();
+    let most = tenant_limits::of(&context.db, &everywhere, tenant).await?.interactive_frames;
+    let permit = context.frame_permits.begin(tenant, most);
+    permit.ok_or_else(|| {
+        FrameDetectionError::Limit(LimitReached {
             limit: "interactive_frames",
             most: most.into(),
             what: "single frames may be looked at at a time",
@@ -183,9 +184,10 @@ async fn begin(shared: &Shared, tenant: TenantId) -> Result<Lookup, LookError> {
     })
 }
 
-pub(crate) fn frame_number(source: &Source, choice: FrameChoice) -> Result<usize, LookError> {
+pub(crate) fn frame_number(source: &Source, choice: FrameChoice) -> Result<usize, FrameDetectionError> {
     let times = &source.facts.frames;
-    let outside = || LookError::Outside { frames: times.len(), seconds: edits::rational::to_f64(times.duration()) };
+    let outside =
+        || FrameDetectionError::Outside { frames: times.len(), seconds: edits::rational::to_f64(times.duration()) };
     match choice {
         FrameChoice::Time(time) => {
             let time = edits::rational::seconds_from_f64(time);
@@ -222,31 +224,33 @@ struct Asked {
 }
 
 async fn ask(
-    shared: &Shared,
+    context: &NodeContext,
     tenant: TenantId,
     profile: Arc<ModelProfile>,
     image: Arc<RgbImage>,
-) -> Result<Asked, LookError> {
+) -> Result<Asked, FrameDetectionError> {
     let size = (image.width, image.height);
-    let estimate = shared.speeds.expected(TaskKind::Detect, &profile, size);
+    let estimate = context.costs.expected(TaskKind::Detect, &profile, size);
     let task = Task { kind: TaskKind::Detect, profile: Arc::clone(&profile) };
     let (job, answer) = FrameJob::interactive(tenant, task, image, estimate);
     let queued = job.queued;
-    shared.queue.push_interactive(job).map_err(|_| LookError::Stopping)?;
-    let served = answer.await.map_err(|_| LookError::Stopping)??;
+    context.queue.push_interactive(job).map_err(|_| FrameDetectionError::Stopping)?;
+    let served = answer.await.map_err(|_| FrameDetectionError::Stopping)??;
     let Served { output, device, device_seconds, began, .. } = served;
-    shared.queue.settle(tenant, estimate, device_seconds);
-    shared.speeds.note(TaskKind::Detect, &profile, size, device_seconds);
+    context.queue.settle(tenant, estimate, device_seconds);
+    context.costs.note(TaskKind::Detect, &profile, size, device_seconds);
     let Output::Boxes(boxes) = output else {
-        return Err(LookError::Broken("a detector answered with a picture".into()));
+        return Err(FrameDetectionError::Broken("a detector answered with a picture".into()));
     };
-    let cost = device_seconds * shared.live.borrow().live.planner.price_per_device_second;
+    let cost = device_seconds * context.live.borrow().live.planner.price_per_device_second;
     let took = DeviceTime { device: device.to_string(), frames: 1, device_seconds, cost };
     Ok(Asked { boxes, waited: began.saturating_duration_since(queued), took })
 }
 
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, LookError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| LookError::Broken(error.to_string()))
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, FrameDetectionError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| FrameDetectionError::Broken(error.to_string()))
 }
 
 #[cfg(test)]
@@ -255,12 +259,12 @@ mod tests {
 
     #[test]
     fn a_tenants_lookups_are_bounded_and_free_their_place() {
-        let (lookups, tenant) = (Lookups::default(), TenantId::new());
-        let first = lookups.begin(tenant, 2);
-        let second = lookups.begin(tenant, 2);
-        assert!(first.is_some() && second.is_some() && lookups.begin(tenant, 2).is_none());
-        assert!(lookups.begin(TenantId::new(), 2).is_some(), "another tenant has its own");
+        let (frame_permits, tenant) = (FramePermits::default(), TenantId::new());
+        let first = frame_permits.begin(tenant, 2);
+        let second = frame_permits.begin(tenant, 2);
+        assert!(first.is_some() && second.is_some() && frame_permits.begin(tenant, 2).is_none());
+        assert!(frame_permits.begin(TenantId::new(), 2).is_some(), "another tenant has its own");
         drop(first);
-        assert!(lookups.begin(tenant, 2).is_some());
+        assert!(frame_permits.begin(tenant, 2).is_some());
     }
 }

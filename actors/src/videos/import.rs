@@ -10,7 +10,7 @@ use media::{FrameIndex, MediaError, Probe};
 use serde::{Deserialize, Serialize};
 
 use crate::failpoints::{self, Point};
-use crate::node::Shared;
+use crate::node::NodeContext;
 use crate::storage::{self, StorageError};
 
 /// A finished file that is to become a video.
@@ -54,10 +54,10 @@ struct StoredFacts {
 }
 
 /// Probes a file and makes it a video in state `processing`. [`index`] is to follow.
-pub async fn import(shared: &Shared, source: NewSource) -> Result<Video, ImportError> {
+pub async fn import(context: &NodeContext, source: NewSource) -> Result<Video, ImportError> {
     let path = source.path.clone();
     let probe = blocking("probing", move || media::probe(&path)).await??;
-    let limits = &shared.live.borrow().live.limits.clone();
+    let limits = &context.live.borrow().live.limits.clone();
     let (width, height) = (probe.width, probe.height);
     let pixels = u64::from(width) * u64::from(height);
     if width.max(height) > limits.source_side || pixels > limits.source_pixels {
@@ -66,7 +66,7 @@ pub async fn import(shared: &Shared, source: NewSource) -> Result<Video, ImportE
     }
     let key = storage::video_key(source.tenant, source.id);
     let (path, kept) = (source.path.clone(), key.clone());
-    let (store, link) = (Arc::clone(&shared.storage), source.link);
+    let (store, link) = (Arc::clone(&context.storage), source.link);
     let bytes = blocking("storing", move || -> Result<u64, ImportError> {
         let size = std::fs::metadata(&path);
         let bytes = size.map_err(|source| ImportError::Io { doing: "reading the size of the file", source })?.len();
@@ -88,7 +88,7 @@ pub async fn import(shared: &Shared, source: NewSource) -> Result<Video, ImportE
         storage_key: key,
         facts: Some(facts),
     };
-    let video = videos::insert(&shared.db, row).await?;
+    let video = videos::insert(&context.db, row).await?;
     failpoints::passed(Point::VideoCommitted);
     Ok(video)
 }
@@ -106,8 +106,8 @@ pub enum Indexing {
 
 /// Builds the frame index of a video in state `processing` and makes it `ready`, or `failed` with a problem. Returns
 /// the row as it is then.
-pub async fn index(shared: &Shared, video: Video, indexing: Indexing) -> Result<Video, ImportError> {
-    let path = shared.storage.local_path(&video.storage_key);
+pub async fn index(context: &NodeContext, video: Video, indexing: Indexing) -> Result<Video, ImportError> {
+    let path = context.storage.local_path(&video.storage_key);
     let build = move || match indexing {
         Indexing::Around { start, end } => media::build_index_around(&path, start, end),
         Indexing::Later | Indexing::Now => media::build_index(&path),
@@ -125,7 +125,7 @@ pub async fn index(shared: &Shared, video: Video, indexing: Indexing) -> Result<
                 frame_index: index.to_bytes(),
             };
             failpoints::passed(Point::VideoIndexed);
-            videos::set_ready(&shared.db, video.tenant_id, video.id, found).await?;
+            videos::set_ready(&context.db, video.tenant_id, video.id, found).await?;
             failpoints::passed(Point::VideoReady);
         }
         // A fault of this machine and not of the file: the bytes stay, and the next start tries again.
@@ -139,12 +139,12 @@ pub async fn index(shared: &Shared, video: Video, indexing: Indexing) -> Result<
                 "type": "about:blank", "title": "The video cannot be used", "status": 422, "code": code, "detail": detail,
             });
             // The row first: a file that a crash leaves to it is swept, a row without its file would wait for ever.
-            videos::set_failed(&shared.db, video.tenant_id, video.id, problem).await?;
-            let (store, prefix) = (Arc::clone(&shared.storage), storage::video_prefix(video.tenant_id, video.id));
+            videos::set_failed(&context.db, video.tenant_id, video.id, problem).await?;
+            let (store, prefix) = (Arc::clone(&context.storage), storage::video_prefix(video.tenant_id, video.id));
             blocking("freeing the file", move || store.delete_prefix(&prefix)).await??;
         }
     }
-    let row = videos::get(&shared.db, video.tenant_id, video.id).await?;
+    let row = videos::get(&context.db, video.tenant_id, video.id).await?;
     row.ok_or_else(|| ImportError::Broken { doing: "indexing", detail: "the video was deleted meanwhile".into() })
 }
 

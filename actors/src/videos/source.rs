@@ -7,7 +7,7 @@ use entities::exports::{self, ExportKind, ExportState};
 use entities::videos::{self, VideoState};
 use entities::{ExportId, Subject, TenantId, VideoId};
 
-use crate::node::Shared;
+use crate::node::NodeContext;
 use crate::render::Source;
 use crate::videos::import::{self, ImportError};
 
@@ -24,14 +24,14 @@ pub enum SourceError {
 }
 
 /// Opens what `source` names, if it is the tenant's and ready.
-pub async fn open(shared: &Shared, tenant: TenantId, source: SourceRef<'_>) -> Result<Source, SourceError> {
+pub async fn open(context: &NodeContext, tenant: TenantId, source: SourceRef<'_>) -> Result<Source, SourceError> {
     match source {
         SourceRef::Video(id) => match id.parse() {
-            Ok(id) => open_video(shared, tenant, id).await,
+            Ok(id) => open_video(context, tenant, id).await,
             Err(_) => Err(unknown("video", id)),
         },
         SourceRef::Export(id) => match id.parse() {
-            Ok(id) => open_export(shared, tenant, id).await,
+            Ok(id) => open_export(context, tenant, id).await,
             Err(_) => Err(unknown("export", id)),
         },
     }
@@ -42,20 +42,20 @@ fn unknown(noun: &str, id: impl std::fmt::Display) -> SourceError {
     SourceError::Unusable(code, format!("there is no {noun} {id}"))
 }
 
-async fn open_video(shared: &Shared, tenant: TenantId, id: VideoId) -> Result<Source, SourceError> {
-    let video = videos::get(&shared.db, tenant, id).await?.ok_or_else(|| unknown("video", id))?;
+async fn open_video(context: &NodeContext, tenant: TenantId, id: VideoId) -> Result<Source, SourceError> {
+    let video = videos::get(&context.db, tenant, id).await?.ok_or_else(|| unknown("video", id))?;
     if video.state != VideoState::Ready {
         let detail = format!("video {id} is not ready; its state says why");
         return Err(SourceError::Unusable("not_ready", detail));
     }
-    let index = videos::frame_index(&shared.db, tenant, id).await?.unwrap_or_default();
+    let index = videos::frame_index(&context.db, tenant, id).await?.unwrap_or_default();
     let (facts, index) = import::facts_of(&video, &index)?;
-    Ok(Source { subject: Subject::Video(id), path: shared.storage.local_path(&video.storage_key), index, facts })
+    Ok(Source { subject: Subject::Video(id), path: context.storage.local_path(&video.storage_key), index, facts })
 }
 
 /// A result is small and Touchline's own: its index is built when it is needed instead of being kept.
-async fn open_export(shared: &Shared, tenant: TenantId, id: ExportId) -> Result<Source, SourceError> {
-    let export = exports::get(&shared.db, tenant, id).await?.ok_or_else(|| unknown("export", id))?;
+async fn open_export(context: &NodeContext, tenant: TenantId, id: ExportId) -> Result<Source, SourceError> {
+    let export = exports::get(&context.db, tenant, id).await?.ok_or_else(|| unknown("export", id))?;
     if export.kind == ExportKind::Detection {
         let detail = format!("export {id} is a detection: it has no pictures");
         return Err(SourceError::Unusable("no_video", detail));
@@ -64,7 +64,7 @@ async fn open_export(shared: &Shared, tenant: TenantId, id: ExportId) -> Result<
         let detail = format!("export {id} is {}: only complete exports can be drawn on", export.state);
         return Err(SourceError::Unusable("not_ready", detail));
     };
-    let path = shared.storage.local_path(&key);
+    let path = context.storage.local_path(&key);
     let file = path.clone();
     let read = import::blocking("reading an export", move || {
         let (probe, index) = (media::probe(&file)?, media::build_index(&file)?);

@@ -9,7 +9,7 @@ use moka::sync::Cache;
 use tokio::sync::Semaphore;
 
 use crate::node::Node;
-use crate::videos::frame_detection::{FrameChoice, LookError, blocking, frame_number, picture};
+use crate::videos::frame_detection::{FrameChoice, FrameDetectionError, blocking, frame_number, picture};
 use crate::videos::source;
 
 /// Bytes of pictures held in memory.
@@ -56,32 +56,33 @@ impl Node {
     /// seconds; without one, a tenth into the video, where something may be seen already.
     ///
     /// # Errors
-    /// See [`LookError`].
+    /// See [`FrameDetectionError`].
     pub async fn thumbnail(
         &self,
         tenant: TenantId,
         video: VideoId,
         time: Option<f64>,
         width: u32,
-    ) -> Result<Thumbnail, LookError> {
-        let shared = &self.shared;
+    ) -> Result<Thumbnail, FrameDetectionError> {
+        let context = &self.context;
         let id = video.to_string();
-        let source = source::open(shared, tenant, SourceRef::Video(&id)).await?;
+        let source = source::open(context, tenant, SourceRef::Video(&id)).await?;
         let time = time.unwrap_or_else(|| edits::rational::to_f64(source.facts.frames.duration()) / 10.0);
         let frame = frame_number(&source, FrameChoice::Time(time))?;
         let size = fitted((source.facts.width, source.facts.height), width);
         let key = Key { tenant, video, frame, size };
-        if let Some(bytes) = shared.thumbnails.held.get(&key) {
+        if let Some(bytes) = context.thumbnails.held.get(&key) {
             return Ok(Thumbnail { frame, bytes });
         }
-        let turn = Arc::clone(&shared.thumbnails.turns).acquire_owned().await.map_err(|_| LookError::Stopping)?;
+        let turn =
+            Arc::clone(&context.thumbnails.turns).acquire_owned().await.map_err(|_| FrameDetectionError::Stopping)?;
         let made = move || {
             // Held while the work runs, also when nobody waits for it any more.
             let _turn = turn;
             media::jpeg(&picture(&source, frame, size)?)
         };
         let bytes = Bytes::from(blocking(made).await??);
-        shared.thumbnails.held.insert(key, bytes.clone());
+        context.thumbnails.held.insert(key, bytes.clone());
         Ok(Thumbnail { frame, bytes })
     }
 }

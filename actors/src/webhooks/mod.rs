@@ -1,6 +1,6 @@
 //! Telling others what happened: messages of the outbox, signed and delivered ([Standard Webhooks] 1.0).
 //!
-//! * [`courier`]: the actor that takes what is due to its receivers, and tries again.
+//! * [`sender`]: the actor that takes what is due to its receivers, and tries again.
 //! * [`signature`]: secrets and signatures. [`address`]: where a message may not go.
 //!
 //! [Standard Webhooks]: https://www.standardwebhooks.com
@@ -10,5 +10,5 @@ pub mod sender;
 pub mod signature;
 
 pub use address::{AddressError, check_url};
-pub use sender::Courier;
+pub use sender::WebhookSender;
 pub use signature::new_secret;

@@ -1,7 +1,7 @@
 //! The actor that takes messages of the outbox to their receivers.
 //!
 //! It claims what is due, one message a webhook, sends each on its own, and writes how it went. A message arrives at
-//! least once: a courier that dies after sending has it sent again, under the same `webhook-id`.
+//! least once: a sender that dies after sending has it sent again, under the same `webhook-id`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ const CLAIM_BEYOND: Duration = Duration::from_secs(30);
 const JITTER: f64 = 0.1;
 
 /// See the [module](self).
-pub struct Courier {
+pub struct WebhookSender {
     db: Database,
     settings: WebhookSettings,
     client: Client,
@@ -37,8 +37,8 @@ pub struct Courier {
     looking: bool,
 }
 
-impl Courier {
-    /// A courier to be started.
+impl WebhookSender {
+    /// A sender to be started.
     ///
     /// # Errors
     /// When the system has no certificates to know https servers by.
@@ -104,7 +104,7 @@ impl Courier {
     }
 }
 
-impl Actor for Courier {
+impl Actor for WebhookSender {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -117,7 +117,7 @@ impl Actor for Courier {
             if !db.is_shared()
                 && let Err(error) = webhooks::take_back(&db).await
             {
-                tracing::warn!(%error, "what the last courier had in hand waits until its claims run out");
+                tracing::warn!(%error, "what the last sender had in hand waits until its claims run out");
             }
         };
         ctx.wait(take_back.into_actor(self).map(|(), this, ctx| this.look(ctx)));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use actors::{AcceptError, Indexing, NodeOptions};
+use actors::{Indexing, NodeOptions, RequestError};
 use config::Settings;
 use edits::{ClipMode, ClipSpec, DetectRule, ExportSpec, FieldError, SourceRule, UpscaleMode};
 use models::ModelStore;
@@ -65,9 +65,9 @@ impl Job {
     }
 
     /// Why the export was not accepted, as an error of this command.
-    pub fn refusal(&self, error: AcceptError) -> CliError {
+    pub fn refusal(&self, error: RequestError) -> CliError {
         match error {
-            AcceptError::Invalid(errors) => mistakes(&self.args.spec, &errors),
+            RequestError::Invalid(errors) => mistakes(&self.args.spec, &errors),
             error => CliError::Failed(error.into()),
         }
     }

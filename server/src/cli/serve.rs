@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use actors::{Node, NodeOptions, faults};
+use actors::{Node, NodeOptions, failpoints};
 use clap::Args;
 use config::Settings;
 use touchline::http;

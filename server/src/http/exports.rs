@@ -3,7 +3,7 @@
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, route, web};
 use actors::exports::segment_job::hex;
-use actors::{AcceptError, CancelExport, DeleteExport, Estimate, GetLatest, NewRequest, RetryExport, StartExport};
+use actors::{CancelExport, DeleteExport, Estimate, GetLatest, NewRequest, RequestError, RetryExport, StartExport};
 use chrono::{DateTime, Utc};
 use entities::exports::{self, Cancelled, Estimated, Export, ExportKind, ExportState, Filter, Retried};
 use entities::idempotency::RequestKey;
@@ -213,16 +213,16 @@ fn idempotency_key(headers: &HeaderMap, body: &serde_json::Value) -> Result<Opti
 }
 
 /// Why an export was not accepted, as a problem.
-fn refused(error: AcceptError) -> Problem {
+fn refused(error: RequestError) -> Problem {
     match error {
-        AcceptError::Database(error) => error.into(),
-        AcceptError::Source(error) => error.into(),
-        AcceptError::Io(error) => Problem::io("accepting an export", &error),
-        AcceptError::KeyReused => Problem::invalid("idempotency_key_reused", error.to_string(), Vec::new()),
-        AcceptError::Invalid(errors) => {
+        RequestError::Database(error) => error.into(),
+        RequestError::Source(error) => error.into(),
+        RequestError::Io(error) => Problem::io("accepting an export", &error),
+        RequestError::KeyReused => Problem::invalid("idempotency_key_reused", error.to_string(), Vec::new()),
+        RequestError::Invalid(errors) => {
             Problem::invalid("invalid_spec", "the spec has mistakes; nothing was stored", errors)
         }
-        AcceptError::Limit(reached) => reached.into(),
+        RequestError::Limit(reached) => reached.into(),
         error => Problem::internal("accepting an export", error),
     }
 }

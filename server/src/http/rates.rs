@@ -11,8 +11,9 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
-use actors::ephemeral::{Brief, Rate, Spent};
-use actors::{LimitReached, limits};
+use actors::LimitReached;
+use actors::ephemeral::{EphemeralStore, Rate, RateDecision};
+use actors::settings::tenant_limits;
 use config::ServerSettings;
 use entities::TenantId;
 use moka::future::Cache;
@@ -34,7 +35,7 @@ pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-pol
 
 /// How fast requests come, and how fast they may.
 pub struct Rates {
-    spent: Arc<dyn Brief>,
+    store: Arc<dyn EphemeralStore>,
     of_tenants: Cache<TenantId, u32>,
     by_address: u32,
     proxies: Vec<IpAddr>,
@@ -45,15 +46,15 @@ struct Limited {
     name: &'static str,
     what: &'static str,
     per_second: u32,
-    spent: Spent,
+    decision: RateDecision,
 }
 
 impl Rates {
-    /// Rates that are counted in `spent`.
-    pub fn new(spent: Arc<dyn Brief>, settings: &ServerSettings) -> Self {
+    /// Rates that are counted in `store`.
+    pub fn new(store: Arc<dyn EphemeralStore>, settings: &ServerSettings) -> Self {
         let of_tenants = Cache::builder().max_capacity(TENANTS).time_to_live(REMEMBERED).build();
         let (by_address, proxies) = (settings.requests_per_second_by_address, settings.trusted_proxies.clone());
-        Self { spent, of_tenants, by_address, proxies }
+        Self { store, of_tenants, by_address, proxies }
     }
 
     /// Counts a request; none where nothing limits it.
@@ -74,14 +75,14 @@ impl Rates {
             }
         };
         let rate = Rate { per_second: per_second.into(), burst: per_second.into() };
-        let spent = self.spent.spend(&key, rate).await;
-        Ok(Some(Limited { name, what, per_second, spent }))
+        let decision = self.store.spend(&key, rate).await;
+        Ok(Some(Limited { name, what, per_second, decision }))
     }
 
     async fn of_tenant(&self, state: &State, tenant: TenantId) -> Result<u32, Problem> {
         let look = async {
             let everywhere = state.node.live.borrow().live.limits.clone();
-            Ok(limits::of(&state.node.db, &everywhere, tenant).await?.requests_per_second)
+            Ok(tenant_limits::of(&state.node.db, &everywhere, tenant).await?.requests_per_second)
         };
         // Of all requests that come when it is time to look again, one looks.
         self.of_tenants.try_get_with(tenant, look).await.map_err(|problem: Arc<Problem>| (*problem).clone())
@@ -113,14 +114,14 @@ fn network(address: IpAddr) -> IpAddr {
 impl Limited {
     /// The headers of draft-ietf-httpapi-ratelimit-headers-10.
     fn headers(&self) -> [(HeaderName, HeaderValue); 2] {
-        let (left, seconds) = match self.spent {
-            Spent::Taken { left } => (left, 1),
-            Spent::Refused { wait } => (0, whole_seconds(wait)),
+        let (remaining, seconds) = match self.decision {
+            RateDecision::Allowed { remaining } => (remaining, 1),
+            RateDecision::Denied { retry_after } => (0, whole_seconds(retry_after)),
         };
         let text = |text: String| HeaderValue::try_from(text).expect("names and numbers make a header value");
         [
             (RATE_LIMIT_POLICY, text(format!("\"{}\";q={};w=1", self.name, self.per_second))),
-            (RATE_LIMIT, text(format!("\"{}\";r={left};t={seconds}", self.name))),
+            (RATE_LIMIT, text(format!("\"{}\";r={remaining};t={seconds}", self.name))),
         ]
     }
 }
@@ -140,9 +141,9 @@ pub async fn limit_rate(
         return Ok(next.call(request).await?.map_into_left_body());
     };
     let headers = limited.headers();
-    if let Spent::Refused { wait } = limited.spent {
+    if let RateDecision::Denied { retry_after } = limited.decision {
         metrics::counter!("touchline_requests_refused_total", "limit" => limited.name).increment(1);
-        let retry_after = Duration::from_secs(whole_seconds(wait));
+        let retry_after = Duration::from_secs(whole_seconds(retry_after));
         let most = limited.per_second.into();
         let refusal = Problem::from(LimitReached { limit: limited.name, most, what: limited.what, retry_after });
         let refusal = headers.into_iter().fold(refusal, |refusal, (name, value)| refusal.header(name, value));
@@ -163,7 +164,7 @@ fn tell(answer: &mut HeaderMap, headers: [(HeaderName, HeaderValue); 2]) {
 #[cfg(test)]
 mod tests {
     use actix_web::test::TestRequest;
-    use actors::ephemeral::BriefMemory;
+    use actors::ephemeral::MemoryStore;
 
     use super::*;
 
@@ -171,7 +172,7 @@ mod tests {
         let settings = config::Settings::load_from(None, []).unwrap().server;
         let proxies = proxies.iter().map(|proxy| proxy.parse().unwrap()).collect();
         let settings = ServerSettings { trusted_proxies: proxies, ..settings };
-        Rates::new(Arc::new(BriefMemory::default()), &settings)
+        Rates::new(Arc::new(MemoryStore::default()), &settings)
     }
 
     fn client(rates: &Rates, peer: &str, forwarded: &[&str]) -> Option<String> {

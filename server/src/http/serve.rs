@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix::Actor;
 use actix_web::{HttpServer, web};
 use actors::Node;
-use actors::webhooks::Courier;
+use actors::webhooks::WebhookSender;
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{SignalKind, signal};
@@ -47,18 +47,18 @@ pub async fn serve(node: Node, stop: impl Future<Output = ()>) -> anyhow::Result
 async fn answer_until(node: &Node, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let (tell_stop, stopping) = watch::channel(false);
     let metrics = install_metrics()?;
-    let files = node.shared.settings.tls.files();
+    let files = node.context.settings.tls.files();
     let certificate = files.map(|(certificate, key)| Certificate::load(certificate, key)).transpose()?;
-    let listen = node.shared.settings.server.listen;
+    let listen = node.context.settings.server.listen;
     let listener =
         TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}; is the port taken?"))?;
     // Not before the port is ours: the first operator's password is printed once, by a server that goes on.
     first_start(&node.db).await?;
     let state = web::Data::new(State::new(node.clone(), metrics.clone(), stopping)?);
-    let courier = Courier::new(node.db.clone(), node.shared.settings.webhooks.clone());
+    let courier = WebhookSender::new(node.db.clone(), node.context.settings.webhooks.clone());
     courier.context("preparing to call webhooks")?.start();
-    if let Some(link) = &node.link {
-        actix_web::rt::spawn(logged_out::follow(link.clone(), state.tokens.clone()));
+    if let Some(redis) = &node.redis {
+        actix_web::rt::spawn(logged_out::follow(redis.clone(), state.tokens.clone()));
     }
     let address = listener.local_addr().context("asking for the address that was bound")?;
     let document = openapi();

@@ -71,7 +71,7 @@ pub async fn metrics(request: HttpRequest, state: web::Data<State>) -> HttpRespo
 
 /// Whether a scraper may see who the tenants are and how they do.
 fn shows_tenants(request: &HttpRequest, state: &State) -> bool {
-    let token = state.node.shared.settings.server.metrics_token.expose();
+    let token = state.node.context.settings.server.metrics_token.expose();
     let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let shown = shown.and_then(|value| value.strip_prefix("Bearer "));
     // Compared by their sums, so that how long it takes tells nothing.

@@ -1,7 +1,7 @@
 //! Persons in one frame, answered at once.
 
 use actix_web::{HttpResponse, post, web};
-use actors::videos::frame_detection::{FrameChoice, LookError};
+use actors::videos::frame_detection::{FrameChoice, FrameDetectionError};
 use entities::VideoId;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -69,11 +69,11 @@ pub async fn detect_in_frame(
     let choice = choice?;
     let pointer = if question.time.is_some() { "/time" } else { "/frame" };
     let found = state.node.detect_in_frame(editor.tenant, id.0, choice).await.map_err(|error| match error {
-        LookError::NotFound => Problem::not_found("video"),
-        LookError::Limit(reached) => reached.into(),
-        LookError::NotReady => Problem::conflict("not_ready", error.to_string()),
-        LookError::Outside { .. } => Problem::invalid_field(pointer, "outside_video", error.to_string()),
-        LookError::Stopping => Problem::unavailable("stopping", error.to_string()),
+        FrameDetectionError::NotFound => Problem::not_found("video"),
+        FrameDetectionError::Limit(reached) => reached.into(),
+        FrameDetectionError::NotReady => Problem::conflict("not_ready", error.to_string()),
+        FrameDetectionError::Outside { .. } => Problem::invalid_field(pointer, "outside_video", error.to_string()),
+        FrameDetectionError::Stopping => Problem::unavailable("stopping", error.to_string()),
         error => Problem::internal("looking at a frame", error),
     })?;
     let mut frame = found.frame;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actors::Node;
-use actors::ephemeral::{Brief, BriefMemory, BriefRedis};
+use actors::ephemeral::{EphemeralStore, MemoryStore, RedisStore};
 use anyhow::Context;
 use entities::VideoId;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -60,13 +60,13 @@ impl State {
     /// # Errors
     /// When the secret cannot be read or made.
     pub fn new(node: Node, metrics: PrometheusHandle, stopping: watch::Receiver<bool>) -> anyhow::Result<Self> {
-        let auth = &node.shared.settings.auth;
-        let data_dir = std::path::absolute(&node.shared.settings.data_dir).context("finding data_dir")?;
+        let auth = &node.context.settings.auth;
+        let data_dir = std::path::absolute(&node.context.settings.data_dir).context("finding data_dir")?;
         let secret = secret::load_or_create(auth.secret.expose(), &data_dir)?;
         let previous = auth.previous_secret.expose().map(str::as_bytes);
-        let brief: Arc<dyn Brief> = match &node.link {
-            Some(link) => Arc::new(BriefRedis::new(link.clone())),
-            None => Arc::new(BriefMemory::default()),
+        let brief: Arc<dyn EphemeralStore> = match &node.redis {
+            Some(redis) => Arc::new(RedisStore::new(redis.clone())),
+            None => Arc::new(MemoryStore::default()),
         };
         Ok(Self {
             tokens: AccessTokens::new(&secret, previous, i64::from(auth.access_minutes) * 60),
@@ -75,7 +75,7 @@ impl State {
             links: LinkSigner::new(&secret, previous),
             key_use: KeyUse::default(),
             standings: Standings::default(),
-            rates: Rates::new(Arc::clone(&brief), &node.shared.settings.server),
+            rates: Rates::new(Arc::clone(&brief), &node.context.settings.server),
             tickets: Tickets::new(TICKET_LIFE, Arc::clone(&brief)),
             throttle: LoginThrottle::new(brief),
             uploads_dir: data_dir.join("uploads"),

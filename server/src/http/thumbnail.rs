@@ -2,7 +2,7 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, get, web};
-use actors::videos::frame_detection::LookError;
+use actors::videos::frame_detection::FrameDetectionError;
 use entities::VideoId;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -59,10 +59,10 @@ pub async fn show_thumbnail(
         return Err(Problem::bad_request("bad_query", format!("width is {LEAST_WIDTH} to {MOST_WIDTH} pixels")));
     }
     let found = state.node.thumbnail(viewer.tenant, id.0, time, width).await.map_err(|error| match error {
-        LookError::NotFound => Problem::not_found("video"),
-        LookError::NotReady => Problem::conflict("not_ready", error.to_string()),
-        LookError::Outside { .. } => Problem::bad_request("bad_query", format!("time: {error}")),
-        LookError::Stopping => Problem::unavailable("stopping", error.to_string()),
+        FrameDetectionError::NotFound => Problem::not_found("video"),
+        FrameDetectionError::NotReady => Problem::conflict("not_ready", error.to_string()),
+        FrameDetectionError::Outside { .. } => Problem::bad_request("bad_query", format!("time: {error}")),
+        FrameDetectionError::Stopping => Problem::unavailable("stopping", error.to_string()),
         error => Problem::internal("showing a frame", error),
     })?;
     // A video never changes: its id, the frame and the size name the bytes.

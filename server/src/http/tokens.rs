@@ -128,8 +128,8 @@ pub async fn log_out(session: Session, body: web::Bytes, state: web::Data<State>
         None => drop(tokens::revoke_all(&state.node.db, user).await?),
     }
     state.tokens.log_out(claims);
-    if let Some(link) = &state.node.link {
-        logged_out::tell(link, claims).await;
+    if let Some(redis) = &state.node.redis {
+        logged_out::tell(redis, claims).await;
     }
     Ok(HttpResponse::NoContent().finish())
 }

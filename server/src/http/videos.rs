@@ -214,7 +214,7 @@ pub(super) async fn read_detections(
         return Err(Problem::bad_request("bad_query", "confidence is 0 to 1"));
     }
     let get = GetDetections { tenant: viewer.tenant, subject, confidence, model };
-    let found = match state.node.ready_detections.get(&get) {
+    let found = match state.node.held_detections.get(&get) {
         Some(ready) => ready,
         None => {
             let found = state.node.detections.send(get).await??;

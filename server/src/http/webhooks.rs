@@ -332,7 +332,7 @@ fn now(changed: Changed<Webhook>) -> Result<Webhook, Problem> {
 
 fn check(state: &State, settings: &Settings) -> Result<(), Problem> {
     let mut wrong = Vec::new();
-    if let Err(error) = check_url(&settings.url, state.node.shared.settings.webhooks.allow_private) {
+    if let Err(error) = check_url(&settings.url, state.node.context.settings.webhooks.allow_private) {
         wrong.push(FieldError::new("/url", "invalid", error.to_string()));
     }
     if settings.description.chars().count() > LONGEST_DESCRIPTION {

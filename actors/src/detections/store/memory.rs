@@ -16,7 +16,7 @@ const HELD_BYTES: u64 = 64 << 20;
 pub const MEMORY: &str = "memory";
 
 /// See the [module](self).
-pub struct MemoryAnswers(Cache<Key, Held>);
+pub struct MemoryDetections(Cache<Key, Held>);
 
 #[derive(Clone)]
 struct Held {
@@ -24,11 +24,11 @@ struct Held {
     version: i64,
     /// When the version was last asked for and was the newest.
     right_at: Instant,
-    /// The link's connection at that time; None while it was down.
+    /// The connection's connection at that time; None while it was down.
     epoch: Option<u64>,
 }
 
-impl Default for MemoryAnswers {
+impl Default for MemoryDetections {
     fn default() -> Self {
         let weigh = |_: &Key, held: &Held| u32::try_from(held.answer.body.len()).unwrap_or(u32::MAX);
         let held = Cache::builder()
@@ -41,7 +41,7 @@ impl Default for MemoryAnswers {
     }
 }
 
-impl MemoryAnswers {
+impl MemoryDetections {
     /// The answer to a key whatever its version, as nothing changes unheard in this deployment.
     pub fn any(&self, key: &Key) -> Option<Arc<CachedDetections>> {
         self.0.get(key).map(|held| held.answer)
@@ -73,7 +73,7 @@ impl MemoryAnswers {
     }
 }
 
-impl Answers for MemoryAnswers {
+impl Answers for MemoryDetections {
     fn name(&self) -> &'static str {
         MEMORY
     }
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_late_answer_of_an_older_version_is_not_held() {
-        let (memory, key, asked) = (MemoryAnswers::default(), key(), Instant::now());
+        let (memory, key, asked) = (MemoryDetections::default(), key(), Instant::now());
         memory.hold(key.clone(), 2, answer("new"), asked, Some(EPOCH));
         memory.hold(key.clone(), 1, answer("old"), Instant::now(), Some(EPOCH));
         assert_eq!(memory.recent(&key, EPOCH, Duration::from_secs(60)), Some(answer("new")));
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_as_old_as_the_question() {
-        let (memory, key) = (MemoryAnswers::default(), key());
+        let (memory, key) = (MemoryDetections::default(), key());
         let long_ago = Instant::now().checked_sub(Duration::from_secs(2)).expect("the machine has been on for longer");
         memory.hold(key.clone(), 1, answer("old"), long_ago, Some(EPOCH));
         assert_eq!(memory.recent(&key, EPOCH, Duration::from_secs(1)), None);

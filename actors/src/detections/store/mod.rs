@@ -14,8 +14,8 @@ use entities::{Subject, TenantId};
 use futures_util::future::BoxFuture;
 use sha2::{Digest, Sha256};
 
-pub use self::memory::{MEMORY, MemoryAnswers};
-pub use self::redis::RedisAnswers;
+pub use self::memory::{MEMORY, MemoryDetections};
+pub use self::redis::RedisDetections;
 use crate::exports::segment_job::hex;
 
 /// A ready answer.
@@ -63,7 +63,7 @@ mod tests {
     use entities::VideoId;
 
     use super::*;
-    use crate::redis_connection::Link;
+    use crate::redis_connection::RedisConnection;
 
     async fn keeps_by_version(answers: &dyn Answers) {
         let subject = Subject::Video(VideoId::new());
@@ -89,20 +89,20 @@ mod tests {
 
     #[actix::test]
     async fn memory_keeps_by_version() {
-        keeps_by_version(&MemoryAnswers::default()).await;
+        keeps_by_version(&MemoryDetections::default()).await;
     }
 
     #[actix::test]
     async fn redis_keeps_by_version() {
-        let link = Link::start(&services::fresh_redis()).unwrap();
-        assert!(link.wait_up(Duration::from_secs(30)).await);
-        keeps_by_version(&RedisAnswers::new(link)).await;
+        let redis = RedisConnection::start(&services::fresh_redis()).unwrap();
+        assert!(redis.wait_up(Duration::from_secs(30)).await);
+        keeps_by_version(&RedisDetections::new(redis)).await;
     }
 
     #[actix::test]
     async fn a_redis_that_is_away_has_no_answer() {
-        let link = Link::start("unix:///nowhere").unwrap();
-        let answers = RedisAnswers::new(link);
+        let redis = RedisConnection::start("unix:///nowhere").unwrap();
+        let answers = RedisDetections::new(redis);
         let subject = Subject::Video(VideoId::new());
         let key = Key { tenant: TenantId::new(), subject, model: None, confidence: 0 };
         answers.put(&key, 1, &Arc::new(CachedDetections::new(Bytes::new()))).await;

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Answers, CachedDetections, Key};
 use crate::exports::segment_job::hex;
-use crate::redis_connection::{self, Link};
+use crate::redis_connection::{self, RedisConnection};
 
 /// How long an answer is kept. One of an older version is never asked for again and goes with time.
 const KEPT: Duration = Duration::from_secs(600);
@@ -17,11 +17,11 @@ const KEPT: Duration = Duration::from_secs(600);
 const LONGEST: usize = 4 << 20;
 
 /// See the [module](self).
-pub struct RedisAnswers(Link);
+pub struct RedisDetections(RedisConnection);
 
-impl RedisAnswers {
-    pub fn new(link: Link) -> Self {
-        Self(link)
+impl RedisDetections {
+    pub fn new(redis: RedisConnection) -> Self {
+        Self(redis)
     }
 }
 
@@ -36,7 +36,7 @@ fn name_of(key: &Key, version: i64) -> String {
     redis_connection::key(key.tenant, &format!("detections:{kind}:{id}:{version}:{model}:{}", key.confidence))
 }
 
-impl Answers for RedisAnswers {
+impl Answers for RedisDetections {
     fn name(&self) -> &'static str {
         "redis"
     }

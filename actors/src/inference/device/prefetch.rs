@@ -7,7 +7,7 @@ use super::worker::Batch;
 
 /// How long a device's batches take, against what was expected of their frames.
 #[derive(Default)]
-pub struct Pace {
+pub struct Prefetch {
     /// Moving average; None until a batch was served.
     ratio: Option<f64>,
 }
@@ -19,7 +19,7 @@ const LEAD: f64 = 0.1;
 const SHORTEST_LEAD: f64 = 0.002;
 const LONGEST_LEAD: f64 = 0.05;
 
-impl Pace {
+impl Prefetch {
     /// Learns that `batch` took `seconds`.
     pub fn note(&mut self, batch: &Batch, seconds: f64) {
         let now = seconds / expected(batch);
@@ -62,11 +62,11 @@ mod tests {
 
     #[test]
     fn the_next_batch_is_taken_shortly_before_the_running_one_ends() {
-        let mut pace = Pace::default();
-        assert_eq!(pace.until_nearly_done(&batch(1.0), Duration::ZERO), None, "nothing is known yet");
+        let mut prefetch = Prefetch::default();
+        assert_eq!(prefetch.until_nearly_done(&batch(1.0), Duration::ZERO), None, "nothing is known yet");
         // Half as fast as expected.
-        pace.note(&batch(0.05), 0.1);
-        let wait = |elapsed| pace.until_nearly_done(&batch(0.1), Duration::from_secs_f64(elapsed));
+        prefetch.note(&batch(0.05), 0.1);
+        let wait = |elapsed| prefetch.until_nearly_done(&batch(0.1), Duration::from_secs_f64(elapsed));
         assert!((wait(0.05).unwrap().as_secs_f64() - 0.13).abs() < 1e-6);
         assert_eq!(wait(0.19), None);
         assert_eq!(wait(9.0), None, "it takes longer than expected");
@@ -74,8 +74,8 @@ mod tests {
 
     #[test]
     fn a_device_without_an_estimate_is_asked_for_at_once() {
-        let mut pace = Pace::default();
-        pace.note(&batch(0.0), 0.1);
-        assert_eq!(pace.until_nearly_done(&batch(0.0), Duration::ZERO), None);
+        let mut prefetch = Prefetch::default();
+        prefetch.note(&batch(0.0), 0.1);
+        assert_eq!(prefetch.until_nearly_done(&batch(0.0), Duration::ZERO), None);
     }
 }

@@ -19,9 +19,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::engine::EngineFactory;
 use super::health::{DeviceHealth, Health, Verdict};
-use super::prefetch::Pace;
+use super::prefetch::Prefetch;
 use super::state::{self, DeviceState};
-use super::utilization::BusyWindow;
+use super::utilization::UtilizationWindow;
 use super::worker::{Batch, IN_HAND, Worker, WorkerEvent, WorkerNews};
 use crate::inference::profile::DeviceClass;
 use crate::inference::queue::{DeviceFault, FrameJob, FrameQueue, Output, Served, Wanted};
@@ -66,8 +66,8 @@ pub struct DeviceSupervisor {
     restart: Option<SpawnHandle>,
     /// Frames that are here only to have their model loaded.
     loads: VecDeque<Batch>,
-    pace: Pace,
-    busy: BusyWindow,
+    prefetch: Prefetch,
+    busy: UtilizationWindow,
 }
 
 /// How often it looks for missing results.
@@ -100,8 +100,8 @@ impl DeviceSupervisor {
             ask_later: None,
             restart: None,
             loads: VecDeque::new(),
-            pace: Pace::default(),
-            busy: BusyWindow::new(Instant::now()),
+            prefetch: Prefetch::default(),
+            busy: UtilizationWindow::new(Instant::now()),
         };
         (supervisor, watched)
     }
@@ -167,7 +167,7 @@ impl DeviceSupervisor {
             return self.ask(ctx);
         }
         let owing = self.in_hand.front().zip(self.owing_since);
-        let wait = owing.and_then(|(running, since)| self.pace.until_nearly_done(running, since.elapsed()));
+        let wait = owing.and_then(|(running, since)| self.prefetch.until_nearly_done(running, since.elapsed()));
         if let Some(wait) = wait {
             self.ask_later = Some(ctx.run_later(wait, |this, ctx| {
                 this.ask_later = None;
@@ -194,7 +194,7 @@ impl DeviceSupervisor {
 
     fn hand_out(&mut self, batch: Batch) {
         let Some(worker) = self.worker.as_ref().filter(|_| self.health.now().serves()) else {
-            return self.queue.put_back(batch);
+            return self.queue.return_unstarted(batch);
         };
         match worker.hand(batch.clone()) {
             Ok(()) => {
@@ -203,7 +203,7 @@ impl DeviceSupervisor {
                 }
                 self.in_hand.push_back(batch);
             }
-            Err(batch) => self.queue.put_back(batch),
+            Err(batch) => self.queue.return_unstarted(batch),
         }
     }
 
@@ -226,7 +226,7 @@ impl DeviceSupervisor {
         {
             self.state.models.insert(profile.model.clone());
         }
-        self.pace.note(&batch, seconds);
+        self.prefetch.note(&batch, seconds);
         self.state.note_served(batch.len(), seconds);
         self.health.served();
     }
@@ -241,7 +241,7 @@ impl DeviceSupervisor {
         self.owing_since = (!self.in_hand.is_empty()).then(Instant::now);
         self.show();
         if let Some(batch) = failed {
-            self.queue.give_back(batch, &fault);
+            self.queue.return_failed(batch, &fault);
         }
     }
 
@@ -266,9 +266,9 @@ impl DeviceSupervisor {
         }
         self.show();
         if let Some(begun) = begun {
-            self.queue.give_back(begun, fault);
+            self.queue.return_failed(begun, fault);
         }
-        prepared.into_iter().for_each(|batch| self.queue.put_back(batch));
+        prepared.into_iter().for_each(|batch| self.queue.return_unstarted(batch));
     }
 
     /// Looks for what is missing.
@@ -317,7 +317,7 @@ impl DeviceSupervisor {
         self.state.next_try = None;
         self.leave_worker(ctx);
         for batch in std::mem::take(&mut self.in_hand) {
-            self.queue.put_back(batch);
+            self.queue.return_unstarted(batch);
         }
     }
 

@@ -9,12 +9,12 @@ const WINDOW: Duration = Duration::from_secs(60);
 const SAMPLE: Duration = Duration::from_secs(1);
 
 /// Samples of a device's busy seconds over the last minute.
-pub struct BusyWindow {
+pub struct UtilizationWindow {
     /// When, and busy seconds until then; oldest first, at least one.
     samples: VecDeque<(Instant, f64)>,
 }
 
-impl BusyWindow {
+impl UtilizationWindow {
     /// A device that was never busy until now.
     pub fn new(now: Instant) -> Self {
         Self { samples: VecDeque::from([(now, 0.0)]) }
@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn it_forgets_what_was_more_than_a_minute_ago() {
         let start = Instant::now();
-        let mut window = BusyWindow::new(start);
+        let mut window = UtilizationWindow::new(start);
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         assert_eq!(window.ratio(start, 0.0), 0.0);
         for second in 1..=100 {

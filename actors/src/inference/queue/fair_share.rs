@@ -8,14 +8,14 @@
 //! when a device has said what they took. Segments are charged in the database when they are claimed, and corrected
 //! in the transaction that commits them ([`entities::jobs`]), which outlives the process and spans nodes.
 //!
-//! Between two segments a tenant has no frame waiting for a moment, without being idle: up to [`Ledger::new`]'s credit
+//! Between two segments a tenant has no frame waiting for a moment, without being idle: up to [`FairShare::new`]'s credit
 //! it keeps its place and catches up. Pure bookkeeping: no lock, no clock, no waiting.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
 /// See the [module](self). `K` names a tenant.
-pub struct Ledger<K> {
+pub struct FairShare<K> {
     credit: f64,
     /// Virtual time.
     now: f64,
@@ -33,7 +33,7 @@ struct Account {
 /// Below it tags would run away.
 const MIN_WEIGHT: f64 = 1e-3;
 
-impl<K: Copy + Eq + Hash> Ledger<K> {
+impl<K: Copy + Eq + Hash> FairShare<K> {
     /// `credit`: device seconds by which a tenant of weight 1 may lag behind and still catch up.
     pub fn new(credit: f64) -> Self {
         Self { credit, now: 0.0, accounts: HashMap::new() }
@@ -95,12 +95,12 @@ mod tests {
     use super::*;
 
     /// Serves `turns` frames of a second each to whoever's turn it is among `tenants`.
-    fn serve(ledger: &mut Ledger<u32>, tenants: &[u32], turns: u32) -> HashMap<u32, u32> {
+    fn serve(shares: &mut FairShare<u32>, tenants: &[u32], turns: u32) -> HashMap<u32, u32> {
         let mut served = HashMap::new();
         for _ in 0..turns {
-            let next = *tenants.iter().min_by(|a, b| ledger.tag(a).total_cmp(&ledger.tag(b))).unwrap();
-            ledger.charge(next, 1.0);
-            ledger.settle(next, 1.0, 1.0);
+            let next = *tenants.iter().min_by(|a, b| shares.tag(a).total_cmp(&shares.tag(b))).unwrap();
+            shares.charge(next, 1.0);
+            shares.settle(next, 1.0, 1.0);
             *served.entry(next).or_default() += 1;
         }
         served
@@ -108,50 +108,50 @@ mod tests {
 
     #[test]
     fn shares_follow_weights_and_a_change_holds_at_once() {
-        let mut ledger = Ledger::new(1.0);
+        let mut shares = FairShare::new(1.0);
         for (tenant, weight) in [(1, 1.0), (2, 2.0), (4, 4.0)] {
-            ledger.weigh(tenant, weight);
-            ledger.arrive(tenant);
+            shares.weigh(tenant, weight);
+            shares.arrive(tenant);
         }
-        assert_eq!(serve(&mut ledger, &[1, 2, 4], 70), HashMap::from([(1, 10), (2, 20), (4, 40)]));
-        ledger.weigh(4, 1.0);
-        let after = serve(&mut ledger, &[1, 2, 4], 40);
+        assert_eq!(serve(&mut shares, &[1, 2, 4], 70), HashMap::from([(1, 10), (2, 20), (4, 40)]));
+        shares.weigh(4, 1.0);
+        let after = serve(&mut shares, &[1, 2, 4], 40);
         assert_eq!(after, HashMap::from([(1, 10), (2, 20), (4, 10)]));
     }
 
     #[test]
     fn who_was_idle_has_saved_nothing_up() {
-        let mut ledger = Ledger::new(1.0);
-        ledger.arrive(1);
-        ledger.arrive(2);
-        serve(&mut ledger, &[1], 50);
-        ledger.arrive(2);
-        assert_eq!(serve(&mut ledger, &[1, 2], 10), HashMap::from([(1, 5), (2, 5)]));
+        let mut shares = FairShare::new(1.0);
+        shares.arrive(1);
+        shares.arrive(2);
+        serve(&mut shares, &[1], 50);
+        shares.arrive(2);
+        assert_eq!(serve(&mut shares, &[1, 2], 10), HashMap::from([(1, 5), (2, 5)]));
     }
 
     #[test]
     fn a_pause_between_two_segments_is_made_up_for() {
-        let mut ledger = Ledger::new(4.0);
-        ledger.arrive(1);
-        ledger.arrive(2);
-        serve(&mut ledger, &[1, 2], 10);
+        let mut shares = FairShare::new(4.0);
+        shares.arrive(1);
+        shares.arrive(2);
+        serve(&mut shares, &[1, 2], 10);
         // The second has no frame ready for three turns.
-        serve(&mut ledger, &[1], 3);
-        ledger.arrive(2);
-        assert_eq!(serve(&mut ledger, &[1, 2], 7), HashMap::from([(1, 2), (2, 5)]));
+        serve(&mut shares, &[1], 3);
+        shares.arrive(2);
+        assert_eq!(serve(&mut shares, &[1, 2], 7), HashMap::from([(1, 2), (2, 5)]));
     }
 
     #[test]
     fn true_costs_replace_estimates_and_what_was_not_served_is_given_back() {
-        let mut ledger = Ledger::new(1.0);
-        ledger.arrive(1);
-        ledger.arrive(2);
-        ledger.charge(1, 1.0);
-        ledger.settle(1, 1.0, 3.0);
-        ledger.charge(2, 1.0);
-        ledger.refund(2, 1.0);
-        assert_eq!((ledger.tag(&1), ledger.tag(&2)), (3.0, 0.0));
-        let served: HashMap<_, _> = ledger.balances().map(|(tenant, _, served)| (tenant, served)).collect();
+        let mut shares = FairShare::new(1.0);
+        shares.arrive(1);
+        shares.arrive(2);
+        shares.charge(1, 1.0);
+        shares.settle(1, 1.0, 3.0);
+        shares.charge(2, 1.0);
+        shares.refund(2, 1.0);
+        assert_eq!((shares.tag(&1), shares.tag(&2)), (3.0, 0.0));
+        let served: HashMap<_, _> = shares.balances().map(|(tenant, _, served)| (tenant, served)).collect();
         assert_eq!(served, HashMap::from([(1, 3.0), (2, 0.0)]));
     }
 }

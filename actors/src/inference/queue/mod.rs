@@ -140,17 +140,17 @@ impl FrameQueue {
 
     /// Corrects the account of `tenant`: what was estimated at `estimate` device seconds took `actual`.
     pub fn settle(&self, tenant: TenantId, estimate: f64, actual: f64) {
-        lock(&self.state).waiting.ledger.settle(tenant, estimate, actual);
+        lock(&self.state).waiting.shares.settle(tenant, estimate, actual);
         metrics::gauge!("touchline_tenant_device_seconds", "tenant" => tenant.to_string()).increment(actual);
     }
 
     /// Sets a tenant's share of the devices, from the next batch on.
     pub fn weigh(&self, tenant: TenantId, weight: f64) {
-        lock(&self.state).waiting.ledger.weigh(tenant, weight);
+        lock(&self.state).waiting.shares.weigh(tenant, weight);
     }
 
     /// Takes back frames a device could not serve: each waits for another try, or its requester is told.
-    pub fn give_back(&self, jobs: Vec<Arc<FrameJob>>, fault: &DeviceFault) {
+    pub fn return_failed(&self, jobs: Vec<Arc<FrameJob>>, fault: &DeviceFault) {
         let ready = lock(&self.state).ready.clone();
         for job in jobs {
             if !job.is_dead() && job.may_retry(fault, &ready) {
@@ -180,7 +180,7 @@ impl FrameQueue {
     }
 
     /// Takes back frames a device never began: no try is counted.
-    pub fn put_back(&self, jobs: Vec<Arc<FrameJob>>) {
+    pub fn return_unstarted(&self, jobs: Vec<Arc<FrameJob>>) {
         for job in jobs {
             self.put_front(job);
         }
@@ -188,7 +188,7 @@ impl FrameQueue {
     }
 
     fn put_front(&self, job: Arc<FrameJob>) {
-        lock(&self.state).waiting.put_back(job);
+        lock(&self.state).waiting.return_unstarted(job);
     }
 
     /// Number of frames that wait.
@@ -275,7 +275,7 @@ mod tests {
         let (work, _answer) = job(TenantId::new());
         queue.push(work, &|| false).unwrap();
         let first = queue.try_next(&wanted("sim:0"));
-        queue.give_back(first, &fault("sim:0"));
+        queue.return_failed(first, &fault("sim:0"));
         assert!(queue.try_next(&wanted("sim:0")).is_empty(), "it failed on it");
         assert!(queue.try_next(&wanted("sim:2")).is_empty(), "it is not ready itself");
         queue.set_ready(&"sim:1".into(), DeviceClass::Sim, false);
@@ -291,7 +291,7 @@ mod tests {
         let two = Wanted { max: 2, ..wanted("sim:0") };
         let first = queue.try_next(&two);
         assert_eq!(first.len(), 2);
-        queue.give_back(first, &fault("sim:0"));
+        queue.return_failed(first, &fault("sim:0"));
         let sizes: Vec<_> = (0..3).map(|_| queue.try_next(&two).len()).collect();
         assert_eq!(sizes, [1, 1, 1]);
     }
@@ -306,7 +306,7 @@ mod tests {
             assert!(answer.try_recv().is_err());
             let batch = queue.try_next(&wanted(device));
             assert_eq!(batch.len(), 1);
-            queue.give_back(batch, &fault(device));
+            queue.return_failed(batch, &fault(device));
         }
         assert!(answer.try_recv().unwrap().is_err());
         assert!(queue.is_empty());
@@ -323,7 +323,7 @@ mod tests {
             assert!(answer.try_recv().is_err());
             let batch = queue.try_next(&wanted(device));
             assert_eq!(batch.len(), 1, "{device} has not tried it");
-            queue.give_back(batch, &fault(device));
+            queue.return_failed(batch, &fault(device));
         }
         assert!(answer.try_recv().unwrap().is_err());
     }
@@ -334,7 +334,7 @@ mod tests {
         ready(&queue, &["sim:0", "sim:1"]);
         let (work, _answer) = job(TenantId::new());
         queue.push(work, &|| false).unwrap();
-        queue.give_back(queue.try_next(&wanted("sim:0")), &fault("sim:0"));
+        queue.return_failed(queue.try_next(&wanted("sim:0")), &fault("sim:0"));
         let waiter = {
             let queue = Arc::clone(&queue);
             tokio::spawn(async move { queue.next(&wanted("sim:0")).await.len() })

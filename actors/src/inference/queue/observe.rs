@@ -42,7 +42,7 @@ impl FrameQueue {
                     device_seconds,
                 }
             };
-            state.waiting.ledger.balances().map(show).collect()
+            state.waiting.shares.balances().map(show).collect()
         };
         shown.sort_by_key(|queue| queue.tenant);
         shown

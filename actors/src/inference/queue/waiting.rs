@@ -1,4 +1,4 @@
-//! The frames that wait: single frames first, then each tenant's exports in the order of the [ledger](crate::inference::queue::fair_share).
+//! The frames that wait: single frames first, then each tenant's exports in the order of the [shares](crate::inference::queue::fair_share).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use entities::TenantId;
 
 use super::job::{FrameJob, Lane};
 use super::{ReadyDevices, Wanted};
-use crate::inference::queue::fair_share::Ledger;
+use crate::inference::queue::fair_share::FairShare;
 
 /// Pure bookkeeping: no lock, no waiting. [`super::FrameQueue`] wraps it.
 pub struct Waiting {
-    pub ledger: Ledger<TenantId>,
+    pub shares: FairShare<TenantId>,
     interactive: VecDeque<Arc<FrameJob>>,
     tenants: HashMap<TenantId, Exports>,
 }
@@ -35,7 +35,7 @@ pub struct Depth {
 
 impl Waiting {
     pub fn new(credit: f64) -> Self {
-        Self { ledger: Ledger::new(credit), interactive: VecDeque::new(), tenants: HashMap::new() }
+        Self { shares: FairShare::new(credit), interactive: VecDeque::new(), tenants: HashMap::new() }
     }
 
     /// Number of frames that wait.
@@ -57,8 +57,8 @@ impl Waiting {
     }
 
     /// Puts back a frame that was handed out and not served, ahead of the others.
-    pub fn put_back(&mut self, job: Arc<FrameJob>) {
-        self.ledger.refund(job.tenant, job.estimate);
+    pub fn return_unstarted(&mut self, job: Arc<FrameJob>) {
+        self.shares.refund(job.tenant, job.estimate);
         if job.lane == Lane::Interactive {
             return self.interactive.push_front(job);
         }
@@ -66,9 +66,9 @@ impl Waiting {
     }
 
     fn queue_of(&mut self, job: &FrameJob) -> &mut VecDeque<Arc<FrameJob>> {
-        let ledger = &mut self.ledger;
+        let shares = &mut self.shares;
         let exports = self.tenants.entry(job.tenant).or_insert_with(|| {
-            ledger.arrive(job.tenant);
+            shares.arrive(job.tenant);
             Exports::default()
         });
         exports.len += 1;
@@ -84,7 +84,7 @@ impl Waiting {
         self.drop_dead();
         let heads =
             self.tenants.iter().filter_map(|(tenant, exports)| Some((*tenant, exports.head(wanted, ready)?.queued)));
-        let tag = |tenant: &TenantId| self.ledger.tag(tenant);
+        let tag = |tenant: &TenantId| self.shares.tag(tenant);
         // Of equals the one that has waited longest.
         let next = heads.min_by(|(a, since_a), (b, since_b)| tag(a).total_cmp(&tag(b)).then(since_a.cmp(since_b)));
         let Some((tenant, _)) = next else { return Vec::new() };
@@ -107,7 +107,7 @@ impl Waiting {
 
     fn charge(&mut self, batch: &[Arc<FrameJob>]) {
         for job in batch {
-            self.ledger.charge(job.tenant, job.estimate);
+            self.shares.charge(job.tenant, job.estimate);
         }
     }
 
@@ -245,8 +245,8 @@ mod tests {
         waiting.push(frames.of(tenant, export, "first"));
         waiting.push(frames.of(tenant, export, "second"));
         let taken = take(&mut waiting, 1);
-        taken.into_iter().for_each(|job| waiting.put_back(job));
-        assert_eq!(waiting.ledger.tag(&tenant), 0.0);
+        taken.into_iter().for_each(|job| waiting.return_unstarted(job));
+        assert_eq!(waiting.shares.tag(&tenant), 0.0);
         assert_eq!(models(&take(&mut waiting, 1)), ["first"]);
         assert_eq!(waiting.depths(Instant::now())[&tenant].batch, 1);
     }

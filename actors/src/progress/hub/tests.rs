@@ -2,8 +2,8 @@ use actix::Addr;
 use tokio::sync::mpsc::{Receiver, channel};
 
 use super::*;
-use crate::progress::relay::{Alone, RedisRelay, follow};
-use crate::redis_connection::Link;
+use crate::progress::relay::{NoRelay, RedisRelay, follow};
+use crate::redis_connection::RedisConnection;
 
 fn progress(tenant: TenantId, export_id: ExportId, state: ExportState) -> Progress {
     Progress {
@@ -30,7 +30,7 @@ fn progress(tenant: TenantId, export_id: ExportId, state: ExportState) -> Progre
 
 async fn hub(folder: &std::path::Path) -> Addr<ProgressHub> {
     let url = format!("sqlite://{}/touchline.db", folder.display());
-    ProgressHub::new(entities::connect(&url).await.unwrap(), Arc::new(Alone { shared_database: false })).start()
+    ProgressHub::new(entities::connect(&url).await.unwrap(), Arc::new(NoRelay { shared_database: false })).start()
 }
 
 /// Listens to all of a tenant's exports, with room for so many messages.
@@ -89,13 +89,13 @@ async fn a_first_look_at_more_exports_than_there_is_room_for_misses_no_end() {
 }
 
 /// A hub that talks to others through a Redis, on a database of its own.
-async fn linked(url: &str) -> (Addr<ProgressHub>, Link) {
-    let link = Link::start(url).unwrap();
-    assert!(link.wait_up(Duration::from_secs(30)).await);
+async fn linked(url: &str) -> (Addr<ProgressHub>, RedisConnection) {
+    let redis = RedisConnection::start(url).unwrap();
+    assert!(redis.wait_up(Duration::from_secs(30)).await);
     let db = entities::connect(&services::fresh_database()).await.unwrap();
-    let hub = ProgressHub::new(db, Arc::new(RedisRelay::new(link.clone()))).start();
-    actix::spawn(follow(link.clone(), hub.clone()));
-    (hub, link)
+    let hub = ProgressHub::new(db, Arc::new(RedisRelay::new(redis.clone()))).start();
+    actix::spawn(follow(redis.clone(), hub.clone()));
+    (hub, redis)
 }
 
 #[actix::test]

@@ -3,7 +3,7 @@
 mod none;
 mod redis;
 
-pub use self::none::Alone;
+pub use self::none::NoRelay;
 pub use self::redis::{RedisRelay, follow};
 use crate::progress::hub::Progress;
 

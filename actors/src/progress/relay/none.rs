@@ -4,12 +4,12 @@ use super::Relay;
 use crate::progress::hub::Progress;
 
 /// A node that tells nobody.
-pub struct Alone {
+pub struct NoRelay {
     /// Others may use the same database all the same.
     pub shared_database: bool,
 }
 
-impl Relay for Alone {
+impl Relay for NoRelay {
     fn tell(&self, _: &Progress) {}
 
     fn hears_all(&self) -> bool {

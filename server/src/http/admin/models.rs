@@ -46,7 +46,7 @@ pub struct ModelView {
 #[utoipa::path(tag = "admin", responses((status = 200, description = "the models", body = Listing<ModelView>), ReadRefusals))]
 #[get("/admin/models")]
 pub async fn list_models(_: Operator, state: web::Data<State>) -> Result<HttpResponse, Problem> {
-    let items = match &state.node.shared.models {
+    let items = match &state.node.context.models {
         Some(store) => views(&state, Arc::clone(store)).await?,
         None => Vec::new(),
     };
@@ -62,7 +62,7 @@ pub async fn load_model(
     id: web::Path<String>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let known = state.node.shared.models.as_ref().is_some_and(|store| store.kind(&id).is_ok());
+    let known = state.node.context.models.as_ref().is_some_and(|store| store.kind(&id).is_ok());
     if !known {
         return Err(Problem::not_found("model"));
     }

@@ -81,7 +81,7 @@ pub async fn show_queue(_: Operator, state: web::Data<State>) -> Result<HttpResp
         standing.entry(jobs.tenant_id).or_default().push(jobs);
     }
     let frames: BTreeMap<TenantId, TenantQueue> =
-        state.node.shared.queue.snapshot().into_iter().map(|queue| (queue.tenant, queue)).collect();
+        state.node.context.queue.snapshot().into_iter().map(|queue| (queue.tenant, queue)).collect();
     let now = Utc::now();
     let mut items = Vec::new();
     for tenant in tenants::all(db).await? {

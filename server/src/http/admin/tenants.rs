@@ -65,7 +65,7 @@ pub struct ModelsPatch {
 impl ModelsPatch {
     /// Names that are no models here.
     fn check(&self, state: &State) -> Vec<FieldError> {
-        let Some(store) = &state.node.shared.models else { return Vec::new() };
+        let Some(store) = &state.node.context.models else { return Vec::new() };
         let wanted = [
             ("/models/upscale", self.upscale.iter().flatten().next(), ModelKind::Upscaler),
             ("/models/detect", self.detect.iter().flatten().next(), ModelKind::Detector),
@@ -304,7 +304,7 @@ pub async fn change_tenant(
     };
     let tenant = tenants::change(db, id.0, change, &limits).await?.ok_or_else(|| Problem::not_found("tenant"))?;
     state.standings.forget();
-    state.node.shared.queue.weigh(id.0, tenant.weight);
+    state.node.context.queue.weigh(id.0, tenant.weight);
     let after = TenantView::new(tenant, &limits);
     let details = differences(&json!(before), &json!(after));
     audit::note(&state, &operator, Some(id.0), "tenant.change", id.0, details).await;

@@ -1,6 +1,6 @@
 //! Access tokens that were logged out, at every node: each remembers all of them, so that no request asks Redis.
 
-use actors::redis_connection::{Heard, Link, common_key};
+use actors::redis_connection::{PubSubEvent, RedisConnection, common_key};
 use chrono::Utc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Receiver;
@@ -20,21 +20,21 @@ struct LoggedOut {
 }
 
 /// Tells the other nodes of a token that was logged out here.
-pub async fn tell(link: &Link, claims: &Claims) {
+pub async fn tell(redis: &RedisConnection, claims: &Claims) {
     let token = LoggedOut { jti: claims.jti, exp: claims.exp };
     let body = serde_json::to_vec(&token).expect("an id and a number serialise");
     // Who does not hear it now is given it when Redis is back.
-    let _ = link.tell_all(TOPIC, &body).await;
-    add(link, &[(token.jti, token.exp)]).await;
+    let _ = redis.tell_all(TOPIC, &body).await;
+    add(redis, &[(token.jti, token.exp)]).await;
 }
 
-/// Listens to what is `heard` of other nodes' tokens for ever, and evens out what was missed whenever the link comes up.
-pub async fn follow(link: Link, tokens: AccessTokens) {
-    let mut heard: Receiver<Heard> = link.hear(TOPIC);
+/// Listens to what is `heard` of other nodes' tokens for ever, and evens out what was missed whenever the connection comes up.
+pub async fn follow(redis: RedisConnection, tokens: AccessTokens) {
+    let mut heard: Receiver<PubSubEvent> = redis.hear(TOPIC);
     while let Some(heard) = heard.recv().await {
         match heard {
-            Heard::Back => even_out(&link, &tokens).await,
-            Heard::Message { body, .. } => match serde_json::from_slice::<LoggedOut>(&body) {
+            PubSubEvent::Reconnected => even_out(&redis, &tokens).await,
+            PubSubEvent::Message { body, .. } => match serde_json::from_slice::<LoggedOut>(&body) {
                 Ok(token) => tokens.remember(token.jti, token.exp),
                 Err(error) => tracing::warn!(%error, "another node logged a token out in a way that is not understood"),
             },
@@ -43,21 +43,21 @@ pub async fn follow(link: Link, tokens: AccessTokens) {
 }
 
 /// Takes what the others know, and gives what they may have missed.
-async fn even_out(link: &Link, tokens: &AccessTokens) {
+async fn even_out(redis: &RedisConnection, tokens: &AccessTokens) {
     let mut read = redis::cmd("ZRANGE");
     read.arg(common_key(TOPIC)).arg(Utc::now().timestamp() - 60).arg("+inf").arg("BYSCORE").arg("WITHSCORES");
     let own = tokens.logged_out();
-    let known: Vec<(String, i64)> = link.ask(&read).await.unwrap_or_default();
+    let known: Vec<(String, i64)> = redis.ask(&read).await.unwrap_or_default();
     let known = known.into_iter().filter_map(|(jti, exp)| Some((jti.parse::<Uuid>().ok()?, exp)));
     known.for_each(|(jti, exp)| tokens.remember(jti, exp));
-    add(link, &own).await;
+    add(redis, &own).await;
     for (jti, exp) in own {
         let body = serde_json::to_vec(&LoggedOut { jti, exp }).expect("an id and a number serialise");
-        let _ = link.tell_all(TOPIC, &body).await;
+        let _ = redis.tell_all(TOPIC, &body).await;
     }
 }
 
-async fn add(link: &Link, tokens: &[(Uuid, i64)]) {
+async fn add(redis: &RedisConnection, tokens: &[(Uuid, i64)]) {
     if tokens.is_empty() {
         return;
     }
@@ -67,8 +67,8 @@ async fn add(link: &Link, tokens: &[(Uuid, i64)]) {
     for (jti, exp) in tokens {
         add.arg(exp).arg(jti.to_string());
     }
-    let _ = link.ask::<()>(&add).await;
-    let _ = link.ask::<()>(redis::cmd("EXPIRE").arg(&key).arg(SET_LIFE)).await;
+    let _ = redis.ask::<()>(&add).await;
+    let _ = redis.ask::<()>(redis::cmd("EXPIRE").arg(&key).arg(SET_LIFE)).await;
     let expired = Utc::now().timestamp() - 60;
-    let _ = link.ask::<()>(redis::cmd("ZREMRANGEBYSCORE").arg(&key).arg("-inf").arg(expired)).await;
+    let _ = redis.ask::<()>(redis::cmd("ZREMRANGEBYSCORE").arg(&key).arg("-inf").arg(expired)).await;
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::ephemeral::Brief;
+use actors::ephemeral::EphemeralStore;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
@@ -15,11 +15,11 @@ const FREE_FAILURES: u64 = 10;
 const MEMORY: Duration = Duration::from_secs(60);
 
 /// Counts failed logins by e-mail address, at all nodes together where they share a Redis.
-pub struct LoginThrottle(Arc<dyn Brief>);
+pub struct LoginThrottle(Arc<dyn EphemeralStore>);
 
 impl LoginThrottle {
     /// A throttle that counts in `failures`.
-    pub fn new(failures: Arc<dyn Brief>) -> Self {
+    pub fn new(failures: Arc<dyn EphemeralStore>) -> Self {
         Self(failures)
     }
 
@@ -48,13 +48,13 @@ fn key(email: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use actors::ephemeral::BriefMemory;
+    use actors::ephemeral::MemoryStore;
 
     use super::*;
 
     #[actix_web::test]
     async fn only_repeated_failures_make_an_address_wait() {
-        let throttle = LoginThrottle::new(Arc::new(BriefMemory::default()));
+        let throttle = LoginThrottle::new(Arc::new(MemoryStore::default()));
         for _ in 0..FREE_FAILURES - 1 {
             throttle.failed("Ann@club.example").await;
         }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::ephemeral::Brief;
+use actors::ephemeral::EphemeralStore;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
@@ -19,12 +19,12 @@ pub const TICKET_LIFE: Duration = Duration::from_secs(30);
 /// given out while Redis is away opens a socket at its own node only.
 pub struct Tickets {
     life: Duration,
-    waiting: Arc<dyn Brief>,
+    waiting: Arc<dyn EphemeralStore>,
 }
 
 impl Tickets {
     /// Tickets that hold for `life`.
-    pub fn new(life: Duration, waiting: Arc<dyn Brief>) -> Self {
+    pub fn new(life: Duration, waiting: Arc<dyn EphemeralStore>) -> Self {
         Self { life, waiting }
     }
 
@@ -49,7 +49,7 @@ fn key(ticket: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use actors::ephemeral::BriefMemory;
+    use actors::ephemeral::MemoryStore;
     use entities::users::Role;
     use entities::{TenantId, UserId};
 
@@ -62,7 +62,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_ticket_works_once() {
-        let tickets = Tickets::new(TICKET_LIFE, Arc::new(BriefMemory::default()));
+        let tickets = Tickets::new(TICKET_LIFE, Arc::new(MemoryStore::default()));
         let principal = principal();
         let ticket = tickets.issue(principal).await;
         assert_eq!(tickets.redeem(&ticket).await.map(|who| who.identity), Some(principal.identity));
@@ -72,7 +72,7 @@ mod tests {
 
     #[actix_web::test]
     async fn an_old_ticket_is_worthless() {
-        let tickets = Tickets::new(Duration::ZERO, Arc::new(BriefMemory::default()));
+        let tickets = Tickets::new(Duration::ZERO, Arc::new(MemoryStore::default()));
         let ticket = tickets.issue(principal()).await;
         assert!(tickets.redeem(&ticket).await.is_none());
     }
