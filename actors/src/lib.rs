@@ -1,4 +1,5 @@
-//! Touchline's running system: actors that take exports in, render them on devices, and tell how they are doing.
+//! Touchline's running system: services for handlers and commands, and the actors behind them, which render exports on
+//! devices and publish their progress.
 //!
 //! In reading order:
 //!
@@ -8,8 +9,10 @@
 //! * [`render`]: one export kind a file, the only place where media meets models.
 //! * [`inference`]: the frame queue and the devices that serve it, numeric profiles, expected costs.
 //! * [`progress`], [`detections`], [`settings`]: what subscribers, readers and operators use.
+//! * `context`: what the services and actors of a node share; `sources`: opening the sources that a request names;
+//!   `threads`: blocking work; `sweeper`: retention.
 //! * [`redis_connection`]: the connection to a Redis that several nodes share; [`ephemeral`]: values with a time to live.
-//! * [`storage`]: where files are kept. [`sweeper`]: retention. [`webhooks`]: notifying receivers of tenants.
+//! * [`storage`]: where files are kept; [`checksum`]: their SHA-256. [`webhooks`]: notifying receivers of tenants.
 //! * [`failpoints`]: faults that tests inject. [`metrics`]: what is counted.
 //!
 //! Actors pass small messages, never frames. Decoding, inference and encoding run on named threads
@@ -25,6 +28,8 @@
 //! # Ok(()) }
 //! ```
 
+pub mod checksum;
+mod context;
 pub mod detections;
 pub mod ephemeral;
 pub mod exports;
@@ -36,17 +41,11 @@ pub mod progress;
 pub mod redis_connection;
 pub mod render;
 pub mod settings;
+pub mod sources;
 pub mod storage;
-pub mod sweeper;
+mod sweeper;
+mod threads;
 pub mod videos;
 pub mod webhooks;
 
-pub use detections::cache::{CachedDetections, GetDetections, HeldDetections};
-pub use exports::dispatcher::{CancelExport, DeleteExport, ExportsCancelled, ImportVideo, RetryExport, StartExport};
-pub use exports::estimate::Estimate;
-pub use exports::request::{NewRequest, RequestError};
-pub use node::{Node, NodeOptions, Readiness, StartError};
-pub use progress::hub::{GetLatest, Progress, Subscribe, SubscribeError, SubscriptionId, Unsubscribe};
-pub use settings::config_keeper::{Author, ChangeError, GetConfig, PatchConfig, RollBack, Versioned};
-pub use settings::tenant_limits::LimitReached;
-pub use videos::import::{ImportError, Indexing, NewSource};
+pub use node::{Node, NodeOptions};

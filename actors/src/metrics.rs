@@ -9,7 +9,7 @@ use entities::exports::Export;
 use entities::jobs::JobKind;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-use crate::exports::segment_job::JobOutcome;
+use crate::exports::job::JobOutcome;
 
 /// Says what each figure of this room means; the queue and the devices describe their own.
 pub fn describe() {
@@ -56,9 +56,9 @@ pub fn describe() {
 }
 
 /// Counts an ended job that made, or should have made, a file.
-pub(crate) fn job_ended(kind: JobKind, end: &JobOutcome, took: Duration) {
+pub(crate) fn job_ended(kind: JobKind, outcome: JobOutcome, took: Duration) {
     let kind = kind.to_string().to_lowercase();
-    metrics::counter!("touchline_jobs_total", "kind" => kind.clone(), "end" => end.name()).increment(1);
+    metrics::counter!("touchline_jobs_total", "kind" => kind.clone(), "end" => outcome.label()).increment(1);
     metrics::histogram!("touchline_job_seconds", "kind" => kind).record(took.as_secs_f64());
 }
 

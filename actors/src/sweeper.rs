@@ -5,16 +5,17 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Addr, AsyncContext, Context, WrapFuture};
+use actix::{Actor, AsyncContext, Context, WrapFuture};
 use chrono::{TimeDelta, Utc};
 use entities::exports::{self, ExportState};
 use entities::videos::{self, VideoState};
 use entities::{ExportId, TenantId, VideoId, idempotency, segments, uploads};
 
-use crate::exports::dispatcher::{DeleteExport, Dispatcher};
-use crate::node::NodeContext;
-use crate::storage::{self, Owner};
-use crate::videos::import::{ImportError, blocking};
+use crate::context::NodeContext;
+use crate::exports::error::RequestError;
+use crate::exports::service::Exports;
+use crate::storage::{self, Owner, StorageError};
+use crate::threads::{ThreadError, blocking};
 
 /// How often it sweeps.
 const EVERY: Duration = Duration::from_secs(10 * 60);
@@ -22,24 +23,24 @@ const EVERY: Duration = Duration::from_secs(10 * 60);
 /// See the [module](self).
 pub struct Sweeper {
     context: Arc<NodeContext>,
-    dispatcher: Addr<Dispatcher>,
+    exports: Exports,
     /// Who owned files at the start, as far as not looked at yet.
     found: Option<Vec<Owner>>,
 }
 
 impl Sweeper {
     /// A sweeper that first looks at what [`before_work`] found.
-    pub fn new(context: Arc<NodeContext>, dispatcher: Addr<Dispatcher>, found: Vec<Owner>) -> Self {
-        Self { context, dispatcher, found: Some(found) }
+    pub fn new(context: Arc<NodeContext>, exports: Exports, found: Vec<Owner>) -> Self {
+        Self { context, exports, found: Some(found) }
     }
 
     fn sweep(&mut self, ctx: &mut Context<Self>) {
-        let (context, dispatcher, found) = (Arc::clone(&self.context), self.dispatcher.clone(), self.found.take());
+        let (context, exports, found) = (Arc::clone(&self.context), self.exports.clone(), self.found.take());
         let sweep = async move {
             if let Some(found) = found {
                 sweep_orphans(&context, found).await;
             }
-            if let Err(error) = sweep_expired(&context, &dispatcher).await {
+            if let Err(error) = sweep_expired(&context, &exports).await {
                 tracing::warn!(%error, "what has expired could not be swept; the next sweep tries again");
             }
         };
@@ -56,9 +57,22 @@ impl Actor for Sweeper {
     }
 }
 
+/// Why a sweep was not completed; the next one tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    #[error(transparent)]
+    Database(#[from] entities::Error),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("deleting an export past its time: {0}")]
+    Delete(#[from] RequestError),
+    #[error(transparent)]
+    Thread(#[from] ThreadError),
+}
+
 /// Before any job is claimed: removes files that a crash left in the folders of exports that go on, and may go on with
 /// a retry. Returns who owns the other files, to be looked at while work goes on.
-pub async fn before_work(context: &NodeContext) -> Result<Vec<Owner>, ImportError> {
+pub async fn before_work(context: &NodeContext) -> Result<Vec<Owner>, SweepError> {
     let store = Arc::clone(&context.storage);
     let keys = blocking("listing the storage", move || store.list()).await??;
     let mut owners: HashMap<Owner, Vec<String>> = HashMap::new();
@@ -79,7 +93,7 @@ pub async fn before_work(context: &NodeContext) -> Result<Vec<Owner>, ImportErro
     Ok(owners.into_keys().collect())
 }
 
-async fn delete(context: &NodeContext, keys: Vec<String>) -> Result<(), ImportError> {
+async fn delete(context: &NodeContext, keys: Vec<String>) -> Result<(), SweepError> {
     let store = Arc::clone(&context.storage);
     let delete = move || keys.iter().try_for_each(|key| store.delete(key));
     Ok(blocking("removing what a crash left", delete).await??)
@@ -98,7 +112,7 @@ async fn sweep_orphans(context: &NodeContext, found: Vec<Owner>) {
 }
 
 /// Removes a video's files unless it is, or may still become, a video.
-async fn sweep_video(context: &NodeContext, tenant: TenantId, id: VideoId) -> Result<(), ImportError> {
+async fn sweep_video(context: &NodeContext, tenant: TenantId, id: VideoId) -> Result<(), SweepError> {
     // In this order: the upload ends in the very transaction with which the video begins.
     if uploads::get(&context.db, tenant, id).await?.is_some() {
         return Ok(());
@@ -111,7 +125,7 @@ async fn sweep_video(context: &NodeContext, tenant: TenantId, id: VideoId) -> Re
 }
 
 /// Of a complete export only the result stays; of one that is gone, nothing.
-async fn sweep_export(context: &NodeContext, tenant: TenantId, id: ExportId) -> Result<(), ImportError> {
+async fn sweep_export(context: &NodeContext, tenant: TenantId, id: ExportId) -> Result<(), SweepError> {
     let kept = match exports::get(&context.db, tenant, id).await? {
         None => HashSet::new(),
         Some(export) if export.state == ExportState::Complete => export.result_key.into_iter().collect(),
@@ -121,21 +135,17 @@ async fn sweep_export(context: &NodeContext, tenant: TenantId, id: ExportId) -> 
     remove_all_but(context, storage::export_prefix(tenant, id), kept).await
 }
 
-async fn remove_all_but(context: &NodeContext, prefix: String, kept: HashSet<String>) -> Result<(), ImportError> {
+async fn remove_all_but(context: &NodeContext, prefix: String, kept: HashSet<String>) -> Result<(), SweepError> {
     let store = Arc::clone(&context.storage);
     Ok(blocking("removing what a crash left", move || store.delete_all_but(&prefix, &kept)).await??)
 }
 
-async fn sweep_expired(context: &NodeContext, dispatcher: &Addr<Dispatcher>) -> Result<(), ImportError> {
+async fn sweep_expired(context: &NodeContext, service: &Exports) -> Result<(), SweepError> {
     let retention = &context.settings.retention;
     if retention.exports_days > 0 {
         let oldest = Utc::now() - TimeDelta::days(i64::from(retention.exports_days));
         for (tenant, export) in exports::ended_before(&context.db, oldest).await? {
-            match dispatcher.send(DeleteExport { tenant, export }).await {
-                Ok(deleted) => drop(deleted?),
-                // The node stops.
-                Err(_) => return Ok(()),
-            }
+            service.delete(tenant, export).await?;
             tracing::info!(%export, %tenant, "an export past its time was deleted");
         }
     }

@@ -4,9 +4,10 @@ use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
-use actors::{
-    CancelExport, DeleteExport, GetDetections, ImportVideo, NewRequest, NewSource, Node, NodeOptions, StartExport,
-};
+use actors::detections::cache::GetDetections;
+use actors::exports::request::NewRequest;
+use actors::videos::import::{Indexing, NewSource};
+use actors::{Node, NodeOptions, node};
 use config::Settings;
 use edits::FrameRate;
 use entities::exports::{self, Cancelled, Export, ExportState};
@@ -37,12 +38,12 @@ struct Club {
 /// A node with one tenant and one ready video of 4 s.
 async fn club(folder: &Path, frame_ms: u32) -> Club {
     let node = Node::start(settings(folder, frame_ms), NodeOptions::default()).await.unwrap();
-    let tenant = entities::tenants::create(&node.db, "club").await.unwrap().id;
+    let tenant = entities::tenants::create(node.database(), "club").await.unwrap().id;
     let path = folder.join("match.mp4");
     StampedVideo::new(320, 180, FrameRate { num: 30, den: 1 }, 120).write(&path).unwrap();
     let id = VideoId::new();
     let source = NewSource { tenant, id, name: "match".into(), path, link: true };
-    node.dispatcher.send(ImportVideo { source, indexing: actors::Indexing::Now }).await.unwrap().unwrap();
+    node.videos.import(source, Indexing::Now).await.unwrap();
     Club { node, tenant, video: id }
 }
 
@@ -61,11 +62,11 @@ impl Club {
 
     async fn start(&self, body: Value) -> Export {
         let request = NewRequest { tenant: self.tenant, by: None, body, input: None, key: None };
-        self.node.dispatcher.send(StartExport(request)).await.unwrap().unwrap()
+        self.node.exports.start(request).await.unwrap()
     }
 
     async fn row(&self, export: &Export) -> Export {
-        exports::get(&self.node.db, self.tenant, export.id).await.unwrap().unwrap()
+        exports::get(self.node.database(), self.tenant, export.id).await.unwrap().unwrap()
     }
 
     async fn wait(&self, export: &Export, until: impl Fn(&Export) -> bool) -> Export {
@@ -80,8 +81,7 @@ impl Club {
     }
 
     fn result(&self, row: &Export) -> Vec<u8> {
-        let key = row.result_key.as_deref().expect("a complete export has a result");
-        std::fs::read(self.node.storage.local_path(key)).unwrap()
+        std::fs::read(self.node.exports.result_path(row).expect("a complete export has a result")).unwrap()
     }
 }
 
@@ -104,17 +104,14 @@ fn a_framing_export_completes_with_its_frames_report_and_detections() {
         assert_eq!(media::build_index(&result).unwrap().len(), 165);
 
         let ask = |tenant| GetDetections { tenant, subject: Subject::Export(export.id), confidence: None, model: None };
-        let answer = club.node.detections.send(ask(club.tenant)).await.unwrap().unwrap().expect("own export");
+        let answer = club.node.detections.get(ask(club.tenant)).await.unwrap().unwrap().expect("own export");
         let document: Value = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!(document["frames"].as_array().unwrap().len(), 8, "four points a clip: {document}");
-        let stranger = entities::tenants::create(&club.node.db, "stranger").await.unwrap().id;
-        assert!(club.node.detections.send(ask(stranger)).await.unwrap().unwrap().is_none());
+        let stranger = entities::tenants::create(club.node.database(), "stranger").await.unwrap().id;
+        assert!(club.node.detections.get(ask(stranger)).await.unwrap().unwrap().is_none());
 
-        // Whoever deletes it, by hand or because of its age.
-        let delete = DeleteExport { tenant: club.tenant, export: export.id };
-        assert!(club.node.dispatcher.send(delete).await.unwrap().unwrap());
-        assert!(club.node.held_detections.get(&ask(club.tenant)).is_none());
-        assert!(club.node.detections.send(ask(club.tenant)).await.unwrap().unwrap().is_none());
+        assert!(club.node.exports.delete(club.tenant, export.id).await.unwrap());
+        assert!(club.node.detections.get(ask(club.tenant)).await.unwrap().unwrap().is_none());
         club.node.stop().await;
     });
 }
@@ -144,7 +141,7 @@ fn a_stopped_node_goes_on_and_makes_the_same_bytes() {
         let node = loop {
             match Node::start(settings.clone(), NodeOptions::default()).await {
                 Ok(node) => break node,
-                Err(actors::StartError::Locked(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+                Err(node::StartError::Locked(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
                 Err(other) => panic!("{other}"),
             }
         };
@@ -165,13 +162,13 @@ fn a_cancelled_export_stops_and_leaves_no_file() {
         let export = club.start(club.spec()).await;
         club.wait(&export, |row| row.state == ExportState::Rendering).await;
         let (tenant, id) = (club.tenant, export.id);
-        let stranger = entities::tenants::create(&club.node.db, "stranger").await.unwrap().id;
-        let foreign = club.node.dispatcher.send(CancelExport { tenant: stranger, export: id }).await.unwrap().unwrap();
+        let stranger = entities::tenants::create(club.node.database(), "stranger").await.unwrap().id;
+        let foreign = club.node.exports.cancel(stranger, id).await.unwrap();
         assert_eq!(foreign, Cancelled::NotFound);
-        let cancelled = club.node.dispatcher.send(CancelExport { tenant, export: id }).await.unwrap().unwrap();
+        let cancelled = club.node.exports.cancel(tenant, id).await.unwrap();
         assert!(matches!(cancelled, Cancelled::Now(_)));
         assert_eq!(club.row(&export).await.state, ExportState::Cancelled);
-        let files = club.node.storage.local_path(&actors::storage::export_prefix(tenant, id));
+        let files = path.join("data/media").join(actors::storage::export_prefix(tenant, id));
         let work = path.join("data/work");
         for _ in 0..200 {
             if !files.exists() && std::fs::read_dir(&work).unwrap().count() == 0 {

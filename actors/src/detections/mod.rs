@@ -1,5 +1,6 @@
-//! Stored detections for readers: [`cache`] is the actor that answers them, [`store`] where it keeps encoded answers, in
-//! memory and in a Redis that nodes share.
+//! Stored detections for readers: [`service`] is what can be asked, [`cache`] the actor behind it, [`store`] where it keeps
+//! encoded answers, in memory and in a Redis that nodes share.
 
 pub mod cache;
+pub mod service;
 pub mod store;

@@ -6,11 +6,12 @@ use edits::FieldError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::exports::request::{self, NewRequest, RequestError, ValidRequest};
+use super::error::RequestError;
+use super::request::{self, NewRequest, ValidRequest};
+use crate::context::NodeContext;
 use crate::inference::profile::{DeviceClass, ExportProfile, ModelProfile};
 use crate::inference::queue::TaskKind;
-use crate::node::{Node, NodeContext};
-use crate::render::{ExportKind, Work};
+use crate::render::{ExportKind, Workload};
 
 /// Seconds of one core to decode and encode a pixel (H.264, preset `fast`; `touchline bench` measures it).
 const CORE_SECONDS_PER_PIXEL: f64 = 2.5e-8;
@@ -30,22 +31,20 @@ pub struct Estimate {
     pub cost: f64,
 }
 
-impl Node {
-    /// Estimates a request as if it were accepted now; nothing is stored.
-    ///
-    /// # Errors
-    /// [`RequestError::Invalid`] as for an export.
-    pub async fn estimate(&self, request: NewRequest) -> Result<Estimate, RequestError> {
-        let valid = request::validate(&self.context, request).await?;
-        if let Some(reason) = valid.kind.hopeless() {
-            return Err(RequestError::Invalid(vec![FieldError::new("", "nothing_to_render", reason)]));
-        }
-        Ok(estimate(&self.context, &valid))
+/// Estimates a request as if it were accepted now; nothing is stored.
+///
+/// # Errors
+/// [`RequestError::Invalid`] as for an export.
+pub async fn of_request(context: &NodeContext, request: NewRequest) -> Result<Estimate, RequestError> {
+    let valid = request::validate(context, request).await?;
+    if let Some(reason) = valid.kind.hopeless() {
+        return Err(RequestError::Invalid(vec![FieldError::new("", "nothing_to_render", reason)]));
     }
+    Ok(estimate(context, &valid))
 }
 
 /// Device seconds that work is expected to take, and seconds of cores.
-fn seconds_of(context: &NodeContext, work: &Work, profile: &ExportProfile) -> (f64, f64) {
+fn seconds_of(context: &NodeContext, work: &Workload, profile: &ExportProfile) -> (f64, f64) {
     let expected = |kind, profile: &Option<Arc<ModelProfile>>, size| {
         profile.as_ref().map_or(0.0, |profile| context.costs.expected(kind, profile, size))
     };
@@ -59,16 +58,16 @@ fn seconds_of(context: &NodeContext, work: &Work, profile: &ExportProfile) -> (f
 /// What a frame of an export counts in the fair order of segments: device seconds, or seconds of a core where no model
 /// runs.
 pub fn frame_cost(context: &NodeContext, kind: &dyn ExportKind, profile: &ExportProfile) -> f64 {
-    let (device_seconds, core_seconds) = seconds_of(context, &kind.work(), profile);
+    let (device_seconds, core_seconds) = seconds_of(context, &kind.workload(), profile);
     let seconds = if device_seconds > 0.0 { device_seconds } else { core_seconds };
     seconds / kind.frames().max(1) as f64
 }
 
 /// Estimates a request that is right.
 pub fn estimate(context: &NodeContext, valid: &ValidRequest) -> Estimate {
-    let Work { upscales, looks, .. } = valid.kind.work();
+    let Workload { upscales, looks, .. } = valid.kind.workload();
     let devices = context.device_count;
-    let (device_seconds, core_seconds) = seconds_of(context, &valid.kind.work(), &valid.profile);
+    let (device_seconds, core_seconds) = seconds_of(context, &valid.kind.workload(), &valid.profile);
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
     let wall_seconds = match context.profiles.class() {
         // Devices are cores, which decode and encode as well.

@@ -8,9 +8,8 @@ use media::MediaError;
 
 use crate::failpoints;
 use crate::render::RenderError;
+use crate::sources::SourceError;
 use crate::storage::StorageError;
-use crate::videos::import::ImportError;
-use crate::videos::source::SourceError;
 
 const UNEXPLAINED: &str = "render_failed";
 
@@ -86,7 +85,7 @@ impl From<StorageError> for ExportFailure {
 impl From<SourceError> for ExportFailure {
     fn from(error: SourceError) -> Self {
         match error {
-            SourceError::Database(error) | SourceError::Import(ImportError::Database(error)) => error.into(),
+            SourceError::Database(error) => error.into(),
             error => Self::source(error),
         }
     }

@@ -1,26 +1,25 @@
-//! Accepting an export: the body is read and checked against its sources, every mistake is told at once, the numeric
-//! profile is fixed, and the export's row and its first job are written in one transaction.
+//! Requests for exports: the body is read and checked against its sources, so that all of its mistakes are reported at
+//! once; the numeric profile is fixed; the export's row and its first job are written in one transaction.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use edits::{DetectRule, ExportSpec, FieldError, OverlaySource, Quality, SourceRef, SourceRule, UpscaleMode};
+use edits::{ExportSpec, FieldError, OverlaySource, SourceRef, SourceRule};
 use entities::exports::{self, Estimated, Export, ExportKind, NewExport};
 use entities::idempotency::{self, Known, RequestKey};
 use entities::jobs::{self, JobKind, NewJob};
 use entities::{ExportId, ReelId, TenantId, UserId, VideoId, tenants};
-use models::ModelKind;
 
-use crate::exports::estimate::{Estimate, estimate};
-use crate::exports::references::{self, Resolved};
+use super::admission;
+use super::error::RequestError;
+use super::estimate::{Estimate, estimate};
+use super::models;
+use super::references::{self, Resolved};
+use crate::context::NodeContext;
 use crate::failpoints::{self, Point};
-use crate::inference::profile::{DeviceClass, ExportProfile, ModelProfile};
-use crate::node::NodeContext;
+use crate::inference::profile::{DeviceClass, ExportProfile};
 use crate::render::{self, Source};
-use crate::settings::default_models::{self, AUTO};
-use crate::settings::tenant_limits::{self, LimitReached};
-use crate::videos::import::ImportError;
-use crate::videos::source::{self, SourceError};
+use crate::sources::{self, SourceError};
 
 /// A request to render something.
 #[derive(Debug, Clone)]
@@ -33,27 +32,6 @@ pub struct NewRequest {
     pub input: Option<VideoId>,
     /// Under which a repeated request finds this one's export.
     pub key: Option<RequestKey>,
-}
-
-/// Why an export was not accepted; nothing of it is stored.
-#[derive(Debug, thiserror::Error)]
-pub enum RequestError {
-    #[error("the spec has {} {}", .0.len(), if .0.len() == 1 { "mistake" } else { "mistakes" })]
-    Invalid(Vec<FieldError>),
-    #[error("the idempotency key came with another body before")]
-    KeyReused,
-    #[error(transparent)]
-    Limit(#[from] LimitReached),
-    #[error(transparent)]
-    Database(#[from] entities::Error),
-    #[error("writing the export: {0}")]
-    Io(#[from] std::io::Error),
-    #[error(transparent)]
-    Source(#[from] ImportError),
-    #[error(transparent)]
-    Model(#[from] models::ModelError),
-    #[error("{0}")]
-    Broken(String),
 }
 
 /// A request that is right.
@@ -87,12 +65,12 @@ pub async fn validate(context: &NodeContext, request: NewRequest) -> Result<Vali
     let sources = sources_of(context, request.tenant, &spec, &mut errors).await?;
     let facts: Vec<_> = sources.iter().map(|source| source.as_ref().map(|source| source.facts.clone())).collect();
     errors = FieldError::merge(errors, spec.check(&facts));
-    check_models(context, &spec, &mut errors);
+    models::check(context, &spec, &mut errors);
     errors = resolved.without_made_up(errors);
     if !errors.is_empty() {
         return Err(RequestError::Invalid(errors));
     }
-    let profile = fix_profile(context, request.tenant, &spec).await?;
+    let profile = models::fix_profile(context, request.tenant, &spec).await?;
     let known = sources.into_iter().flatten().collect();
     let kind =
         render::plan(&spec, known, &profile, context.settings.segments.seconds).map_err(RequestError::Invalid)?;
@@ -139,7 +117,7 @@ pub async fn accept(context: &NodeContext, request: NewRequest) -> Result<Export
             return first_answer(context, tenant, known).await?.ok_or_else(gone);
         }
     }
-    tenant_limits::check_room(&tx, context, tenant).await?;
+    admission::check_room(&tx, context, tenant).await?;
     let export = exports::insert(&tx, row).await.map_err(|error| match error {
         entities::Error::Gone { .. } => {
             RequestError::Invalid(vec![FieldError::new("", "unknown_video", error.to_string())])
@@ -191,7 +169,7 @@ async fn sources_of(
     let mut found: Vec<(SourceRef<'_>, Found)> = Vec::new();
     let mut all = Vec::new();
     for (number, named) in spec.sources().into_iter().enumerate() {
-        // A source that is missing or whose id is no UUID was told by the parser.
+        // The parser has reported a source that is missing or whose id is no UUID.
         let Some(named) = named.filter(|named| is_uuid(*named)) else {
             all.push(None);
             continue;
@@ -216,11 +194,10 @@ async fn sources_of(
 type Found = Result<Source, (&'static str, String)>;
 
 async fn find(context: &NodeContext, tenant: TenantId, named: SourceRef<'_>) -> Result<Found, RequestError> {
-    match source::open(context, tenant, named).await {
+    match sources::open(context, tenant, named).await {
         Ok(source) => Ok(Ok(source)),
         Err(SourceError::Unusable(code, detail)) => Ok(Err((code, detail))),
-        Err(SourceError::Import(error)) => Err(error.into()),
-        Err(SourceError::Database(error)) => Err(error.into()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -245,73 +222,5 @@ fn set_sources(spec: &mut ExportSpec, video: &str) {
         ExportSpec::Annotated(spec) => spec.video_id = Some(video.to_owned()),
         ExportSpec::Clip(spec) => spec.video_id = Some(video.to_owned()),
         ExportSpec::Detection(spec) => spec.video_id = Some(video.to_owned()),
-    }
-}
-
-/// A model that the deployment does not have is the client's mistake.
-fn check_models(context: &NodeContext, spec: &ExportSpec, errors: &mut Vec<FieldError>) {
-    let (ExportSpec::Framing(framing), Some(store)) = (spec, &context.models) else { return };
-    let model = &framing.upscale.model;
-    if framing.upscale.mode != UpscaleMode::Ai || model == AUTO {
-        return;
-    }
-    if let Err(detail) = default_models::check(store, model, ModelKind::Upscaler) {
-        errors.push(FieldError::new("/upscale/model", "unknown_model", detail));
-    }
-}
-
-/// Fixes everything that could change a byte of the output.
-async fn fix_profile(
-    context: &NodeContext,
-    tenant: TenantId,
-    spec: &ExportSpec,
-) -> Result<ExportProfile, RequestError> {
-    let defaults = default_models(context, tenant).await?;
-    let (mut upscaler, mut detector) = (None, None);
-    let mut quality = Quality::Best;
-    match spec {
-        ExportSpec::Framing(framing) => {
-            quality = resolve_quality(framing.upscale.quality, context.profiles.class());
-            if framing.upscale.mode == UpscaleMode::Ai {
-                let named = Some(framing.upscale.model.clone()).filter(|model| model != AUTO);
-                upscaler = Some(named.unwrap_or(defaults.upscale));
-            }
-            if framing.detect.rule != DetectRule::None {
-                detector = Some(defaults.detect);
-            }
-        }
-        ExportSpec::Detection(_) => detector = Some(defaults.detect),
-        ExportSpec::Overlay(_) | ExportSpec::Annotated(_) | ExportSpec::Clip(_) => {}
-    }
-    let profiles = Arc::clone(&context.profiles);
-    let find = move || -> Result<_, models::ModelError> {
-        let of = |model: Option<String>| model.map(|model| profiles.of(&model)).transpose();
-        Ok((of(upscaler)?, of(detector)?))
-    };
-    let found = tokio::task::spawn_blocking(find).await.map_err(|error| RequestError::Broken(error.to_string()))?;
-    let (upscale, detect): (Option<Arc<ModelProfile>>, Option<Arc<ModelProfile>>) = found?;
-    Ok(ExportProfile { upscale, detect, quality, libraries: media::library_versions() })
-}
-
-/// What `auto` stands for.
-pub struct DefaultModels {
-    pub upscale: String,
-    pub detect: String,
-}
-
-/// The models a tenant gets when it names none: its own defaults, else the deployment's.
-pub async fn default_models(context: &NodeContext, tenant: TenantId) -> Result<DefaultModels, entities::Error> {
-    let live = context.live.borrow().live.clone();
-    let own = tenants::get(&context.db, tenant).await?;
-    let (upscale, detect) = own.map_or((None, None), |tenant| (tenant.upscale_model, tenant.detect_model));
-    Ok(DefaultModels { upscale: upscale.unwrap_or(live.upscale.model), detect: detect.unwrap_or(live.detect.model) })
-}
-
-/// `auto` is `best` where a GPU serves, else `balanced`.
-fn resolve_quality(asked: Quality, class: DeviceClass) -> Quality {
-    match (asked, class) {
-        (Quality::Auto, DeviceClass::Cuda) => Quality::Best,
-        (Quality::Auto, _) => Quality::Balanced,
-        (named, _) => named,
     }
 }

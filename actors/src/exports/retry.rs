@@ -8,13 +8,13 @@ use entities::exports::{self, Export, Retried};
 use entities::segments::{self, Segment};
 use entities::{ExportId, TenantId};
 
-use crate::exports::request::RequestError;
+use super::admission;
+use super::error::RequestError;
+use crate::context::NodeContext;
 use crate::failpoints::{self, Point};
 use crate::inference::profile::ExportProfile;
-use crate::node::NodeContext;
-use crate::settings::tenant_limits;
 use crate::storage;
-use crate::videos::import::blocking;
+use crate::threads::blocking;
 
 /// Queues `export` again. Nothing of the last attempt may be at work any more.
 pub async fn retry(context: &NodeContext, tenant: TenantId, id: ExportId) -> Result<Retried, RequestError> {
@@ -24,7 +24,7 @@ pub async fn retry(context: &NodeContext, tenant: TenantId, id: ExportId) -> Res
     let kept = if is_offered(context, &export) { whole_segments(context, tenant, id).await? } else { Vec::new() };
     let profile = renewed_profile(&export)?;
     let tx = context.db.begin().await?;
-    tenant_limits::check_room(&tx, context, tenant).await?;
+    admission::check_room(&tx, context, tenant).await?;
     let retried = exports::retry(&tx, tenant, id, &kept, profile).await?;
     if matches!(retried, Retried::Now(_)) {
         // While the export's row is locked: after the commit a file may be the new attempt's.
@@ -63,7 +63,7 @@ async fn whole_segments(context: &NodeContext, tenant: TenantId, id: ExportId) -
         rows.retain(|row| store.size(&row.storage_key).is_ok_and(|bytes| bytes == row.bytes.unsigned_abs()));
         rows
     };
-    Ok(blocking("looking at finished segments", whole).await?)
+    Ok(blocking("checking the finished segments", whole).await?)
 }
 
 /// What the last attempt left beside its finished segments is of no use.

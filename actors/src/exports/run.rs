@@ -1,4 +1,4 @@
-//! A live export: its plan and its counters, shared by its actor and the threads that render its segments.
+//! A running export: its plan and its counters, shared by its coordinator and the threads that render its segments.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,19 +10,19 @@ use entities::exports::{self, Export};
 use entities::jobs::Job;
 use entities::tenants;
 
-use crate::exports::failure::ExportFailure;
-use crate::exports::segment_job::on_thread;
+use super::failure::ExportFailure;
+use crate::context::NodeContext;
+use crate::inference::client::InferenceClient;
 use crate::inference::profile::ExportProfile;
-use crate::node::NodeContext;
-use crate::render::{self, ExportKind, Meter, Run, StopSignal};
-use crate::videos::import::blocking;
-use crate::videos::source;
+use crate::render::{self, ExportKind, Meter, RenderContext, RenderError, StopSignal};
+use crate::sources;
+use crate::threads;
 
 /// See the [module](self).
 pub struct ExportRun {
     pub export: Export,
     pub kind: Arc<dyn ExportKind>,
-    pub run: Run,
+    pub render: RenderContext,
     /// Of its sources.
     files: Vec<PathBuf>,
 }
@@ -31,7 +31,7 @@ impl ExportRun {
     /// Reads the export a claimed job belongs to, and plans it. Fails with what the user should know.
     pub async fn open(context: &NodeContext, job: &Job, stop: Arc<StopSignal>) -> Result<Arc<Self>, ExportFailure> {
         let opened = Self::planned(context, job, stop).await;
-        opened.map_err(|trouble| trouble.while_doing("preparing the export"))
+        opened.map_err(|failure| failure.while_doing("preparing the export"))
     }
 
     async fn planned(context: &NodeContext, job: &Job, stop: Arc<StopSignal>) -> Result<Arc<Self>, ExportFailure> {
@@ -43,39 +43,38 @@ impl ExportRun {
         let mut sources = Vec::new();
         for from in spec.sources() {
             let from = from.ok_or_else(|| ExportFailure::other("it names no source"))?;
-            sources.push(source::open(context, export.tenant_id, from).await?);
+            sources.push(sources::open(context, export.tenant_id, from).await?);
         }
         let mut files: Vec<PathBuf> = sources.iter().map(|source| source.path.clone()).collect();
         files.dedup();
         check_files(context, files.clone()).await?;
         let found: Vec<String> = sources.iter().flat_map(|source| source.index.warnings.clone()).collect();
         let kind = render::plan(&spec, sources, &profile, context.settings.segments.seconds).map_err(|errors| {
-            let told: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
-            ExportFailure::other(told.join("; "))
+            let details: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
+            ExportFailure::other(details.join("; "))
         })?;
         if kind.hopeless().is_none() {
             let preparing = Arc::clone(&kind);
-            let prepared = on_thread("prepare".into(), move || preparing.prepare());
-            prepared.await?;
+            let prepared = threads::named("prepare".into(), move || preparing.prepare()).await;
+            prepared.map_err(RenderError::from).and_then(|prepared| prepared)?;
         }
         let tenant = tenants::get(&context.db, export.tenant_id).await?;
         let weight = tenant.ok_or_else(|| ExportFailure::other("its tenant is gone"))?.weight;
         context.queue.weigh(export.tenant_id, weight);
-        let run = Run {
+        let render = RenderContext {
             tenant: export.tenant_id,
             export: export.id,
             profile,
-            queue: Arc::clone(&context.queue),
-            costs: Arc::clone(&context.costs),
+            inference: InferenceClient::new(Arc::clone(&context.queue), Arc::clone(&context.costs)),
             window: context.window,
             meter: Meter::new(),
             stop,
         };
-        kind.warnings().into_iter().chain(found).for_each(|warning| run.meter.warn(warning));
+        kind.warnings().into_iter().chain(found).for_each(|warning| render.meter.warn(warning));
         if moved {
-            run.meter.warn("profile_changed: no device of the profile it was accepted with is left".into());
+            render.meter.warn("profile_changed: no device of the profile it was accepted with is left".into());
         }
-        Ok(Arc::new(Self { export, kind, run, files }))
+        Ok(Arc::new(Self { export, kind, render, files }))
     }
 
     /// The attempts of the export and of one of its jobs, by which files are named.
@@ -90,11 +89,11 @@ impl ExportRun {
     }
 
     /// What an error is due to: a source or a storage that is gone leads to all sorts of them.
-    pub async fn cause(&self, context: &NodeContext, trouble: ExportFailure) -> ExportFailure {
-        if !trouble.is_unexplained() {
-            return trouble;
+    pub async fn cause(&self, context: &NodeContext, failure: ExportFailure) -> ExportFailure {
+        if !failure.is_unexplained() {
+            return failure;
         }
-        check_files(context, self.files.clone()).await.err().unwrap_or(trouble)
+        check_files(context, self.files.clone()).await.err().unwrap_or(failure)
     }
 }
 
@@ -110,7 +109,7 @@ async fn check_files(context: &NodeContext, files: Vec<PathBuf>) -> Result<(), E
             })
         })
     };
-    blocking("looking at the sources", check).await.map_err(ExportFailure::other)?
+    threads::blocking("checking the sources", check).await.map_err(ExportFailure::other)?
 }
 
 /// Moves what is unfinished to this node's devices, where none of the accepted profile's class is left. True: moved.
@@ -119,7 +118,7 @@ async fn move_profile(context: &NodeContext, profile: &mut ExportProfile) -> Res
     for model in [&mut profile.upscale, &mut profile.detect].into_iter().flatten() {
         if model.class != context.profiles.class() {
             let (profiles, name) = (Arc::clone(&context.profiles), model.model.clone());
-            let found = tokio::task::spawn_blocking(move || profiles.of(&name)).await;
+            let found = threads::blocking("choosing the numeric profile", move || profiles.of(&name)).await;
             *model = found.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
             moved = true;
         }

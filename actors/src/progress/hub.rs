@@ -15,79 +15,14 @@ use std::time::{Duration, Instant};
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, ResponseActFuture, WrapFuture,
 };
-use chrono::{DateTime, TimeDelta, Utc};
-use entities::exports::{self, Export, ExportState};
+use chrono::{TimeDelta, Utc};
+use entities::exports::{self, Export};
 use entities::{Database, ExportId, TenantId};
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::progress::relay::Relay;
-
-/// What a listener gets: the export's progress, as in its resource.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Progress {
-    #[serde(rename = "type", skip_deserializing, default = "kind")]
-    pub kind: &'static str,
-    /// Grows from message to message of one node.
-    pub seq: u64,
-    pub export_id: ExportId,
-    /// Told between nodes by the topic.
-    #[serde(skip, default = "nobody")]
-    pub tenant: TenantId,
-    /// Which attempt at the export this is: a later one begins anew.
-    #[serde(skip)]
-    pub attempt: i32,
-    pub state: ExportState,
-    /// 0..1, never goes back.
-    pub progress: f64,
-    pub frames_done: i64,
-    pub frames_total: i64,
-    pub frames_inferred: i64,
-    /// Output frames a second, lately.
-    pub fps: f64,
-    pub eta_seconds: Option<f64>,
-    pub message: String,
-    pub warnings: serde_json::Value,
-    pub problem: Option<serde_json::Value>,
-    pub device_seconds: f64,
-    pub cost: f64,
-    pub updated_at: DateTime<Utc>,
-}
-
-fn kind() -> &'static str {
-    "progress"
-}
-
-fn nobody() -> TenantId {
-    uuid::Uuid::nil().into()
-}
-
-impl Progress {
-    /// The progress that an export's row tells; `fps` and the time left are known only while it runs.
-    pub fn of(export: &Export) -> Self {
-        Self {
-            kind: kind(),
-            seq: 0,
-            export_id: export.id,
-            tenant: export.tenant_id,
-            attempt: export.attempt,
-            state: export.state,
-            progress: export.progress,
-            frames_done: export.frames_done,
-            frames_total: export.frames_total,
-            frames_inferred: export.frames_inferred,
-            fps: 0.0,
-            eta_seconds: None,
-            message: export.message.clone(),
-            warnings: export.warnings.clone(),
-            problem: export.problem.clone(),
-            device_seconds: export.device_seconds,
-            cost: export.cost,
-            updated_at: Utc::now(),
-        }
-    }
-}
+use super::message::Progress;
+use super::relay::Relay;
 
 /// Least time between two messages of one export: ten a second.
 const SPACING: Duration = Duration::from_millis(100);

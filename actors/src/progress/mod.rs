@@ -1,5 +1,6 @@
-//! Progress of exports: [`hub`] is the actor that fans it out to subscribers of this node, [`relay`] brings it to the
+//! Progress of exports: [`message`] is what is sent, [`hub`] the actor that fans it out to subscribers of this node, [`relay`] brings it to the
 //! other nodes.
 
 pub mod hub;
+pub mod message;
 pub mod relay;

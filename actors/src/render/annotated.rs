@@ -12,7 +12,7 @@ use edits::{AnnotatedClip, AnnotatedPlan, AnnotatedSpec, FieldError, SourceFacts
 use media::{Assembly, AudioFrom, Chapter, MediaError, Painter, TextShaper, TimedPart, assemble_timed};
 
 use super::source_frames::{self, SourceFrames, tick};
-use super::{ExportKind, Joined, RenderError, RenderedSegment, Run, SegmentPlan, Source, Stage, Work};
+use super::{ExportKind, Joined, RenderContext, RenderError, RenderedSegment, SegmentPlan, Source, Stage, Workload};
 
 /// See the [module](self).
 pub struct Annotated {
@@ -51,7 +51,7 @@ impl Annotated {
     }
 
     /// The clips all of whose parts were rendered, as indices into the plan's.
-    fn whole_clips(&self, run: &Run, segments: &[PathBuf]) -> Result<Vec<usize>, RenderError> {
+    fn whole_clips(&self, run: &RenderContext, segments: &[PathBuf]) -> Result<Vec<usize>, RenderError> {
         let clips = &self.plan()?.clips;
         let mut whole: Vec<usize> = (0..clips.len()).collect();
         for ((clip, _), part) in self.parts.iter().zip(segments) {
@@ -96,12 +96,17 @@ impl ExportKind for Annotated {
         self.plan.as_ref().err().cloned()
     }
 
-    fn work(&self) -> Work {
+    fn workload(&self) -> Workload {
         let SourceFacts { width, height, .. } = self.source.facts;
-        Work { pixels: self.frames() * u64::from(width) * u64::from(height), ..Work::default() }
+        Workload { pixels: self.frames() * u64::from(width) * u64::from(height), ..Workload::default() }
     }
 
-    fn render_segment(&self, run: &Run, segment: &SegmentPlan, out: &Path) -> Result<RenderedSegment, RenderError> {
+    fn render_segment(
+        &self,
+        run: &RenderContext,
+        segment: &SegmentPlan,
+        out: &Path,
+    ) -> Result<RenderedSegment, RenderError> {
         let encoder = self.encoder()?;
         let (clip, frames) = &self.parts[segment.index as usize];
         let card = TextShaper::new()?.card(&self.plan()?.clips[*clip].card, encoder.canvas());
@@ -118,7 +123,13 @@ impl ExportKind for Annotated {
         }
     }
 
-    fn join(&self, run: &Run, segments: &[PathBuf], _: Option<&Path>, out: &Path) -> Result<Joined, RenderError> {
+    fn join(
+        &self,
+        run: &RenderContext,
+        segments: &[PathBuf],
+        _: Option<&Path>,
+        out: &Path,
+    ) -> Result<Joined, RenderError> {
         let (encoder, plan) = (self.encoder()?, self.plan()?);
         let times = &self.source.facts.frames;
         let whole = self.whole_clips(run, segments)?;

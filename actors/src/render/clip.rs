@@ -8,7 +8,7 @@ use edits::{ClipMode, ClipSpec, FieldError, SourceFacts};
 use media::{Assembly, AudioFrom, TimedPart, assemble_timed, copy_clip};
 
 use super::source_frames::{self, SourceFrames, tick};
-use super::{ExportKind, Joined, RenderError, RenderedSegment, Run, SegmentPlan, Source, Stage, Work};
+use super::{ExportKind, Joined, RenderContext, RenderError, RenderedSegment, SegmentPlan, Source, Stage, Workload};
 
 /// See the [module](self).
 pub struct Clip {
@@ -55,26 +55,37 @@ impl ExportKind for Clip {
         self.frames.len() as u64
     }
 
-    fn work(&self) -> Work {
+    fn workload(&self) -> Workload {
         let SourceFacts { width, height, .. } = self.source.facts;
         let encoded: usize = self.parts.iter().map(Range::len).sum();
-        Work { pixels: encoded as u64 * u64::from(width) * u64::from(height), ..Work::default() }
+        Workload { pixels: encoded as u64 * u64::from(width) * u64::from(height), ..Workload::default() }
     }
 
     fn has_audio(&self) -> bool {
         self.spec.mode == ClipMode::Encode && self.source.facts.has_audio
     }
 
-    fn render_segment(&self, run: &Run, segment: &SegmentPlan, out: &Path) -> Result<RenderedSegment, RenderError> {
+    fn render_segment(
+        &self,
+        run: &RenderContext,
+        segment: &SegmentPlan,
+        out: &Path,
+    ) -> Result<RenderedSegment, RenderError> {
         let (encoder, frames) = (self.encoder()?, self.parts[segment.index as usize].clone());
         encoder.render(run, &self.source, frames, &encoder.settings, &mut |_, _| {}, out)
     }
 
-    fn render_audio(&self, run: &Run, out: &Path) -> Result<(), RenderError> {
+    fn render_audio(&self, run: &RenderContext, out: &Path) -> Result<(), RenderError> {
         source_frames::sound(run, &self.source, std::slice::from_ref(&self.frames), out)
     }
 
-    fn join(&self, run: &Run, segments: &[PathBuf], audio: Option<&Path>, out: &Path) -> Result<Joined, RenderError> {
+    fn join(
+        &self,
+        run: &RenderContext,
+        segments: &[PathBuf],
+        audio: Option<&Path>,
+        out: &Path,
+    ) -> Result<Joined, RenderError> {
         if self.spec.mode == ClipMode::Copy {
             let Source { path, index, .. } = &self.source;
             let copied = run.meter.time(Stage::Mux, || copy_clip(path, index, self.frames.clone(), out))?;

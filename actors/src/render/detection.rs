@@ -15,7 +15,8 @@ use media::{Cropper, FrameDecoder};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, ExportKind, FoundFrame, Joined, RenderError, RenderedSegment, Run, SegmentPlan, Source, Stage, Work,
+    ExportKind, FoundFrame, Joined, RenderContext, RenderError, RenderedSegment, SegmentPlan, Source, Stage, Submitted,
+    Workload,
 };
 use crate::inference::queue::{Output, TaskKind};
 
@@ -55,7 +56,12 @@ impl Detection {
         &self.frames[segment.first_frame as usize..(segment.first_frame + segment.frames) as usize]
     }
 
-    fn walk(&self, run: &Run, segment: &SegmentPlan, found: &SyncSender<(usize, Answer)>) -> Result<(), RenderError> {
+    fn walk(
+        &self,
+        run: &RenderContext,
+        segment: &SegmentPlan,
+        found: &SyncSender<(usize, Submitted)>,
+    ) -> Result<(), RenderError> {
         let profile = run.profile.detect.as_ref();
         let profile = profile.ok_or_else(|| RenderError::Broken("the export was accepted without a model".into()))?;
         let facts = &self.source.facts;
@@ -69,7 +75,7 @@ impl Detection {
             let picture = run.meter.time(Stage::Decode, || decoder.frame(frame))?;
             let image =
                 run.meter.time(Stage::Transform, || cropper.rgb(&picture, &whole, 0.0, facts.width, facts.height));
-            let answer = run.ask(TaskKind::Detect, profile, Arc::new(image))?;
+            let answer = run.submit(TaskKind::Detect, profile, Arc::new(image))?;
             if found.send((frame, answer)).is_err() {
                 return Ok(());
             }
@@ -88,8 +94,8 @@ impl ExportKind for Detection {
         self.frames.len() as u64
     }
 
-    fn work(&self) -> Work {
-        Work { looks: self.frames.len() as u64, ..Work::default() }
+    fn workload(&self) -> Workload {
+        Workload { looks: self.frames.len() as u64, ..Workload::default() }
     }
 
     fn subjects(&self, _: ExportId) -> Vec<Subject> {
@@ -100,7 +106,12 @@ impl ExportKind for Detection {
         "json"
     }
 
-    fn render_segment(&self, run: &Run, segment: &SegmentPlan, out: &Path) -> Result<RenderedSegment, RenderError> {
+    fn render_segment(
+        &self,
+        run: &RenderContext,
+        segment: &SegmentPlan,
+        out: &Path,
+    ) -> Result<RenderedSegment, RenderError> {
         let facts = &self.source.facts;
         let model = run.profile.detect.as_ref().map(|profile| profile.model.clone()).unwrap_or_default();
         let (sender, answers) = sync_channel(run.window);
@@ -138,7 +149,13 @@ impl ExportKind for Detection {
         Ok(done)
     }
 
-    fn join(&self, _: &Run, segments: &[PathBuf], _: Option<&Path>, out: &Path) -> Result<Joined, RenderError> {
+    fn join(
+        &self,
+        _: &RenderContext,
+        segments: &[PathBuf],
+        _: Option<&Path>,
+        out: &Path,
+    ) -> Result<Joined, RenderError> {
         let mut parts = segments.iter().map(|path| read_document(path));
         let Some(mut whole) = parts.next().transpose()? else {
             return Err(RenderError::Broken("the detection has no part".into()));

@@ -14,7 +14,8 @@ use entities::{ExportId, Subject};
 use media::{AudioSource, Chapter, Cropper, Finisher, FrameDecoder, Picture, SegmentEncoder, VideoSettings, YuvFrame};
 
 use super::{
-    Answer, ExportKind, FoundFrame, Joined, RenderError, RenderedSegment, Run, SegmentPlan, Source, Stage, Work,
+    ExportKind, FoundFrame, Joined, RenderContext, RenderError, RenderedSegment, SegmentPlan, Source, Stage, Submitted,
+    Workload,
 };
 use crate::inference::profile::{DeviceClass, ExportProfile};
 use crate::inference::queue::{Output, TaskKind};
@@ -53,7 +54,7 @@ enum Take {
     /// No model is needed.
     Ready(YuvFrame),
     /// A device will answer; `crop` is what was filmed, at its native size.
-    Upscaled { answer: Answer, crop: Arc<RgbImage> },
+    Upscaled { answer: Submitted, crop: Arc<RgbImage> },
 }
 
 impl Framing {
@@ -85,7 +86,7 @@ impl Framing {
     }
 
     /// The decode thread: every source frame once, in order.
-    fn walk(&self, run: &Run, segment: &SegmentPlan, steps: &SyncSender<Step>) -> Result<(), RenderError> {
+    fn walk(&self, run: &RenderContext, segment: &SegmentPlan, steps: &SyncSender<Step>) -> Result<(), RenderError> {
         let mut walk = Walk { framing: self, run, cropper: Cropper::new(), open: Vec::new() };
         for n in segment.first_frame..segment.first_frame + segment.frames {
             if run.stop.is_raised() {
@@ -107,7 +108,7 @@ impl Framing {
     /// The encoding side: answers in order, finished, looked at where the rule says, encoded.
     fn encode(
         &self,
-        run: &Run,
+        run: &RenderContext,
         segment: &SegmentPlan,
         steps: Receiver<Step>,
         out: &Path,
@@ -138,14 +139,19 @@ impl Framing {
     }
 
     /// Sends an output frame to be searched for players.
-    fn look(&self, run: &Run, n: u64, frame: &YuvFrame) -> Result<Option<(u64, Answer)>, RenderError> {
+    fn look(&self, run: &RenderContext, n: u64, frame: &YuvFrame) -> Result<Option<(u64, Submitted)>, RenderError> {
         let Some(profile) = &run.profile.detect else { return Ok(None) };
         let image = Arc::new(media::to_rgb(frame));
-        Ok(Some((n, run.ask(TaskKind::Detect, profile, image)?)))
+        Ok(Some((n, run.submit(TaskKind::Detect, profile, image)?)))
     }
 
     /// Waits for the detections. A detector's fault costs its frame, never the export.
-    fn collect(&self, run: &Run, looks: Vec<(u64, Answer)>, done: &mut RenderedSegment) -> Result<(), RenderError> {
+    fn collect(
+        &self,
+        run: &RenderContext,
+        looks: Vec<(u64, Submitted)>,
+        done: &mut RenderedSegment,
+    ) -> Result<(), RenderError> {
         let Some(profile) = &run.profile.detect else { return Ok(()) };
         for (n, answer) in looks {
             let boxes = match run.answer(answer) {
@@ -178,7 +184,7 @@ impl Framing {
 /// The decode thread's state: the clips that are seen now, two in a dissolve.
 struct Walk<'a> {
     framing: &'a Framing,
-    run: &'a Run,
+    run: &'a RenderContext,
     cropper: Cropper,
     open: Vec<OpenClip>,
 }
@@ -242,14 +248,14 @@ impl Walk<'_> {
         });
         let profile = run.profile.upscale.as_ref();
         let profile = profile.ok_or_else(|| RenderError::Broken("the export was accepted without a model".into()))?;
-        Ok(Take::Upscaled { answer: run.ask(TaskKind::Upscale, profile, feed)?, crop })
+        Ok(Take::Upscaled { answer: run.submit(TaskKind::Upscale, profile, feed)?, crop })
     }
 }
 
 /// The encoding side's state: each seen clip's latest picture, at output size.
 struct Finish<'a> {
     framing: &'a Framing,
-    run: &'a Run,
+    run: &'a RenderContext,
     finisher: Finisher,
     latest: Vec<(usize, Arc<YuvFrame>)>,
 }
@@ -317,9 +323,9 @@ impl ExportKind for Framing {
         self.plan.frames
     }
 
-    fn work(&self) -> Work {
+    fn workload(&self) -> Workload {
         let (width, height) = (self.settings.width, self.settings.height);
-        Work {
+        Workload {
             pixels: self.plan.frames * u64::from(width) * u64::from(height),
             upscales: self.plan.feeds(),
             looks: self.detect_at.len() as u64,
@@ -334,7 +340,12 @@ impl ExportKind for Framing {
         self.sources.iter().any(|source| source.facts.has_audio)
     }
 
-    fn render_segment(&self, run: &Run, segment: &SegmentPlan, out: &Path) -> Result<RenderedSegment, RenderError> {
+    fn render_segment(
+        &self,
+        run: &RenderContext,
+        segment: &SegmentPlan,
+        out: &Path,
+    ) -> Result<RenderedSegment, RenderError> {
         let (sender, steps) = sync_channel(run.window);
         let span = tracing::Span::current();
         let (walked, encoded) = thread::scope(|scope| {
@@ -353,7 +364,7 @@ impl ExportKind for Framing {
         }
     }
 
-    fn render_audio(&self, run: &Run, out: &Path) -> Result<(), RenderError> {
+    fn render_audio(&self, run: &RenderContext, out: &Path) -> Result<(), RenderError> {
         let audio_of = |source: &Source| AudioSource {
             path: source.facts.has_audio.then(|| source.path.clone()),
             start: source.index.start(),
@@ -370,7 +381,13 @@ impl ExportKind for Framing {
         serde_json::Map::from_iter([("spotlight_regions".to_owned(), regions)])
     }
 
-    fn join(&self, run: &Run, segments: &[PathBuf], audio: Option<&Path>, out: &Path) -> Result<Joined, RenderError> {
+    fn join(
+        &self,
+        run: &RenderContext,
+        segments: &[PathBuf],
+        audio: Option<&Path>,
+        out: &Path,
+    ) -> Result<Joined, RenderError> {
         let rate = self.settings.rate;
         let chapter = |chapter: edits::Chapter| Chapter {
             name: chapter.name,

@@ -20,16 +20,16 @@ use std::sync::Arc;
 use edits::{ExportSpec, FieldError, FrameDetections, RgbImage, SourceFacts};
 use entities::{ExportId, Subject, TenantId};
 use media::{FrameIndex, MediaError};
-use tokio::sync::oneshot;
 use tracing::trace_span;
 
 pub use meter::{DeviceUse, Meter, Stage, Stages};
 pub use stop::{StopReason, StopSignal};
 
-use crate::inference::cost_model::CostModel;
+use crate::inference::client::{InferenceClient, InferenceError, Submitted};
 use crate::inference::profile::{ExportProfile, ModelProfile};
-use crate::inference::queue::{DeviceFault, FrameJob, FrameQueue, PushError, Served, Task, TaskKind};
+use crate::inference::queue::{DeviceFault, PushError, Served, TaskKind};
 use crate::storage::StorageError;
+use crate::threads::ThreadError;
 
 /// A source of an export, ready to be decoded.
 #[derive(Clone)]
@@ -42,12 +42,11 @@ pub struct Source {
 }
 
 /// What rendering needs of the node and of the export it works for.
-pub struct Run {
+pub struct RenderContext {
     pub tenant: TenantId,
     pub export: ExportId,
     pub profile: ExportProfile,
-    pub queue: Arc<FrameQueue>,
-    pub costs: Arc<CostModel>,
+    pub inference: InferenceClient,
     /// Frames of one segment that may be on their way through the devices.
     pub window: usize,
     pub meter: Meter,
@@ -95,7 +94,7 @@ pub struct FoundFrame {
 
 /// How much there is to do for an export.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Work {
+pub struct Workload {
     /// Output pixels to be decoded, drawn and encoded.
     pub pixels: u64,
     /// Pictures to be upscaled, by the size they are fed at.
@@ -123,6 +122,8 @@ pub enum RenderError {
     #[error("{doing}: {source}")]
     Io { doing: String, source: std::io::Error },
     #[error(transparent)]
+    Thread(#[from] ThreadError),
+    #[error(transparent)]
     Storage(#[from] StorageError),
     #[error(transparent)]
     Database(#[from] entities::Error),
@@ -145,7 +146,7 @@ pub trait ExportKind: Send + Sync {
     fn frames(&self) -> u64;
 
     /// How much there is to do, as far as that is known before the sources are read.
-    fn work(&self) -> Work;
+    fn workload(&self) -> Workload;
 
     /// What the user should know before anything is rendered, such as clips that were left out.
     fn warnings(&self) -> Vec<String> {
@@ -173,10 +174,15 @@ pub trait ExportKind: Send + Sync {
     }
 
     /// Renders one part into `out`. Blocks; leaves no file when it fails.
-    fn render_segment(&self, run: &Run, segment: &SegmentPlan, out: &Path) -> Result<RenderedSegment, RenderError>;
+    fn render_segment(
+        &self,
+        run: &RenderContext,
+        segment: &SegmentPlan,
+        out: &Path,
+    ) -> Result<RenderedSegment, RenderError>;
 
     /// Renders the sound of the whole into `out`, where [`ExportKind::has_audio`]. Blocks; leaves no file when it fails.
-    fn render_audio(&self, _: &Run, _: &Path) -> Result<(), RenderError> {
+    fn render_audio(&self, _: &RenderContext, _: &Path) -> Result<(), RenderError> {
         Err(RenderError::Broken("this export has no sound of its own".into()))
     }
 
@@ -186,7 +192,13 @@ pub trait ExportKind: Send + Sync {
     }
 
     /// Joins the parts, in order, and the sound into `out`.
-    fn join(&self, run: &Run, segments: &[PathBuf], audio: Option<&Path>, out: &Path) -> Result<Joined, RenderError>;
+    fn join(
+        &self,
+        run: &RenderContext,
+        segments: &[PathBuf],
+        audio: Option<&Path>,
+        out: &Path,
+    ) -> Result<Joined, RenderError>;
 }
 
 /// Plans an accepted export: the one place where kinds are listed.
@@ -219,34 +231,32 @@ fn all_there(joined: u64, planned: u64) -> Result<(), RenderError> {
     Err(RenderError::Broken(format!("the joined file has {joined} frames where {planned} were planned")))
 }
 
-impl Run {
-    /// Sends a picture to the devices; blocks while the tenant's share of the queue is full.
-    fn ask(&self, kind: TaskKind, profile: &Arc<ModelProfile>, image: Arc<RgbImage>) -> Result<Answer, RenderError> {
-        let size = (image.width, image.height);
-        let estimate = self.costs.expected(kind, profile, size);
-        let task = Task { kind, profile: Arc::clone(profile) };
-        let (job, served) = FrameJob::new(self.tenant, self.export, task, image, estimate);
-        let pushed = trace_span!("queue").in_scope(|| self.queue.push(job, &|| self.stop.is_raised()));
-        pushed.map_err(|error| match error {
+impl RenderContext {
+    /// Submits a picture to the devices; blocks while the tenant's share of the queue is full.
+    fn submit(
+        &self,
+        kind: TaskKind,
+        profile: &Arc<ModelProfile>,
+        image: Arc<RgbImage>,
+    ) -> Result<Submitted, RenderError> {
+        let whose = (self.tenant, self.export);
+        let submit = || self.inference.submit(whose, kind, profile, image, &|| self.stop.is_raised());
+        trace_span!("queue").in_scope(submit).map_err(|error| match error {
             PushError::Closed => RenderError::Stopped(StopReason::NodeStops),
             PushError::Cancelled => self.stopped(),
-        })?;
-        Ok(Answer { served, kind, profile: Arc::clone(profile), size, estimate })
+        })
     }
 
-    /// Waits for a device's answer and books it.
-    fn answer(&self, answer: Answer) -> Result<Served, RenderError> {
-        let answered = trace_span!("wait").in_scope(|| self.stop.wait_for(answer.served));
-        match answered {
-            Some(Ok(Ok(served))) => {
+    /// Blocks until a device has answered, and counts the answer.
+    fn answer(&self, submitted: Submitted) -> Result<Served, RenderError> {
+        let answer = self.inference.answer(submitted);
+        match trace_span!("wait").in_scope(|| self.stop.wait_for(answer)) {
+            Some(Ok(served)) => {
                 self.meter.served(&served);
-                self.queue.settle(self.tenant, answer.estimate, served.device_seconds);
-                self.costs.note(answer.kind, &answer.profile, answer.size, served.device_seconds);
                 Ok(served)
             }
-            Some(Ok(Err(fault))) => Err(RenderError::Device(fault)),
-            // The sender goes only when the queue goes.
-            Some(Err(_)) => Err(RenderError::Stopped(StopReason::NodeStops)),
+            Some(Err(InferenceError::Device(fault))) => Err(RenderError::Device(fault)),
+            Some(Err(InferenceError::Stopping)) => Err(RenderError::Stopped(StopReason::NodeStops)),
             None => Err(self.stopped()),
         }
     }
@@ -254,13 +264,4 @@ impl Run {
     fn stopped(&self) -> RenderError {
         RenderError::Stopped(self.stop.reason().unwrap_or(StopReason::NodeStops))
     }
-}
-
-/// The answer a device will give, and to what.
-struct Answer {
-    served: oneshot::Receiver<Result<Served, DeviceFault>>,
-    kind: TaskKind,
-    profile: Arc<ModelProfile>,
-    size: (u32, u32),
-    estimate: f64,
 }

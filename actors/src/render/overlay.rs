@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use tempfile::TempPath;
 
 use super::source_frames::{self, SourceFrames, tick};
-use super::{ExportKind, Joined, RenderError, RenderedSegment, Run, SegmentPlan, Source, Stage, Work};
+use super::{ExportKind, Joined, RenderContext, RenderError, RenderedSegment, SegmentPlan, Source, Stage, Workload};
 
 /// See the [module](self).
 pub struct Overlay {
@@ -56,7 +56,7 @@ impl Overlay {
     }
 
     /// The main sound, encoded again beside `out`, where MP4 cannot hold the source's as it is.
-    fn encoded_sound(&self, run: &Run, out: &Path) -> Result<Option<TempPath>, RenderError> {
+    fn encoded_sound(&self, run: &RenderContext, out: &Path) -> Result<Option<TempPath>, RenderError> {
         let Source { path, facts, .. } = &self.source;
         if !facts.has_audio || media::sound_not_for_mp4(path)?.is_none() {
             return Ok(None);
@@ -105,16 +105,21 @@ impl ExportKind for Overlay {
         self.plan.frames() as u64
     }
 
-    fn work(&self) -> Work {
+    fn workload(&self) -> Workload {
         let SourceFacts { width, height, rate, .. } = self.source.facts;
         // Stretches grow to the IDR pictures around them, which are mostly a second or two apart.
         let grown = |frames: Range<usize>| frames.len() + 2 * rate.as_f64().ceil() as usize;
         let drawn: usize = self.plan.touched().into_iter().map(grown).sum();
         let frames = drawn.min(self.plan.frames()) as u64;
-        Work { pixels: frames * u64::from(width) * u64::from(height), ..Work::default() }
+        Workload { pixels: frames * u64::from(width) * u64::from(height), ..Workload::default() }
     }
 
-    fn render_segment(&self, run: &Run, segment: &SegmentPlan, out: &Path) -> Result<RenderedSegment, RenderError> {
+    fn render_segment(
+        &self,
+        run: &RenderContext,
+        segment: &SegmentPlan,
+        out: &Path,
+    ) -> Result<RenderedSegment, RenderError> {
         let Prepared { encoder, settings, parts, .. } = self.prepared()?;
         let frames = parts[segment.index as usize].clone();
         let texts = Texts::new(&self.plan, encoder)?;
@@ -140,7 +145,13 @@ impl ExportKind for Overlay {
         Map::from_iter([("smart_render".to_owned(), smart)])
     }
 
-    fn join(&self, run: &Run, segments: &[PathBuf], _: Option<&Path>, out: &Path) -> Result<Joined, RenderError> {
+    fn join(
+        &self,
+        run: &RenderContext,
+        segments: &[PathBuf],
+        _: Option<&Path>,
+        out: &Path,
+    ) -> Result<Joined, RenderError> {
         let Source { path, index, facts, .. } = &self.source;
         if self.is_copy() {
             let copy = run.meter.time(Stage::Mux, || std::fs::copy(path, out));

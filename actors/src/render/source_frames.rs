@@ -14,7 +14,7 @@ use media::{
     render_audio,
 };
 
-use super::{RenderError, RenderedSegment, Run, SegmentPlan, Source, Stage};
+use super::{RenderContext, RenderError, RenderedSegment, SegmentPlan, Source, Stage};
 
 /// Several parts are decoded side by side: one thread each.
 const DECODE_THREADS: usize = 1;
@@ -46,7 +46,7 @@ impl SourceFrames {
     /// [`SourceFrames::settings`] in how they are encoded.
     pub fn render(
         &self,
-        run: &Run,
+        run: &RenderContext,
         source: &Source,
         frames: Range<usize>,
         settings: &TimedSettings,
@@ -138,7 +138,12 @@ pub(super) fn tick(times: &FrameTimes, frame: usize) -> i64 {
 }
 
 /// Renders the sound of stretches of a source, one after the other, into `out`.
-pub(super) fn sound(run: &Run, source: &Source, stretches: &[Range<usize>], out: &Path) -> Result<(), RenderError> {
+pub(super) fn sound(
+    run: &RenderContext,
+    source: &Source,
+    stretches: &[Range<usize>],
+    out: &Path,
+) -> Result<(), RenderError> {
     let times = &source.facts.frames;
     let sample = |seconds: Rat| {
         let exact = seconds * Rat::from(i128::from(SAMPLE_RATE));

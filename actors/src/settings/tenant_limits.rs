@@ -3,12 +3,8 @@
 use std::time::Duration;
 
 use config::Limits;
-use entities::exports::{self, Backlog};
 use entities::tenant_limits::{self, TenantLimits};
-use entities::{Database, TenantId, Transaction, jobs, tenants};
-
-use crate::exports::request::RequestError;
-use crate::node::NodeContext;
+use entities::{Database, TenantId};
 
 /// A request that would be one too many.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,48 +39,6 @@ pub fn with_own(everywhere: &Limits, own: &TenantLimits) -> Limits {
     }
 }
 
-/// Whether the tenant, and the deployment, may have one more unfinished export, until `tx` ends.
-///
-/// # Errors
-/// [`RequestError::Limit`] with the limit's name.
-pub async fn check_room(tx: &Transaction, context: &NodeContext, tenant: TenantId) -> Result<(), RequestError> {
-    let everywhere = context.live.borrow().live.limits.clone();
-    let limits = of(&context.db, &everywhere, tenant).await?;
-    // Locked, so that two requests at the same instant cannot both be the last that fits.
-    tenants::lock(tx, tenant).await?;
-    let own = exports::backlog(tx, tenant).await?;
-    let all = jobs::load(tx).await?;
-    if own.exports >= u64::from(limits.queued_exports) {
-        let devices = context.device_count as f64 / all.tenants.max(1) as f64;
-        return Err(RequestError::Limit(LimitReached {
-            limit: "queued_exports",
-            most: limits.queued_exports.into(),
-            what: "exports may wait or run at a time",
-            retry_after: until_one_ends(own, devices),
-        }));
-    }
-    if all.exports >= u64::from(limits.queued_exports_of_all) {
-        return Err(RequestError::Limit(LimitReached {
-            limit: "queued_exports_of_all",
-            most: limits.queued_exports_of_all.into(),
-            what: "exports of all tenants may wait or run at a time",
-            retry_after: DEPLOYMENT_FULL,
-        }));
-    }
-    Ok(())
-}
-
-/// Nobody can tell whose exports end first, nor who asks next.
-const DEPLOYMENT_FULL: Duration = Duration::from_secs(10);
-const SHORTEST_WAIT: f64 = 1.0;
-const LONGEST_WAIT: f64 = 3600.0;
-
-/// When the first export of `backlog` will have ended on so many devices: they are rendered one after the other.
-fn until_one_ends(backlog: Backlog, devices: f64) -> Duration {
-    let each = backlog.device_seconds / backlog.exports.max(1) as f64;
-    Duration::from_secs_f64((each / devices).clamp(SHORTEST_WAIT, LONGEST_WAIT))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,12 +50,5 @@ mod tests {
         assert_eq!(with_own(&everywhere, &TenantLimits::none(tenant)), everywhere);
         let own = TenantLimits { queued_exports: Some(3), ..TenantLimits::none(tenant) };
         assert_eq!(with_own(&everywhere, &own), Limits { queued_exports: 3, ..everywhere });
-    }
-
-    #[test]
-    fn waiting_is_told_by_what_is_left_to_do() {
-        let backlog = Backlog { exports: 10, device_seconds: 1000.0 };
-        assert_eq!(until_one_ends(backlog, 4.0), Duration::from_secs(25));
-        assert_eq!(until_one_ends(Backlog::default(), 4.0), Duration::from_secs(1));
     }
 }

@@ -1,17 +1,18 @@
-//! Taking a finished file in as a video: probed, one frame decoded, moved into storage, then indexed.
+//! Imports a finished file as a video: probes it, decodes one frame, moves it into storage, then builds its frame index.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use edits::{FrameRate, SourceFacts};
 use entities::videos::{self, NewVideo, Processed, Video};
 use entities::{TenantId, VideoId};
-use media::{FrameIndex, MediaError, Probe};
-use serde::{Deserialize, Serialize};
+use media::MediaError;
 
+use super::error::ImportError;
+use crate::context::NodeContext;
 use crate::failpoints::{self, Point};
-use crate::node::NodeContext;
-use crate::storage::{self, StorageError};
+use crate::sources::{StoredFacts, stored};
+use crate::storage;
+use crate::threads::blocking;
 
 /// A finished file that is to become a video.
 #[derive(Debug, Clone)]
@@ -22,35 +23,6 @@ pub struct NewSource {
     pub path: PathBuf,
     /// True: the file stays where it is and is only linked. False: it is moved into storage.
     pub link: bool,
-}
-
-/// Why a file was not taken in. Nothing of it is left, but a linked file stays where it is.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    /// It is no video Touchline can use.
-    #[error(transparent)]
-    Refused(#[from] MediaError),
-    /// It is larger than the tenant may bring.
-    #[error("the picture is {width}x{height}; at most {side} pixels a side and {pixels} in all are allowed")]
-    TooLarge { width: u32, height: u32, side: u32, pixels: u64 },
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    #[error(transparent)]
-    Database(#[from] entities::Error),
-    #[error("{doing}: {source}")]
-    Io { doing: &'static str, source: std::io::Error },
-    #[error("{doing}: {detail}")]
-    Broken { doing: &'static str, detail: String },
-}
-
-/// What is stored of a source beside its frame index.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct StoredFacts {
-    width: u32,
-    height: u32,
-    rate: FrameRate,
-    has_audio: bool,
-    probe: serde_json::Value,
 }
 
 /// Probes a file and makes it a video in state `processing`. [`index`] is to follow.
@@ -148,33 +120,6 @@ pub async fn index(context: &NodeContext, video: Video, indexing: Indexing) -> R
     row.ok_or_else(|| ImportError::Broken { doing: "indexing", detail: "the video was deleted meanwhile".into() })
 }
 
-fn stored(probe: &Probe) -> StoredFacts {
-    StoredFacts {
-        width: probe.width,
-        height: probe.height,
-        rate: probe.rate,
-        has_audio: probe.audio.is_some(),
-        probe: serde_json::to_value(probe).unwrap_or_default(),
-    }
-}
-
-/// What specs are checked against, from a ready video's row and its stored frame index.
-pub fn facts_of(video: &Video, index: &[u8]) -> Result<(SourceFacts, Arc<FrameIndex>), ImportError> {
-    let doing = "reading the stored index of the video";
-    let facts: StoredFacts = serde_json::from_value(video.facts.clone().unwrap_or_default()).map_err(broken(doing))?;
-    let index = Arc::new(FrameIndex::from_bytes(index).map_err(broken(doing))?);
-    let StoredFacts { width, height, rate, has_audio, .. } = facts;
-    Ok((SourceFacts { width, height, rate, has_audio, frames: Arc::clone(&index.times) }, index))
-}
-
 fn broken<E: std::fmt::Display>(doing: &'static str) -> impl Fn(E) -> ImportError {
     move |error| ImportError::Broken { doing, detail: error.to_string() }
-}
-
-/// Runs blocking work off the arbiter.
-pub async fn blocking<T: Send + 'static>(
-    doing: &'static str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, ImportError> {
-    tokio::task::spawn_blocking(work).await.map_err(broken(doing))
 }

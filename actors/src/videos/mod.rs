@@ -1,10 +1,15 @@
-//! Videos: importing uploaded files, and what is computed from single frames of them.
+//! Videos: imported files, and what is computed from single frames of them.
 //!
+//! * [`service`]: what can be asked, for handlers and commands.
 //! * [`import`]: probes a finished upload, stores it and builds its frame index.
-//! * [`source`]: opens a video, or the result of an export, as a source of pictures.
-//! * [`frame_detection`]: persons in one frame, answered at once. [`thumbnail`]: one frame as a small JPEG.
+//! * [`frame`]: one frame of a source. [`frame_detection`]: persons in it, answered at once, bounded by
+//!   [`frame_permits`]; [`thumbnail`]: a small JPEG of it.
+//! * [`error`]: why something was refused or failed.
 
+pub mod error;
+pub mod frame;
 pub mod frame_detection;
+pub mod frame_permits;
 pub mod import;
-pub mod source;
+pub mod service;
 pub mod thumbnail;

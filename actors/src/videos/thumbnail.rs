@@ -1,4 +1,4 @@
-//! Small pictures of a video, for lists and timelines: made when they are asked for, and held in memory for a while.
+//! Small pictures of a video, for lists and timelines: made on request, and held in memory, bounded by their bytes.
 
 use std::sync::Arc;
 
@@ -8,9 +8,11 @@ use entities::{TenantId, VideoId};
 use moka::sync::Cache;
 use tokio::sync::Semaphore;
 
-use crate::node::Node;
-use crate::videos::frame_detection::{FrameChoice, FrameDetectionError, blocking, frame_number, picture};
-use crate::videos::source;
+use super::error::FrameDetectionError;
+use super::frame::{self, FrameChoice};
+use crate::context::NodeContext;
+use crate::sources;
+use crate::threads::blocking;
 
 /// Bytes of pictures held in memory.
 const HELD_BYTES: u64 = 32 << 20;
@@ -35,10 +37,10 @@ struct Key {
     size: (u32, u32),
 }
 
-/// The pictures that are held, and who may make one.
+/// The pictures that are held, and the permits to make one.
 pub struct Thumbnails {
     held: Cache<Key, Bytes>,
-    turns: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl Default for Thumbnails {
@@ -46,45 +48,38 @@ impl Default for Thumbnails {
         let weigh = |_: &Key, bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         Self {
             held: Cache::builder().max_capacity(HELD_BYTES).weigher(weigh).build(),
-            turns: Arc::new(Semaphore::new(AT_A_TIME)),
+            permits: Arc::new(Semaphore::new(AT_A_TIME)),
         }
     }
 }
 
-impl Node {
-    /// A picture of the tenant's video, at most `width` pixels wide and never wider than the video, at `time` source
-    /// seconds; without one, a tenth into the video, where something may be seen already.
-    ///
-    /// # Errors
-    /// See [`FrameDetectionError`].
-    pub async fn thumbnail(
-        &self,
-        tenant: TenantId,
-        video: VideoId,
-        time: Option<f64>,
-        width: u32,
-    ) -> Result<Thumbnail, FrameDetectionError> {
-        let context = &self.context;
-        let id = video.to_string();
-        let source = source::open(context, tenant, SourceRef::Video(&id)).await?;
-        let time = time.unwrap_or_else(|| edits::rational::to_f64(source.facts.frames.duration()) / 10.0);
-        let frame = frame_number(&source, FrameChoice::Time(time))?;
-        let size = fitted((source.facts.width, source.facts.height), width);
-        let key = Key { tenant, video, frame, size };
-        if let Some(bytes) = context.thumbnails.held.get(&key) {
-            return Ok(Thumbnail { frame, bytes });
-        }
-        let turn =
-            Arc::clone(&context.thumbnails.turns).acquire_owned().await.map_err(|_| FrameDetectionError::Stopping)?;
-        let made = move || {
-            // Held while the work runs, also when nobody waits for it any more.
-            let _turn = turn;
-            media::jpeg(&picture(&source, frame, size)?)
-        };
-        let bytes = Bytes::from(blocking(made).await??);
-        context.thumbnails.held.insert(key, bytes.clone());
-        Ok(Thumbnail { frame, bytes })
+/// A picture of the tenant's video, at most `width` pixels wide and never wider than the video, at `time` source seconds;
+/// without one, a tenth into the video, which is seldom black.
+pub(super) async fn make(
+    context: &NodeContext,
+    thumbnails: &Thumbnails,
+    (tenant, video): (TenantId, VideoId),
+    time: Option<f64>,
+    width: u32,
+) -> Result<Thumbnail, FrameDetectionError> {
+    let id = video.to_string();
+    let source = sources::open(context, tenant, SourceRef::Video(&id)).await?;
+    let time = time.unwrap_or_else(|| edits::rational::to_f64(source.facts.frames.duration()) / 10.0);
+    let frame = frame::number(&source, FrameChoice::Time(time))?;
+    let size = fitted((source.facts.width, source.facts.height), width);
+    let key = Key { tenant, video, frame, size };
+    if let Some(bytes) = thumbnails.held.get(&key) {
+        return Ok(Thumbnail { frame, bytes });
     }
+    let permit = Arc::clone(&thumbnails.permits).acquire_owned().await.map_err(|_| FrameDetectionError::Stopping)?;
+    let encode = move || {
+        // Held while the work runs, also when the request was given up meanwhile.
+        let _permit = permit;
+        media::jpeg(&frame::picture(&source, frame, size)?)
+    };
+    let bytes = Bytes::from(blocking("making a thumbnail", encode).await??);
+    thumbnails.held.insert(key, bytes.clone());
+    Ok(Thumbnail { frame, bytes })
 }
 
 /// The picture's size: of the video's shape, even, not enlarged.

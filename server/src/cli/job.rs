@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use actors::{Indexing, NodeOptions, RequestError};
+use actors::NodeOptions;
+use actors::exports::error::RequestError;
+use actors::videos::import::Indexing;
 use config::Settings;
 use edits::{ClipMode, ClipSpec, DetectRule, ExportSpec, FieldError, SourceRule, UpscaleMode};
 use models::ModelStore;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use actors::Versioned;
+use actors::settings::config_keeper::Versioned;
 use config::{LogFormat, LogLevel, LogSettings};
 use tokio::sync::watch;
 use tracing::Metadata;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actors::Progress;
+use actors::progress::message::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
 const TICK: Duration = Duration::from_millis(100);

@@ -4,7 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actors::{ImportError, ImportVideo, NewRequest, NewSource, Node, Progress, StartExport, Subscribe};
+use actors::Node;
+use actors::exports::request::NewRequest;
+use actors::progress::hub::Subscribe;
+use actors::progress::message::Progress;
+use actors::videos::error::ImportError;
+use actors::videos::import::NewSource;
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use config::{DeviceList, Settings};
@@ -175,16 +180,15 @@ async fn supervise(job: &Job, settings: Settings) -> Result<Value, CliError> {
 async fn render(job: &Job, node: &Node, bar: &ExportBar) -> Result<Value, CliError> {
     node.ready().await.map_err(|reason| CliError::Failed(anyhow!(reason)))?;
     bar.stage("indexing");
-    let tenant = tenants::create(&node.db, "command line").await.map_err(anyhow::Error::from)?.id;
+    let tenant = tenants::create(node.database(), "command line").await.map_err(anyhow::Error::from)?.id;
     let video = import(job, node, tenant).await?;
     let request = NewRequest { tenant, by: None, body: job.spec.clone(), input: Some(video.id), key: None };
-    let started = node.dispatcher.send(StartExport(request)).await.context("starting the export")?;
-    let export = started.map_err(|error| job.refusal(error))?;
+    let export = node.exports.start(request).await.map_err(|error| job.refusal(error))?;
     let export = follow(node, &export, bar).await?;
 
     let began = Instant::now();
-    let key = export.result_key.as_deref().context("the export is complete but has no result")?;
-    publish::publish(&node.storage.local_path(key), &job.args.output)?;
+    let result = node.exports.result_path(&export).context("the export is complete but has no result")?;
+    publish::publish(&result, &job.args.output)?;
     let own = export.report.unwrap_or_default();
     Ok(report::complete(&own, job.kind, &job.args.input, &job.args.output, began.elapsed()))
 }
@@ -195,12 +199,11 @@ async fn import(job: &Job, node: &Node, tenant: TenantId) -> Result<Video, CliEr
     let path = std::path::absolute(input).with_context(|| format!("finding {}", input.display()))?;
     let name = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let source = NewSource { tenant, id: VideoId::new(), name, path, link: true };
-    let imported =
-        node.dispatcher.send(ImportVideo { source, indexing: job.indexing }).await.context("reading the input")?;
+    let imported = node.videos.import(source, job.indexing).await;
     let video = imported.map_err(|error| import_failed(input, error))?;
     match video.state {
         VideoState::Failed => {
-            Err(CliError::Refused(format!("{} is refused: {}", input.display(), told(&video.problem))))
+            Err(CliError::Refused(format!("{} is refused: {}", input.display(), reason_of(&video.problem))))
         }
         _ => Ok(video),
     }
@@ -227,16 +230,16 @@ async fn follow(node: &Node, export: &Export, bar: &ExportBar) -> Result<Export,
             break;
         }
     }
-    let row = exports::get(&node.db, export.tenant_id, export.id).await.map_err(anyhow::Error::from)?;
+    let row = exports::get(node.database(), export.tenant_id, export.id).await.map_err(anyhow::Error::from)?;
     let row = row.context("the export's row is gone")?;
     match row.state {
         ExportState::Complete => Ok(row),
-        state => Err(CliError::Failed(anyhow!("the export is {state}: {}", told(&row.problem)))),
+        state => Err(CliError::Failed(anyhow!("the export is {state}: {}", reason_of(&row.problem)))),
     }
 }
 
-/// What a problem object says.
-fn told(problem: &Option<Value>) -> &str {
+/// The detail of a problem object.
+fn reason_of(problem: &Option<Value>) -> &str {
     let detail = problem.as_ref().and_then(|problem| problem.get("detail")).and_then(Value::as_str);
     detail.unwrap_or("no reason is known")
 }

@@ -86,7 +86,7 @@ pub async fn list_api_keys(
     page: web::Query<PageQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let page = api_keys::list(&state.node.db, admin.tenant, &page.request()?).await?;
+    let page = api_keys::list(&state.db, admin.tenant, &page.request()?).await?;
     Ok(HttpResponse::Ok().json(Listing::from(page.map(ApiKeyView::from))))
 }
 
@@ -121,7 +121,7 @@ pub async fn create_api_key(
         scope,
         expires_at: expires_in.map(|seconds| Utc::now() + TimeDelta::seconds(seconds)),
     };
-    let row = ApiKeyView::from(api_keys::create(&state.node.db, new).await?);
+    let row = ApiKeyView::from(api_keys::create(&state.db, new).await?);
     let details = json!({"name": row.name, "scopes": row.scopes});
     audit::note(&state, &admin, Some(admin.tenant), "api_key.create", row.id, details).await;
     let location = format!("/api/v1/api-keys/{}", row.id);
@@ -136,7 +136,7 @@ pub async fn get_api_key(
     id: Id<ApiKeyId>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let key = api_keys::get(&state.node.db, admin.tenant, id.0).await?.ok_or_else(|| Problem::not_found("API key"))?;
+    let key = api_keys::get(&state.db, admin.tenant, id.0).await?.ok_or_else(|| Problem::not_found("API key"))?;
     Ok(HttpResponse::Ok().json(ApiKeyView::from(key)))
 }
 
@@ -148,7 +148,7 @@ pub async fn revoke_api_key(
     id: Id<ApiKeyId>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    if !api_keys::revoke(&state.node.db, admin.tenant, id.0).await? {
+    if !api_keys::revoke(&state.db, admin.tenant, id.0).await? {
         return Err(Problem::not_found("API key"));
     }
     audit::note(&state, &admin, Some(admin.tenant), "api_key.revoke", id.0, json!({})).await;

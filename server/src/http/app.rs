@@ -40,7 +40,7 @@ pub fn app(
         InitError = (),
     >,
 > {
-    let cors = cors(&state.node.context.settings.cors.allowed_origins);
+    let cors = cors(&state.node.settings().cors.allowed_origins);
     App::new()
         .into_utoipa_app()
         .configure(routes_of_everything)

@@ -125,7 +125,7 @@ pub async fn mark_clip(
     let NewClip { name, start, end, notes, rating, tags } = new.into_inner();
     let mark = Mark { name, start, end, notes, rating, tags };
     check(&mark, &video)?;
-    let clip = clips::create(&state.node.db, editor.tenant, id.0, mark, editor.user()).await?;
+    let clip = clips::create(&state.db, editor.tenant, id.0, mark, editor.user()).await?;
     let clip = clip.ok_or_else(|| Problem::not_found("video"))?;
     Ok(with_tag(&mut HttpResponse::Created(), clip.version)
         .insert_header((header::LOCATION, format!("/api/v1/clips/{}", clip.id)))
@@ -142,7 +142,7 @@ pub async fn list_clips(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     videos::find(&state, viewer.tenant, id.0).await?;
-    let page = clips::list(&state.node.db, viewer.tenant, id.0, &page.request()?).await?;
+    let page = clips::list(&state.db, viewer.tenant, id.0, &page.request()?).await?;
     Ok(HttpResponse::Ok().json(Listing::from(page.map(ClipView::from))))
 }
 
@@ -155,7 +155,7 @@ pub async fn get_clip(
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let clip = clips::get(&state.node.db, viewer.tenant, id.0).await?.ok_or_else(|| Problem::not_found("clip"))?;
+    let clip = clips::get(&state.db, viewer.tenant, id.0).await?.ok_or_else(|| Problem::not_found("clip"))?;
     Ok(answer(&request, clip.version, &ClipView::from(clip)))
 }
 
@@ -177,7 +177,7 @@ pub async fn change_clip(
     patch: web::Json<ClipPatch>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let (db, tenant) = (&state.node.db, editor.tenant);
+    let (db, tenant) = (&state.db, editor.tenant);
     let not_found = || Problem::not_found("clip");
     let clip = clips::get(db, tenant, id.0).await?.ok_or_else(not_found)?;
     let told = seen_if_told(&request, clip.version)?;
@@ -205,7 +205,7 @@ pub async fn change_clip(
 #[utoipa::path(tag = "clips", params(("id" = ClipId, Path)), responses((status = 204, description = "gone"), WriteRefusals))]
 #[delete("/clips/{id}")]
 pub async fn delete_clip(editor: Editor, id: Id<ClipId>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
-    match clips::delete(&state.node.db, editor.tenant, id.0).await? {
+    match clips::delete(&state.db, editor.tenant, id.0).await? {
         true => Ok(HttpResponse::NoContent().finish()),
         false => Err(Problem::not_found("clip")),
     }

@@ -2,8 +2,11 @@
 
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, route, web};
-use actors::exports::segment_job::hex;
-use actors::{CancelExport, DeleteExport, Estimate, GetLatest, NewRequest, RequestError, RetryExport, StartExport};
+use actors::checksum::hex;
+use actors::exports::error::RequestError;
+use actors::exports::estimate::Estimate;
+use actors::exports::request::NewRequest;
+use actors::progress::hub::GetLatest;
 use chrono::{DateTime, Utc};
 use entities::exports::{self, Cancelled, Estimated, Export, ExportKind, ExportState, Filter, Retried};
 use entities::idempotency::RequestKey;
@@ -174,7 +177,7 @@ pub async fn create_export(
     let key = idempotency_key(request.headers(), &spec)?;
     let (tenant, by) = (editor.tenant, editor.user());
     let request = NewRequest { tenant, by, body: spec.into_inner(), input: None, key };
-    let export = state.node.dispatcher.send(StartExport(request)).await?.map_err(refused)?;
+    let export = state.node.exports.start(request).await.map_err(refused)?;
     Ok(HttpResponse::Accepted()
         .insert_header((header::LOCATION, format!("/api/v1/exports/{}", export.id)))
         .json(ExportView::from(export)))
@@ -194,7 +197,7 @@ pub async fn estimate_export(
 ) -> Result<HttpResponse, Problem> {
     let (tenant, by) = (editor.tenant, editor.user());
     let request = NewRequest { tenant, by, body: spec.into_inner(), input: None, key: None };
-    Ok(HttpResponse::Ok().json(state.node.estimate(request).await.map_err(refused)?))
+    Ok(HttpResponse::Ok().json(state.node.exports.estimate(request).await.map_err(refused)?))
 }
 
 /// The longest idempotency key, in bytes.
@@ -223,6 +226,8 @@ fn refused(error: RequestError) -> Problem {
             Problem::invalid("invalid_spec", "the spec has mistakes; nothing was stored", errors)
         }
         RequestError::Limit(reached) => reached.into(),
+        RequestError::Storage(error) => error.into(),
+        RequestError::StillEnding => Problem::unavailable("still_ending", error.to_string()),
         error => Problem::internal("accepting an export", error),
     }
 }
@@ -237,7 +242,7 @@ pub async fn list_exports(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let filter = Filter { kind: query.kind, state: query.state };
-    let page = exports::list(&state.node.db, viewer.tenant, filter, &page.request()?).await?;
+    let page = exports::list(&state.db, viewer.tenant, filter, &page.request()?).await?;
     Ok(HttpResponse::Ok().json(Listing::from(page.map(ExportView::from))))
 }
 
@@ -268,7 +273,7 @@ pub async fn cancel_export(editor: Editor, id: Id<ExportId>, state: web::Data<St
 
 /// Cancels a tenant's export.
 pub(super) async fn cancel(state: &State, tenant: TenantId, id: ExportId) -> Result<Export, Problem> {
-    match state.node.dispatcher.send(CancelExport { tenant, export: id }).await?? {
+    match state.node.exports.cancel(tenant, id).await.map_err(refused)? {
         Cancelled::Now(export) => Ok(*export),
         // Asking twice is no mistake.
         Cancelled::Before(export) if export.state == ExportState::Cancelled => Ok(*export),
@@ -283,8 +288,7 @@ pub(super) async fn cancel(state: &State, tenant: TenantId, id: ExportId) -> Res
 #[utoipa::path(tag = "exports", params(("id" = ExportId, Path)), responses((status = 202, description = "the export, in state `queued`", body = ExportView), WriteRefusals))]
 #[post("/exports/{id}/retry")]
 pub async fn retry_export(editor: Editor, id: Id<ExportId>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
-    let retry = RetryExport { tenant: editor.tenant, export: id.0 };
-    match state.node.dispatcher.send(retry).await?.map_err(refused)? {
+    match state.node.exports.retry(editor.tenant, id.0).await.map_err(refused)? {
         Retried::Now(export) => Ok(HttpResponse::Accepted().json(ExportView::from(*export))),
         Retried::Not(export) => {
             let state = state_name(export.state);
@@ -299,8 +303,7 @@ pub async fn retry_export(editor: Editor, id: Id<ExportId>, state: web::Data<Sta
 #[utoipa::path(tag = "exports", params(("id" = ExportId, Path)), responses((status = 204, description = "gone"), WriteRefusals))]
 #[delete("/exports/{id}")]
 pub async fn delete_export(editor: Editor, id: Id<ExportId>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
-    let delete = DeleteExport { tenant: editor.tenant, export: id.0 };
-    if !state.node.dispatcher.send(delete).await?? {
+    if !state.node.exports.delete(editor.tenant, id.0).await.map_err(refused)? {
         return Err(Problem::not_found("export"));
     }
     Ok(HttpResponse::NoContent().finish())
@@ -351,12 +354,12 @@ pub async fn read_export_detections(
 }
 
 async fn find(state: &State, who: &Principal, id: ExportId) -> Result<Export, Problem> {
-    exports::get(&state.node.db, who.tenant, id).await?.ok_or_else(|| Problem::not_found("export"))
+    exports::get(&state.db, who.tenant, id).await?.ok_or_else(|| Problem::not_found("export"))
 }
 
 /// An export's result, to be sent.
 pub(super) fn stored_file(state: &State, export: &Export, download: bool) -> Result<StoredFile, Problem> {
-    let Some(key) = &export.result_key else {
+    let Some(path) = state.node.exports.result_path(export) else {
         return Err(Problem::conflict(
             "not_complete",
             format!("the export is {}; its file comes when it is complete", state_name(export.state)),
@@ -372,7 +375,7 @@ pub(super) fn stored_file(state: &State, export: &Export, download: bool) -> Res
     // The tag covers the bytes; where there is none, the key names the attempt that made them.
     let tag = export.result_etag.clone().unwrap_or_else(|| format!("{}-{}", export.id, export.attempt));
     Ok(StoredFile {
-        path: state.node.storage.local_path(key),
+        path,
         etag: strong_tag(&tag),
         content_type,
         name: format!("{kind}-{}.{ending}", export.id),

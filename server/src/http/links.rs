@@ -102,7 +102,7 @@ pub async fn get_link(
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let link = links::get(&state.node.db, viewer.tenant, id.0).await?;
+    let link = links::get(&state.db, viewer.tenant, id.0).await?;
     let link = link.filter(|link| link.revoked_at.is_none()).ok_or_else(|| Problem::not_found("link"))?;
     Ok(HttpResponse::Ok().json(view(&state, link, &request)))
 }
@@ -111,7 +111,7 @@ pub async fn get_link(
 #[utoipa::path(tag = "links", params(("id" = LinkId, Path)), responses((status = 204, description = "revoked"), WriteRefusals))]
 #[delete("/links/{id}")]
 pub async fn revoke_link(editor: Editor, id: Id<LinkId>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
-    match links::revoke(&state.node.db, editor.tenant, id.0).await? {
+    match links::revoke(&state.db, editor.tenant, id.0).await? {
         true => Ok(HttpResponse::NoContent().finish()),
         false => Err(Problem::not_found("link")),
     }
@@ -145,7 +145,7 @@ pub async fn download_shared_file(
     if expires <= Utc::now().timestamp() {
         return Err(ended("link_expired", "the link has ended"));
     }
-    let link = links::signed(&state.node.db, id.0).await?;
+    let link = links::signed(&state.db, id.0).await?;
     let link =
         link.filter(|link| link.is_valid(Utc::now())).ok_or_else(|| ended("link_revoked", "the link was revoked"))?;
     let mut response = shared_file(&state, &link).await?.answer(&request).await?;
@@ -175,7 +175,7 @@ async fn create(
     }
     // Whole seconds: the signature covers the end as it stands in the address.
     let expires_at = (Utc::now() + TimeDelta::seconds(life)).trunc_subsecs(0);
-    let link = links::create(&state.node.db, editor.tenant, subject, new.download, expires_at)
+    let link = links::create(&state.db, editor.tenant, subject, new.download, expires_at)
         .await?
         .ok_or_else(|| Problem::not_found(noun(subject.kind())))?;
     Ok(HttpResponse::Created()
@@ -204,7 +204,7 @@ fn view(state: &State, link: Link, request: &HttpRequest) -> LinkView {
 }
 
 async fn shared_file(state: &State, link: &Link) -> Result<super::content::StoredFile, Problem> {
-    let db = &state.node.db;
+    let db = &state.db;
     let tenant = tenants::get(db, link.tenant_id).await?;
     if tenant.is_none_or(|tenant| tenant.state == tenants::TenantState::Suspended) {
         return Err(Problem::forbidden("tenant_suspended", "the link's owner is suspended"));

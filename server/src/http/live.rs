@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, ProtocolError};
-use actors::{Progress, Subscribe, SubscribeError, SubscriptionId, Unsubscribe};
+use actors::progress::hub::{Subscribe, SubscribeError, SubscriptionId, Unsubscribe};
+use actors::progress::message::Progress;
 use entities::ExportId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -87,7 +88,7 @@ pub async fn open_socket(
     let ticket = query.into_inner().ticket.ok_or_else(refused)?;
     // The credential comes first; a handshake that fails has used it up.
     let principal = state.tickets.redeem(&ticket).await.ok_or_else(refused)?;
-    standing(&state.node.db, principal).await?;
+    standing(&state.db, principal).await?;
     let (response, session, messages) =
         actix_ws::handle(&request, payload).map_err(|error| Problem::bad_request("websocket", error.to_string()))?;
 
@@ -228,7 +229,7 @@ impl Socket {
     }
 
     async fn look(&mut self) -> Result<(), Ending> {
-        standing(&self.state.node.db, self.principal)
+        standing(&self.state.db, self.principal)
             .await
             .map(drop)
             .map_err(|_| Ending(CloseCode::Policy, "the account may not listen any more"))

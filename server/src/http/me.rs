@@ -69,7 +69,7 @@ pub struct NewPassword {
 #[utoipa::path(tag = "tenant", responses((status = 200, description = "the account", body = Me), ReadRefusals))]
 #[get("/me")]
 pub async fn read_me(viewer: Viewer, state: web::Data<State>) -> Result<HttpResponse, Problem> {
-    let db = &state.node.db;
+    let db = &state.db;
     let gone = || Problem::unauthorized("invalid_token", "the account does not exist any more");
     let (id, kind, email, name) = match viewer.identity {
         Identity::User(id) => {
@@ -99,7 +99,7 @@ pub async fn change_my_password(
         return Err(Problem::forbidden("not_a_login", "only an account here has a password"));
     };
     let gone = || Problem::unauthorized("invalid_token", "the account does not exist any more");
-    let user = users::get(&state.node.db, viewer.tenant, id).await?.ok_or_else(gone)?;
+    let user = users::get(&state.db, viewer.tenant, id).await?.ok_or_else(gone)?;
     let NewPassword { current, new } = passwords.into_inner();
     // Guessing here is no quicker than logging in.
     if let Some(seconds) = state.throttle.wait(&user.email).await {

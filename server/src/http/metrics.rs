@@ -94,7 +94,7 @@ fn describe() {
 /// # Errors
 /// When the database does not answer.
 pub async fn look_up(state: &State) -> Result<(), entities::Error> {
-    let db = &state.node.db;
+    let db = &state.db;
     for (pool, open, idle) in db.connections() {
         let busy = f64::from(open) - idle as f64;
         metrics::gauge!("touchline_database_connections", "pool" => pool, "state" => "idle").set(idle as f64);

@@ -10,8 +10,11 @@ use std::fmt;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
-use actors::ImportError;
-use actors::LimitReached;
+use actors::exports::error::RequestError;
+use actors::settings::tenant_limits::LimitReached;
+use actors::sources::SourceError;
+use actors::storage::StorageError;
+use actors::videos::error::{DeleteError, ImportError};
 use edits::FieldError;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -227,8 +230,32 @@ impl From<ImportError> for Problem {
         match error {
             ImportError::Database(error) => error.into(),
             ImportError::Io { doing, source } => Self::io(doing, &source),
-            ImportError::Storage(error) => Self::io(&format!("{} {}", error.doing, error.key), &error.source),
-            error => Self::internal("taking a file in", error),
+            ImportError::Storage(error) => error.into(),
+            error => Self::internal("importing a file", error),
+        }
+    }
+}
+
+impl From<SourceError> for Problem {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Database(error) => error.into(),
+            error => Self::internal("reading a source", error),
+        }
+    }
+}
+
+impl From<StorageError> for Problem {
+    fn from(error: StorageError) -> Self {
+        Self::io(&format!("{} {}", error.doing, error.key), &error.source)
+    }
+}
+
+impl From<DeleteError> for Problem {
+    fn from(error: DeleteError) -> Self {
+        match error {
+            DeleteError::Database(error) | DeleteError::Cancel(RequestError::Database(error)) => error.into(),
+            error => Self::internal("deleting a video", error),
         }
     }
 }

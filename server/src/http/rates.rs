@@ -11,9 +11,9 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
-use actors::LimitReached;
 use actors::ephemeral::{EphemeralStore, Rate, RateDecision};
 use actors::settings::tenant_limits;
+use actors::settings::tenant_limits::LimitReached;
 use config::ServerSettings;
 use entities::TenantId;
 use moka::future::Cache;
@@ -82,7 +82,7 @@ impl Rates {
     async fn of_tenant(&self, state: &State, tenant: TenantId) -> Result<u32, Problem> {
         let look = async {
             let everywhere = state.node.live.borrow().live.limits.clone();
-            Ok(tenant_limits::of(&state.node.db, &everywhere, tenant).await?.requests_per_second)
+            Ok(tenant_limits::of(&state.db, &everywhere, tenant).await?.requests_per_second)
         };
         // Of all requests that come when it is time to look again, one looks.
         self.of_tenants.try_get_with(tenant, look).await.map_err(|problem: Arc<Problem>| (*problem).clone())

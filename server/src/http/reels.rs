@@ -93,8 +93,8 @@ pub async fn make_reel(
 ) -> Result<HttpResponse, Problem> {
     let NewReel { name, framing, overlay } = new.into_inner();
     let edits = Edits { name, framing, overlay };
-    check(&state.node.db, editor.tenant, &edits).await?;
-    let reel = reels::create(&state.node.db, editor.tenant, edits, editor.user()).await?;
+    check(&state.db, editor.tenant, &edits).await?;
+    let reel = reels::create(&state.db, editor.tenant, edits, editor.user()).await?;
     Ok(with_tag(&mut HttpResponse::Created(), reel.version)
         .insert_header((header::LOCATION, format!("/api/v1/reels/{}", reel.id)))
         .json(ReelView::from(reel)))
@@ -108,7 +108,7 @@ pub async fn list_reels(
     page: web::Query<PageQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let page = reels::list(&state.node.db, viewer.tenant, &page.request()?).await?;
+    let page = reels::list(&state.db, viewer.tenant, &page.request()?).await?;
     Ok(HttpResponse::Ok().json(Listing::from(page.map(ReelView::from))))
 }
 
@@ -121,7 +121,7 @@ pub async fn get_reel(
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let reel = reels::get(&state.node.db, viewer.tenant, id.0).await?.ok_or_else(|| Problem::not_found("reel"))?;
+    let reel = reels::get(&state.db, viewer.tenant, id.0).await?.ok_or_else(|| Problem::not_found("reel"))?;
     Ok(answer(&request, reel.version, &ReelView::from(reel)))
 }
 
@@ -144,7 +144,7 @@ pub async fn change_reel(
     patch: web::Json<ReelPatch>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let (db, tenant) = (&state.node.db, editor.tenant);
+    let (db, tenant) = (&state.db, editor.tenant);
     let not_found = || Problem::not_found("reel");
     let reel = reels::get(db, tenant, id.0).await?.ok_or_else(not_found)?;
     seen(&request, reel.version)?;
@@ -166,7 +166,7 @@ pub async fn change_reel(
 #[utoipa::path(tag = "reels", params(("id" = ReelId, Path)), responses((status = 204, description = "gone"), WriteRefusals))]
 #[delete("/reels/{id}")]
 pub async fn delete_reel(editor: Editor, id: Id<ReelId>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
-    match reels::delete(&state.node.db, editor.tenant, id.0).await? {
+    match reels::delete(&state.db, editor.tenant, id.0).await? {
         true => Ok(HttpResponse::NoContent().finish()),
         false => Err(Problem::not_found("reel")),
     }

@@ -47,15 +47,15 @@ pub async fn serve(node: Node, stop: impl Future<Output = ()>) -> anyhow::Result
 async fn answer_until(node: &Node, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let (tell_stop, stopping) = watch::channel(false);
     let metrics = install_metrics()?;
-    let files = node.context.settings.tls.files();
+    let files = node.settings().tls.files();
     let certificate = files.map(|(certificate, key)| Certificate::load(certificate, key)).transpose()?;
-    let listen = node.context.settings.server.listen;
+    let listen = node.settings().server.listen;
     let listener =
         TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}; is the port taken?"))?;
     // Not before the port is ours: the first operator's password is printed once, by a server that goes on.
-    first_start(&node.db).await?;
+    first_start(node.database()).await?;
     let state = web::Data::new(State::new(node.clone(), metrics.clone(), stopping)?);
-    let courier = WebhookSender::new(node.db.clone(), node.context.settings.webhooks.clone());
+    let courier = WebhookSender::new(node.database().clone(), node.settings().webhooks.clone());
     courier.context("preparing to call webhooks")?.start();
     if let Some(redis) = &node.redis {
         actix_web::rt::spawn(logged_out::follow(redis.clone(), state.tokens.clone()));

@@ -2,7 +2,7 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, get, web};
-use actors::Readiness;
+use actors::node::Readiness;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use utoipa::openapi::OpenApi;
@@ -44,7 +44,7 @@ pub async fn healthz() -> &'static str {
 #[get("/readyz")]
 pub async fn readyz(state: web::Data<State>) -> HttpResponse {
     let mut readiness: Readiness = state.node.readiness();
-    if let Err(error) = state.node.db.ping().await {
+    if let Err(error) = state.db.ping().await {
         tracing::error!(%error, "the database does not answer");
         readiness.ready = false;
     }
@@ -71,7 +71,7 @@ pub async fn metrics(request: HttpRequest, state: web::Data<State>) -> HttpRespo
 
 /// Whether a scraper may see who the tenants are and how they do.
 fn shows_tenants(request: &HttpRequest, state: &State) -> bool {
-    let token = state.node.context.settings.server.metrics_token.expose();
+    let token = state.node.settings().server.metrics_token.expose();
     let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let shown = shown.and_then(|value| value.strip_prefix("Bearer "));
     // Compared by their sums, so that how long it takes tells nothing.

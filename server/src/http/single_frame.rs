@@ -1,7 +1,8 @@
 //! Persons in one frame, answered at once.
 
 use actix_web::{HttpResponse, post, web};
-use actors::videos::frame_detection::{FrameChoice, FrameDetectionError};
+use actors::videos::error::FrameDetectionError;
+use actors::videos::frame::FrameChoice;
 use entities::VideoId;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -68,7 +69,7 @@ pub async fn detect_in_frame(
     super::videos::find(&state, editor.tenant, id.0).await?;
     let choice = choice?;
     let pointer = if question.time.is_some() { "/time" } else { "/frame" };
-    let found = state.node.detect_in_frame(editor.tenant, id.0, choice).await.map_err(|error| match error {
+    let found = state.node.videos.detect_in_frame(editor.tenant, id.0, choice).await.map_err(|error| match error {
         FrameDetectionError::NotFound => Problem::not_found("video"),
         FrameDetectionError::Limit(reached) => reached.into(),
         FrameDetectionError::NotReady => Problem::conflict("not_ready", error.to_string()),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use actors::Node;
 use actors::ephemeral::{EphemeralStore, MemoryStore, RedisStore};
 use anyhow::Context;
-use entities::VideoId;
+use entities::{Database, VideoId};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
 
@@ -24,8 +24,10 @@ use super::rates::Rates;
 
 /// The running node and the server's own small things.
 pub struct State {
-    /// The actors, the database, the files.
+    /// The services of the running node.
     pub node: Node,
+    /// The rows.
+    pub db: Database,
     /// Signs and checks access tokens.
     pub tokens: AccessTokens,
     /// Checks the tokens of foreign issuers.
@@ -60,8 +62,8 @@ impl State {
     /// # Errors
     /// When the secret cannot be read or made.
     pub fn new(node: Node, metrics: PrometheusHandle, stopping: watch::Receiver<bool>) -> anyhow::Result<Self> {
-        let auth = &node.context.settings.auth;
-        let data_dir = std::path::absolute(&node.context.settings.data_dir).context("finding data_dir")?;
+        let auth = &node.settings().auth;
+        let data_dir = std::path::absolute(&node.settings().data_dir).context("finding data_dir")?;
         let secret = secret::load_or_create(auth.secret.expose(), &data_dir)?;
         let previous = auth.previous_secret.expose().map(str::as_bytes);
         let brief: Arc<dyn EphemeralStore> = match &node.redis {
@@ -75,11 +77,12 @@ impl State {
             links: LinkSigner::new(&secret, previous),
             key_use: KeyUse::default(),
             standings: Standings::default(),
-            rates: Rates::new(Arc::clone(&brief), &node.context.settings.server),
+            rates: Rates::new(Arc::clone(&brief), &node.settings().server),
             tickets: Tickets::new(TICKET_LIFE, Arc::clone(&brief)),
             throttle: LoginThrottle::new(brief),
             uploads_dir: data_dir.join("uploads"),
             writing: Arc::default(),
+            db: node.database().clone(),
             node,
             metrics,
             stopping,

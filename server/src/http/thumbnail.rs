@@ -2,7 +2,7 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, get, web};
-use actors::videos::frame_detection::FrameDetectionError;
+use actors::videos::error::FrameDetectionError;
 use entities::VideoId;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -58,7 +58,7 @@ pub async fn show_thumbnail(
     if !(LEAST_WIDTH..=MOST_WIDTH).contains(&width) {
         return Err(Problem::bad_request("bad_query", format!("width is {LEAST_WIDTH} to {MOST_WIDTH} pixels")));
     }
-    let found = state.node.thumbnail(viewer.tenant, id.0, time, width).await.map_err(|error| match error {
+    let found = state.node.videos.thumbnail(viewer.tenant, id.0, time, width).await.map_err(|error| match error {
         FrameDetectionError::NotFound => Problem::not_found("video"),
         FrameDetectionError::NotReady => Problem::conflict("not_ready", error.to_string()),
         FrameDetectionError::Outside { .. } => Problem::bad_request("bad_query", format!("time: {error}")),

@@ -66,7 +66,7 @@ pub async fn log_in(credentials: web::Json<Credentials>, state: web::Data<State>
             seconds,
         ));
     }
-    let found = users::find_for_login(&state.node.db, &email).await?;
+    let found = users::find_for_login(&state.db, &email).await?;
     let hash = found.as_ref().map(|(user, _)| user.password_hash.clone());
     let right = password::check(password, hash).await;
     let Some((user, tenant)) = found.filter(|_| right) else {
@@ -75,7 +75,7 @@ pub async fn log_in(credentials: web::Json<Credentials>, state: web::Data<State>
     };
     state.throttle.succeeded(&email).await;
     check_active(&tenant)?;
-    let refresh = tokens::issue(&state.node.db, &user, state.refresh.expires_at()).await?;
+    let refresh = tokens::issue(&state.db, &user, state.refresh.expires_at()).await?;
     pair(&state, &user, &refresh)
 }
 
@@ -88,7 +88,7 @@ pub async fn refresh_tokens(
 ) -> Result<HttpResponse, Problem> {
     let refused = || Problem::unauthorized("invalid_refresh_token", "the refresh token is not valid; log in again");
     let id = state.refresh.read(&request.refresh_token).ok_or_else(refused)?;
-    match tokens::rotate(&state.node.db, id, state.refresh.expires_at()).await? {
+    match tokens::rotate(&state.db, id, state.refresh.expires_at()).await? {
         Rotation::Fresh { token, user, tenant } => {
             check_active(&tenant)?;
             pair(&state, &user, &token)
@@ -123,9 +123,9 @@ pub async fn log_out(session: Session, body: web::Bytes, state: web::Data<State>
         return Err(Problem::forbidden("not_a_login", detail));
     };
     match request.map(|request| state.refresh.read(&request.refresh_token)) {
-        Some(Some(token)) => drop(tokens::revoke_family_of(&state.node.db, user, token).await?),
+        Some(Some(token)) => drop(tokens::revoke_family_of(&state.db, user, token).await?),
         Some(None) => {}
-        None => drop(tokens::revoke_all(&state.node.db, user).await?),
+        None => drop(tokens::revoke_all(&state.db, user).await?),
     }
     state.tokens.log_out(claims);
     if let Some(redis) = &state.node.redis {

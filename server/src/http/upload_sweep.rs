@@ -32,15 +32,15 @@ pub async fn sweep_for_ever(state: web::Data<State>) {
 }
 
 async fn sweep_expired(state: &State) -> Result<(), entities::Error> {
-    for Upload { id, tenant_id, .. } in uploads::expired(&state.node.db).await? {
+    for Upload { id, tenant_id, .. } in uploads::expired(&state.db).await? {
         // One that is being written to is alive after all.
         let Some(_lock) = state.writing.lock(id) else { continue };
-        if uploads::delete(&state.node.db, tenant_id, id).await? {
+        if uploads::delete(&state.db, tenant_id, id).await? {
             remove(path(state, tenant_id, id)).await;
             tracing::info!(upload = %id, tenant = %tenant_id, "an expired upload was swept");
         }
     }
-    tokens::forget_expired(&state.node.db, Utc::now()).await?;
+    tokens::forget_expired(&state.db, Utc::now()).await?;
     Ok(())
 }
 
@@ -49,11 +49,11 @@ async fn sweep_orphans(state: &State) -> anyhow::Result<()> {
     for (tenant, folder) in entries::<TenantId>(state.uploads_dir.clone()).await? {
         for (upload, file) in entries::<VideoId>(folder).await? {
             // Looked at before it is locked: a client that goes on with its upload right now must not be told to wait.
-            if uploads::get(&state.node.db, tenant, upload).await?.is_some() {
+            if uploads::get(&state.db, tenant, upload).await?.is_some() {
                 continue;
             }
             let Some(_lock) = state.writing.lock(upload) else { continue };
-            if uploads::get(&state.node.db, tenant, upload).await?.is_none() {
+            if uploads::get(&state.db, tenant, upload).await?.is_none() {
                 remove(file).await;
             }
         }

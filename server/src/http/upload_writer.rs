@@ -6,7 +6,8 @@ use std::time::Duration;
 use actix_web::rt;
 use actix_web::web;
 use actors::failpoints::{self, Point};
-use actors::{ImportError, ImportVideo, Indexing, NewSource, storage};
+use actors::videos::error::ImportError;
+use actors::videos::import::{Indexing, NewSource};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use entities::uploads::{self, Upload};
@@ -119,8 +120,7 @@ impl UploadWriter {
     /// Fetches the file back that an import had moved into storage when it broke off: the upload's row is still there,
     /// so it has become no video.
     async fn take_back(&self) -> std::io::Result<()> {
-        let key = storage::video_key(self.upload.tenant_id, self.upload.id);
-        let stored = self.state.node.storage.local_path(&key);
+        let stored = self.state.node.videos.path_of(self.upload.tenant_id, self.upload.id);
         if !fs::try_exists(&self.path).await? && fs::try_exists(&stored).await? {
             fs::rename(&stored, &self.path).await?;
         }
@@ -184,7 +184,7 @@ impl UploadWriter {
         failpoints::at(Point::PieceSynced).map_err(|error| Problem::io("acknowledging a piece", &error))?;
         let Upload { id, tenant_id, received, .. } = self.upload;
         let (at, expires_at) = (at as i64, expires_at());
-        if !uploads::advance(&self.state.node.db, tenant_id, id, received, at, expires_at).await? {
+        if !uploads::advance(&self.state.db, tenant_id, id, received, at, expires_at).await? {
             return Err(Problem::conflict("upload_offset", "the upload was moved or ended by somebody else"));
         }
         failpoints::passed(Point::PieceAcknowledged);
@@ -204,9 +204,8 @@ impl UploadWriter {
             path: self.path.clone(),
             link: false,
         };
-        let import = ImportVideo { source, indexing: Indexing::Later };
         let uploads = |outcome: &'static str| metrics::counter!("touchline_uploads_total", "outcome" => outcome);
-        let Err(error) = self.state.node.dispatcher.send(import).await? else {
+        let Err(error) = self.state.node.videos.import(source, Indexing::Later).await else {
             uploads("accepted").increment(1);
             return Ok(());
         };
@@ -214,7 +213,7 @@ impl UploadWriter {
             Some(problem) => problem,
             None => return Err(error.into()),
         };
-        uploads::delete(&self.state.node.db, tenant_id, id).await?;
+        uploads::delete(&self.state.db, tenant_id, id).await?;
         remove(self.path.clone()).await;
         uploads("refused").increment(1);
         tracing::info!(upload = %id, code = problem.code(), "an upload was refused");

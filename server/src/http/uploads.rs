@@ -96,7 +96,7 @@ async fn begin(
         expires_at: expires_at(),
     };
     failpoints::at(Point::UploadBeginning).map_err(|error| Problem::io("beginning an upload", &error))?;
-    let upload = uploads::create(&state.node.db, new).await?;
+    let upload = uploads::create(&state.db, new).await?;
     let location = format!("/api/v1/uploads/{}", upload.id);
     let written = if has_piece {
         let lock = state.writing.lock(upload.id).ok_or_else(locked)?;
@@ -104,7 +104,7 @@ async fn begin(
         match UploadWriter::new(state, upload, lock, checksum).write(payload).await {
             // Nobody was told where it is, so nobody could go on with it.
             Err(problem) if problem.status() == tus::checksum_mismatch().status() => {
-                uploads::delete(&shared.node.db, editor.tenant, id).await?;
+                uploads::delete(&shared.db, editor.tenant, id).await?;
                 upload_writer::remove(upload_writer::path(&shared, editor.tenant, id)).await;
                 return Err(problem);
             }
@@ -143,7 +143,7 @@ async fn tell_offset(
     state: &State,
 ) -> Result<HttpResponse, Problem> {
     tus::check_version(request)?;
-    let db = &state.node.db;
+    let db = &state.db;
     let mut response = answer(StatusCode::OK);
     if let Some(upload) = uploads::get(db, editor.tenant, id).await? {
         check_expiry(&upload)?;
@@ -207,7 +207,7 @@ async fn append_piece(
     tus::check_content_type(request)?;
     let offset = tus::offset(request.headers())?;
     let checksum = Checksum::from_headers(request.headers())?;
-    let find = || uploads::get(&state.node.db, editor.tenant, id);
+    let find = || uploads::get(&state.db, editor.tenant, id);
     find().await?.ok_or_else(|| Problem::not_found("upload"))?;
     let lock = state.writing.lock(id).ok_or_else(locked)?;
     // Read again under the lock: the writer before may have moved the offset.
@@ -241,11 +241,11 @@ pub async fn terminate_upload(
 
 async fn end(editor: &Principal, id: VideoId, request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
     tus::check_version(request)?;
-    if uploads::get(&state.node.db, editor.tenant, id).await?.is_none() {
+    if uploads::get(&state.db, editor.tenant, id).await?.is_none() {
         return Err(Problem::not_found("upload"));
     }
     let _lock = state.writing.lock(id).ok_or_else(locked)?;
-    if !uploads::delete(&state.node.db, editor.tenant, id).await? {
+    if !uploads::delete(&state.db, editor.tenant, id).await? {
         return Err(Problem::not_found("upload"));
     }
     upload_writer::remove(upload_writer::path(state, editor.tenant, id)).await;
@@ -255,7 +255,7 @@ async fn end(editor: &Principal, id: VideoId, request: &HttpRequest, state: &Sta
 /// What holds for a tenant.
 async fn limits_of(state: &State, tenant: TenantId) -> Result<Limits, Problem> {
     let everywhere = state.node.live.borrow().live.limits.clone();
-    Ok(actors::settings::tenant_limits::of(&state.node.db, &everywhere, tenant).await?)
+    Ok(actors::settings::tenant_limits::of(&state.db, &everywhere, tenant).await?)
 }
 
 async fn check_size(state: &State, editor: &Principal, length: u64) -> Result<(), Problem> {
@@ -268,7 +268,7 @@ async fn check_size(state: &State, editor: &Principal, length: u64) -> Result<()
         return Err(Problem::too_large(format!("an upload has at most {most} bytes, and this one {length}")));
     }
     let room = limits.storage_bytes;
-    let stored = videos::stored_bytes(&state.node.db, editor.tenant).await?;
+    let stored = videos::stored_bytes(&state.db, editor.tenant).await?;
     if stored.saturating_add(length) > room {
         let detail = format!("the tenant stores {stored} of {room} bytes; delete videos to make room");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "storage_full", detail));

@@ -74,7 +74,7 @@ pub async fn read_usage(
     exports: web::Query<ExportsQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let (db, tenant, period) = (&state.node.db, viewer.tenant, period.period()?);
+    let (db, tenant, period) = (&state.db, viewer.tenant, period.period()?);
     let limit = exports.limit.unwrap_or(USUAL);
     if !(1..=MOST).contains(&limit) {
         return Err(Problem::bad_request("bad_query", format!("limit is 1 to {MOST}")));

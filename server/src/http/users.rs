@@ -77,7 +77,7 @@ pub async fn list_colleagues(
     page: web::Query<PageQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let page = users::list(&state.node.db, admin.tenant, &page.request()?).await?;
+    let page = users::list(&state.db, admin.tenant, &page.request()?).await?;
     Ok(HttpResponse::Ok().json(Listing::from(page.map(UserView::from))))
 }
 
@@ -105,7 +105,7 @@ pub async fn get_colleague(
     id: Id<UserId>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let user = users::get(&state.node.db, admin.tenant, id.0).await?.ok_or_else(|| Problem::not_found("user"))?;
+    let user = users::get(&state.db, admin.tenant, id.0).await?.ok_or_else(|| Problem::not_found("user"))?;
     Ok(HttpResponse::Ok().json(UserView::from(user)))
 }
 
@@ -118,7 +118,7 @@ pub async fn change_colleague(
     patch: web::Json<UserPatch>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let user = users::get(&state.node.db, admin.tenant, id.0).await?.ok_or_else(|| Problem::not_found("user"))?;
+    let user = users::get(&state.db, admin.tenant, id.0).await?.ok_or_else(|| Problem::not_found("user"))?;
     let user = change(&state, &admin, user, patch.into_inner()).await?;
     Ok(HttpResponse::Ok().json(UserView::from(user)))
 }
@@ -131,7 +131,7 @@ pub async fn delete_colleague(
     id: Id<UserId>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let user = users::get(&state.node.db, admin.tenant, id.0).await?.ok_or_else(|| Problem::not_found("user"))?;
+    let user = users::get(&state.db, admin.tenant, id.0).await?.ok_or_else(|| Problem::not_found("user"))?;
     remove(&state, &admin, user).await
 }
 
@@ -146,7 +146,7 @@ pub(super) async fn create(
 ) -> Result<User, Problem> {
     check_address(&email)?;
     let password_hash = hashed(password).await?;
-    let user = users::create(&state.node.db, NewUser { tenant_id, email, password_hash, role }).await?;
+    let user = users::create(&state.db, NewUser { tenant_id, email, password_hash, role }).await?;
     let details = json!({"email": user.email, "role": user.role});
     audit::note(state, who, Some(tenant_id), "user.create", user.id, details).await;
     Ok(user)
@@ -174,7 +174,7 @@ pub(super) async fn change(state: &State, who: &Principal, user: User, patch: Us
         "password": password_hash.is_some(),
     });
     let change = UserChange { email: patch.email, password_hash, role: patch.role };
-    let changed = users::change(&state.node.db, user.tenant_id, user.id, change).await?;
+    let changed = users::change(&state.db, user.tenant_id, user.id, change).await?;
     state.standings.forget();
     let changed = changed.ok_or_else(|| Problem::not_found("user"))?;
     audit::note(state, who, Some(user.tenant_id), "user.change", user.id, details).await;
@@ -187,7 +187,7 @@ pub(super) async fn remove(state: &State, who: &Principal, user: User) -> Result
     if who.user() == Some(user.id) {
         return Err(own_account("delete"));
     }
-    if !users::delete(&state.node.db, user.tenant_id, user.id).await? {
+    if !users::delete(&state.db, user.tenant_id, user.id).await? {
         return Err(Problem::not_found("user"));
     }
     state.standings.forget();

@@ -1,13 +1,10 @@
 //! Videos: what was uploaded.
 
-use std::sync::Arc;
-
 use actix_web::{HttpRequest, HttpResponse, delete, get, route, web};
-use actors::detections::cache::Invalidate;
-use actors::failpoints::{self, Point};
-use actors::{CancelExport, ExportsCancelled, GetDetections, storage};
+use actors::detections::cache::GetDetections;
+use actors::videos::service::Deletion;
 use chrono::{DateTime, Utc};
-use entities::videos::{self, Deleted, Video, VideoState};
+use entities::videos::{self, Video, VideoState};
 use entities::{Subject, TenantId, VideoId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -90,7 +87,7 @@ pub async fn list_videos(
     page: web::Query<PageQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let page = videos::list(&state.node.db, viewer.tenant, &page.request()?).await?;
+    let page = videos::list(&state.db, viewer.tenant, &page.request()?).await?;
     Ok(HttpResponse::Ok().json(Listing::from(page.map(VideoView::from))))
 }
 
@@ -111,35 +108,14 @@ pub async fn delete_video(
     query: web::Query<DeleteQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let (db, id) = (&state.node.db, id.0);
-    let mut outcome = videos::delete(db, editor.tenant, id, false).await?;
-    if let (Deleted::InUse(exports), true) = (&outcome, query.force) {
-        // Stopped by the dispatcher first, so that no render goes on reading the file.
-        for export in exports {
-            state.node.dispatcher.send(CancelExport { tenant: editor.tenant, export: *export }).await??;
-        }
-        outcome = videos::delete(db, editor.tenant, id, true).await?;
-    }
-    match outcome {
-        Deleted::NotFound => return Err(Problem::not_found("video")),
-        Deleted::InUse(exports) => {
+    match state.node.videos.delete(editor.tenant, id.0, query.force).await? {
+        Deletion::Done => Ok(HttpResponse::NoContent().finish()),
+        Deletion::NotFound => Err(Problem::not_found("video")),
+        Deletion::InUse(exports) => {
             let detail = format!("{} unfinished exports use the video; cancel them or add ?force=true", exports.len());
-            return Err(Problem::conflict("in_use", detail));
-        }
-        Deleted::Gone { cancelled, .. } => {
-            failpoints::passed(Point::VideoDeleted);
-            // Exports that began between the two looks.
-            let cancelled = ExportsCancelled { tenant: editor.tenant, exports: cancelled };
-            state.node.dispatcher.send(cancelled).await?;
+            Err(Problem::conflict("in_use", detail))
         }
     }
-    state.node.detections.send(Invalidate { tenant: editor.tenant, subject: Subject::Video(id) }).await?;
-    let (store, prefix) = (Arc::clone(&state.node.storage), storage::video_prefix(editor.tenant, id));
-    web::block(move || store.delete_prefix(&prefix))
-        .await
-        .map_err(|error| Problem::internal("removing a video's files", error))?
-        .map_err(|error| Problem::internal("removing a video's files", error))?;
-    Ok(HttpResponse::NoContent().finish())
 }
 
 /// Sends the file as it was uploaded.
@@ -214,13 +190,7 @@ pub(super) async fn read_detections(
         return Err(Problem::bad_request("bad_query", "confidence is 0 to 1"));
     }
     let get = GetDetections { tenant: viewer.tenant, subject, confidence, model };
-    let found = match state.node.held_detections.get(&get) {
-        Some(ready) => ready,
-        None => {
-            let found = state.node.detections.send(get).await??;
-            found.ok_or_else(|| Problem::not_found(noun(subject.kind())))?
-        }
-    };
+    let found = state.node.detections.get(get).await??.ok_or_else(|| Problem::not_found(noun(subject.kind())))?;
     let etag = strong_tag(&found.etag);
     if is_known(request, &etag) {
         return Ok(not_modified(&etag));
@@ -234,7 +204,7 @@ pub(super) async fn read_detections(
 
 /// The tenant's video.
 pub(super) async fn find(state: &State, tenant: TenantId, id: VideoId) -> Result<Video, Problem> {
-    videos::get(&state.node.db, tenant, id).await?.ok_or_else(|| Problem::not_found("video"))
+    videos::get(&state.db, tenant, id).await?.ok_or_else(|| Problem::not_found("video"))
 }
 
 /// A video's file, to be sent. Its bytes never change, so its id is its validator.
@@ -243,7 +213,7 @@ pub(super) fn stored_file(state: &State, video: &Video, download: bool) -> Resul
         return Err(Problem::not_found("file"));
     }
     Ok(StoredFile {
-        path: state.node.storage.local_path(&video.storage_key),
+        path: state.node.videos.file_path(video),
         etag: strong_tag(&video.id.to_string()),
         content_type: media_type(&video.name),
         name: video.name.clone(),

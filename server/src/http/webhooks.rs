@@ -150,7 +150,7 @@ pub async fn create_webhook(
     let NewWebhook { url, events, enabled, description } = new.into_inner();
     let settings = Settings { url, events, enabled, description };
     check(&state, &settings)?;
-    let (db, tenant) = (&state.node.db, admin.tenant);
+    let (db, tenant) = (&state.db, admin.tenant);
     if webhooks::count(db, tenant).await? >= MOST {
         return Err(Problem::conflict("too_many_webhooks", format!("a tenant has at most {MOST} webhooks")));
     }
@@ -170,7 +170,7 @@ pub async fn list_webhooks(
     page: web::Query<PageQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let page = webhooks::list(&state.node.db, admin.tenant, &page.request()?).await?;
+    let page = webhooks::list(&state.db, admin.tenant, &page.request()?).await?;
     Ok(HttpResponse::Ok().json(Listing::from(page.map(WebhookView::from))))
 }
 
@@ -216,7 +216,7 @@ pub async fn change_webhook(
     };
     check(&state, &settings)?;
     let seen = told.unwrap_or(webhook.version);
-    let changed = webhooks::change(&state.node.db, admin.tenant, id.0, seen, settings).await?;
+    let changed = webhooks::change(&state.db, admin.tenant, id.0, seen, settings).await?;
     let webhook = now(changed)?;
     note(&state, &admin, "webhook.change", &webhook).await;
     Ok(with_tag(&mut HttpResponse::Ok(), webhook.version).json(WebhookView::from(webhook)))
@@ -232,7 +232,7 @@ pub async fn rotate_webhook_secret(
 ) -> Result<HttpResponse, Problem> {
     let secret = new_secret();
     let until = Utc::now() + OVERLAP;
-    let rotated = webhooks::rotate_secret(&state.node.db, admin.tenant, id.0, secret.clone(), until).await?;
+    let rotated = webhooks::rotate_secret(&state.db, admin.tenant, id.0, secret.clone(), until).await?;
     let webhook = now(rotated)?;
     note(&state, &admin, "webhook.rotate_secret", &webhook).await;
     Ok(with_tag(&mut HttpResponse::Ok(), webhook.version).json(WebhookView { secret: Some(secret), ..webhook.into() }))
@@ -247,7 +247,7 @@ pub async fn delete_webhook(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let webhook = find(&state, &admin, id.0).await?;
-    if !webhooks::delete(&state.node.db, admin.tenant, id.0).await? {
+    if !webhooks::delete(&state.db, admin.tenant, id.0).await? {
         return Err(Problem::not_found("webhook"));
     }
     note(&state, &admin, "webhook.delete", &webhook).await;
@@ -262,7 +262,7 @@ pub async fn test_webhook(
     id: Id<WebhookId>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let sent = webhooks::send_test(&state.node.db, admin.tenant, id.0).await?;
+    let sent = webhooks::send_test(&state.db, admin.tenant, id.0).await?;
     let sent = sent.ok_or_else(|| Problem::not_found("webhook"))?;
     Ok(HttpResponse::Accepted()
         .insert_header((header::LOCATION, format!("/api/v1/webhooks/{}/deliveries/{}", id.0, sent.id)))
@@ -278,7 +278,7 @@ pub async fn list_deliveries(
     page: web::Query<PageQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let page = webhooks::deliveries(&state.node.db, admin.tenant, id.0, &page.request()?).await?;
+    let page = webhooks::deliveries(&state.db, admin.tenant, id.0, &page.request()?).await?;
     let page = page.ok_or_else(|| Problem::not_found("webhook"))?;
     Ok(HttpResponse::Ok().json(Listing::from(page.map(DeliveryView::from))))
 }
@@ -293,7 +293,7 @@ pub async fn get_delivery(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let delivery = delivery_id(&request)?;
-    let found = webhooks::get_delivery(&state.node.db, admin.tenant, id.0, delivery).await?;
+    let found = webhooks::get_delivery(&state.db, admin.tenant, id.0, delivery).await?;
     let found = found.ok_or_else(|| Problem::not_found("delivery"))?;
     Ok(HttpResponse::Ok().json(DeliveryView::from(found)))
 }
@@ -308,7 +308,7 @@ pub async fn send_delivery_again(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let delivery = delivery_id(&request)?;
-    let found = webhooks::send_again(&state.node.db, admin.tenant, id.0, delivery).await?;
+    let found = webhooks::send_again(&state.db, admin.tenant, id.0, delivery).await?;
     let found = found.ok_or_else(|| Problem::not_found("delivery"))?;
     Ok(HttpResponse::Accepted().json(DeliveryView::from(found)))
 }
@@ -319,7 +319,7 @@ fn delivery_id(request: &HttpRequest) -> Result<DeliveryId, Problem> {
 }
 
 async fn find(state: &State, admin: &TenantAdmin, id: WebhookId) -> Result<Webhook, Problem> {
-    webhooks::get(&state.node.db, admin.tenant, id).await?.ok_or_else(|| Problem::not_found("webhook"))
+    webhooks::get(&state.db, admin.tenant, id).await?.ok_or_else(|| Problem::not_found("webhook"))
 }
 
 fn now(changed: Changed<Webhook>) -> Result<Webhook, Problem> {
@@ -332,7 +332,7 @@ fn now(changed: Changed<Webhook>) -> Result<Webhook, Problem> {
 
 fn check(state: &State, settings: &Settings) -> Result<(), Problem> {
     let mut wrong = Vec::new();
-    if let Err(error) = check_url(&settings.url, state.node.context.settings.webhooks.allow_private) {
+    if let Err(error) = check_url(&settings.url, state.node.settings().webhooks.allow_private) {
         wrong.push(FieldError::new("/url", "invalid", error.to_string()));
     }
     if settings.description.chars().count() > LONGEST_DESCRIPTION {

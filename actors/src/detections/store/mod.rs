@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 pub use self::memory::{MEMORY, MemoryDetections};
 pub use self::redis::RedisDetections;
-use crate::exports::segment_job::hex;
+use crate::checksum::hex;
 
 /// A ready answer.
 #[derive(Debug, PartialEq, Eq)]

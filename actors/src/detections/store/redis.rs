@@ -8,7 +8,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use sha2::{Digest, Sha256};
 
 use super::{Answers, CachedDetections, Key};
-use crate::exports::segment_job::hex;
+use crate::checksum::hex;
 use crate::redis_connection::{self, RedisConnection};
 
 /// How long an answer is kept. One of an older version is never asked for again and goes with time.

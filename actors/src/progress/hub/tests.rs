@@ -1,4 +1,5 @@
 use actix::Addr;
+use entities::exports::ExportState;
 use tokio::sync::mpsc::{Receiver, channel};
 
 use super::*;

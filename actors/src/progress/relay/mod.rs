@@ -5,7 +5,7 @@ mod redis;
 
 pub use self::none::NoRelay;
 pub use self::redis::{RedisRelay, follow};
-use crate::progress::hub::Progress;
+use crate::progress::message::Progress;
 
 /// Brings progress to the other nodes, as well as it can: what does not arrive is found in the rows.
 pub trait Relay: Send + Sync {

@@ -1,7 +1,7 @@
 //! No other node is told.
 
 use super::Relay;
-use crate::progress::hub::Progress;
+use crate::progress::message::Progress;
 
 /// A node that tells nobody.
 pub struct NoRelay {

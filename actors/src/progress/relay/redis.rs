@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::Relay;
-use crate::progress::hub::{LookAgain, Progress, ProgressHub, PublishRemote};
+use crate::progress::hub::{LookAgain, ProgressHub, PublishRemote};
+use crate::progress::message::Progress;
 use crate::redis_connection::{PubSubEvent, RedisConnection};
 
 /// Where nodes tell each other of progress.

@@ -62,7 +62,7 @@ pub async fn list_audit(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let AuditQuery { tenant_id, action } = query.into_inner();
-    let page = audit::list(&state.node.db, &Filter { tenant: tenant_id, action }, &page.request()?).await?;
+    let page = audit::list(&state.db, &Filter { tenant: tenant_id, action }, &page.request()?).await?;
     Ok(HttpResponse::Ok().json(Listing::from(page.map(AuditView::from))))
 }
 
@@ -84,7 +84,7 @@ pub(in crate::http) async fn note(
     details: Value,
 ) {
     let deed = Deed { tenant, actor: actor(who), action, target: target.to_string(), details };
-    if let Err(error) = audit::note(&state.node.db, deed.clone()).await {
+    if let Err(error) = audit::note(&state.db, deed.clone()).await {
         tracing::error!(%error, ?deed, "the audit log could not be written");
     }
 }

@@ -1,7 +1,7 @@
 //! The settings that change while the server runs.
 
 use actix_web::{HttpRequest, HttpResponse, get, patch, post, web};
-use actors::{Author, ChangeError, GetConfig, PatchConfig, RollBack, Versioned};
+use actors::settings::config_keeper::{Author, ChangeError, GetConfig, PatchConfig, RollBack, Versioned};
 use chrono::{DateTime, Utc};
 use config::Live;
 use entities::UserId;
@@ -118,7 +118,7 @@ pub async fn list_config_versions(
     page: web::Query<PageQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let page = config_versions::history(&state.node.db, &page.request()?).await?;
+    let page = config_versions::history(&state.db, &page.request()?).await?;
     let view = |row: ConfigVersion| ConfigVersionView {
         version: row.version,
         settings: row.body,

@@ -61,7 +61,7 @@ async fn operate(
     operation: Operation,
     action: &'static str,
 ) -> Result<HttpResponse, Problem> {
-    let device = state.node.operate(id, operation).await?;
+    let device = state.node.devices.operate(id, operation).await?;
     let device = device.ok_or_else(|| Problem::not_found("device"))?;
     audit::note(state, operator, None, action, id, json!({})).await;
     Ok(HttpResponse::Ok().json(device))

@@ -54,7 +54,7 @@ pub async fn list_every_export(
 ) -> Result<HttpResponse, Problem> {
     let AnyExportQuery { tenant_id, kind, state: in_state } = query.into_inner();
     let filter = Filter { kind, state: in_state };
-    let page = exports::list_any(&state.node.db, tenant_id, filter, &page.request()?).await?;
+    let page = exports::list_any(&state.db, tenant_id, filter, &page.request()?).await?;
     Ok(HttpResponse::Ok().json(Listing::from(page.map(TenantExportView::from))))
 }
 
@@ -80,5 +80,5 @@ pub async fn cancel_any_export(
 }
 
 async fn find(state: &State, id: ExportId) -> Result<Export, Problem> {
-    exports::find(&state.node.db, id).await?.ok_or_else(|| Problem::not_found("export"))
+    exports::find(&state.db, id).await?.ok_or_else(|| Problem::not_found("export"))
 }

@@ -46,7 +46,7 @@ pub struct ModelView {
 #[utoipa::path(tag = "admin", responses((status = 200, description = "the models", body = Listing<ModelView>), ReadRefusals))]
 #[get("/admin/models")]
 pub async fn list_models(_: Operator, state: web::Data<State>) -> Result<HttpResponse, Problem> {
-    let items = match &state.node.context.models {
+    let items = match state.node.devices.models() {
         Some(store) => views(&state, Arc::clone(store)).await?,
         None => Vec::new(),
     };
@@ -62,14 +62,14 @@ pub async fn load_model(
     id: web::Path<String>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let known = state.node.context.models.as_ref().is_some_and(|store| store.kind(&id).is_ok());
+    let known = state.node.devices.models().is_some_and(|store| store.kind(&id).is_ok());
     if !known {
         return Err(Problem::not_found("model"));
     }
     // Nobody waits for it: a large network is measured for minutes when it is first used on a machine.
     let (node, model) = (state.node.clone(), id.clone());
     actix_web::rt::spawn(async move {
-        if let Err(error) = node.load_model(&model).await {
+        if let Err(error) = node.devices.load_model(&model).await {
             tracing::error!(%error, model, "a model does not load");
         }
     });

@@ -75,13 +75,13 @@ pub struct FrameCounts {
 #[utoipa::path(tag = "admin", responses((status = 200, description = "all of it", body = Listing<TenantQueueView>), ReadRefusals))]
 #[get("/admin/queue")]
 pub async fn show_queue(_: Operator, state: web::Data<State>) -> Result<HttpResponse, Problem> {
-    let db = &state.node.db;
+    let db = &state.db;
     let mut standing: BTreeMap<TenantId, Vec<Standing>> = BTreeMap::new();
     for jobs in jobs::standing(db).await? {
         standing.entry(jobs.tenant_id).or_default().push(jobs);
     }
     let frames: BTreeMap<TenantId, TenantQueue> =
-        state.node.context.queue.snapshot().into_iter().map(|queue| (queue.tenant, queue)).collect();
+        state.node.devices.queues().into_iter().map(|queue| (queue.tenant, queue)).collect();
     let now = Utc::now();
     let mut items = Vec::new();
     for tenant in tenants::all(db).await? {

@@ -65,7 +65,7 @@ pub struct ModelsPatch {
 impl ModelsPatch {
     /// Names that are no models here.
     fn check(&self, state: &State) -> Vec<FieldError> {
-        let Some(store) = &state.node.context.models else { return Vec::new() };
+        let Some(store) = state.node.devices.models() else { return Vec::new() };
         let wanted = [
             ("/models/upscale", self.upscale.iter().flatten().next(), ModelKind::Upscaler),
             ("/models/detect", self.detect.iter().flatten().next(), ModelKind::Detector),
@@ -225,9 +225,9 @@ pub async fn list_tenants(
     page: web::Query<PageQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let page = tenants::list(&state.node.db, &page.request()?).await?;
+    let page = tenants::list(&state.db, &page.request()?).await?;
     let ids: Vec<_> = page.items.iter().map(|tenant| tenant.id).collect();
-    let limits = tenant_limits::get_many(&state.node.db, &ids).await?;
+    let limits = tenant_limits::get_many(&state.db, &ids).await?;
     let view = |tenant: Tenant| {
         let own = limits.iter().find(|limits| limits.tenant_id == tenant.id).cloned();
         let own = own.unwrap_or_else(|| TenantLimits::none(tenant.id));
@@ -248,7 +248,7 @@ pub async fn create_tenant(
     if !is_name(name) {
         return Err(Problem::invalid_field("/name", "length", NAME_LENGTH));
     }
-    let tenant = tenants::create(&state.node.db, name).await?;
+    let tenant = tenants::create(&state.db, name).await?;
     audit::note(&state, &operator, Some(tenant.id), "tenant.create", tenant.id, json!({"name": tenant.name})).await;
     let limits = TenantLimits::none(tenant.id);
     Ok(HttpResponse::Created().json(TenantView::new(tenant, &limits)))
@@ -262,8 +262,8 @@ fn is_name(name: &str) -> bool {
 #[utoipa::path(tag = "admin", params(("id" = TenantId, Path)), responses((status = 200, description = "the tenant", body = TenantView), ReadRefusals))]
 #[get("/admin/tenants/{id}")]
 pub async fn get_tenant(_: Operator, id: Id<TenantId>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
-    let tenant = tenants::get(&state.node.db, id.0).await?.ok_or_else(|| Problem::not_found("tenant"))?;
-    let limits = tenant_limits::get(&state.node.db, id.0).await?;
+    let tenant = tenants::get(&state.db, id.0).await?.ok_or_else(|| Problem::not_found("tenant"))?;
+    let limits = tenant_limits::get(&state.db, id.0).await?;
     Ok(HttpResponse::Ok().json(TenantView::new(tenant, &limits)))
 }
 
@@ -276,7 +276,7 @@ pub async fn change_tenant(
     patch: web::Json<TenantPatch>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let db = &state.node.db;
+    let db = &state.db;
     let tenant = tenants::get(db, id.0).await?.ok_or_else(|| Problem::not_found("tenant"))?;
     let limits = tenant_limits::get(db, id.0).await?;
     let own = OwnLimits::of(&limits).patched(&patch.limits);
@@ -304,7 +304,7 @@ pub async fn change_tenant(
     };
     let tenant = tenants::change(db, id.0, change, &limits).await?.ok_or_else(|| Problem::not_found("tenant"))?;
     state.standings.forget();
-    state.node.context.queue.weigh(id.0, tenant.weight);
+    state.node.devices.set_weight(id.0, tenant.weight);
     let after = TenantView::new(tenant, &limits);
     let details = differences(&json!(before), &json!(after));
     audit::note(&state, &operator, Some(id.0), "tenant.change", id.0, details).await;

@@ -17,6 +17,6 @@ pub async fn read_everybodys_usage(
     period: web::Query<PeriodQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let items = usage::by_tenant(&state.node.db, period.period()?).await?;
+    let items = usage::by_tenant(&state.db, period.period()?).await?;
     Ok(HttpResponse::Ok().json(Listing { items, next_cursor: None }))
 }

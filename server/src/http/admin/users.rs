@@ -47,7 +47,7 @@ pub async fn list_users(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let tenant = tenant.tenant_id.unwrap_or(operator.tenant);
-    let page = users::list(&state.node.db, tenant, &page.request()?).await?;
+    let page = users::list(&state.db, tenant, &page.request()?).await?;
     Ok(HttpResponse::Ok().json(Listing::from(page.map(UserView::from))))
 }
 
@@ -60,7 +60,7 @@ pub async fn create_user(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let CreateUser { tenant_id, email, password, role } = new.into_inner();
-    if tenants::get(&state.node.db, tenant_id).await?.is_none() {
+    if tenants::get(&state.db, tenant_id).await?.is_none() {
         return Err(Problem::invalid_field("/tenant_id", "not_found", "there is no such tenant"));
     }
     let user = accounts::create(&state, &operator, tenant_id, email, password, role).await?;
@@ -99,5 +99,5 @@ pub async fn delete_user(operator: Operator, id: Id<UserId>, state: web::Data<St
 }
 
 async fn find(state: &State, id: UserId) -> Result<User, Problem> {
-    users::find(&state.node.db, id).await?.ok_or_else(|| Problem::not_found("user"))
+    users::find(&state.db, id).await?.ok_or_else(|| Problem::not_found("user"))
 }

@@ -57,12 +57,12 @@ async fn identify(request: &ServiceRequest) -> Outcome {
     let claims =
         state.tokens.verify(token).map_err(|error| Problem::unauthorized("invalid_token", error.to_string()))?;
     let principal = Principal { tenant: claims.tid, identity: Identity::User(claims.sub), role: claims.role };
-    let principal = state.standings.of(&state.node.db, principal).await?;
+    let principal = state.standings.of(&state.db, principal).await?;
     Ok(Session { principal, claims: Some(claims) })
 }
 
 async fn key_holder(state: &State, text: &str) -> Outcome {
-    let db = &state.node.db;
+    let db = &state.db;
     let key = api_keys::find(db, &api_key::sha256(text)).await?;
     let key = key.filter(|key| key.is_valid(Utc::now())).ok_or_else(key_ended)?;
     active(db, key.tenant_id, key_ended).await?;
@@ -78,7 +78,7 @@ async fn foreigner(state: &State, vouched: Result<Vouched, Refused>) -> Outcome 
         Refused::NoRole => Problem::forbidden("missing_right", refused.to_string()),
         Refused::Away => Problem::unavailable("issuer_away", refused.to_string()),
     })?;
-    let db = &state.node.db;
+    let db = &state.db;
     let found = match tenant.parse() {
         Ok(id) => tenants::get(db, id).await?,
         Err(_) => tenants::find_by_name(db, &tenant).await?,

@@ -1,26 +1,44 @@
-//! Finding the pictures a request takes: a tenant's ready video, or the result of its finished export.
+//! Opens the sources that a request names: a tenant's ready video, or the result of its finished export.
 
 use std::sync::Arc;
 
-use edits::SourceRef;
+use edits::{FrameRate, SourceFacts, SourceRef};
 use entities::exports::{self, ExportKind, ExportState};
-use entities::videos::{self, VideoState};
+use entities::videos::{self, Video, VideoState};
 use entities::{ExportId, Subject, TenantId, VideoId};
 
-use crate::node::NodeContext;
+use media::{FrameIndex, MediaError, Probe};
+use serde::{Deserialize, Serialize};
+
+use crate::context::NodeContext;
 use crate::render::Source;
-use crate::videos::import::{self, ImportError};
+use crate::threads::{self, ThreadError};
 
 /// Why there is no such source.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The request names nothing that can be used: a code, and what to tell.
+    /// The request names nothing that can be used: a code, and a detail for the caller.
     #[error("{1}")]
     Unusable(&'static str, String),
     #[error(transparent)]
-    Import(#[from] ImportError),
+    Media(#[from] MediaError),
+    #[error(transparent)]
+    Thread(#[from] ThreadError),
+    /// What is stored of the source cannot be read.
+    #[error("reading the stored index of the video: {0}")]
+    Stored(String),
     #[error(transparent)]
     Database(#[from] entities::Error),
+}
+
+/// What is stored of a source beside its frame index.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StoredFacts {
+    pub width: u32,
+    pub height: u32,
+    rate: FrameRate,
+    has_audio: bool,
+    probe: serde_json::Value,
 }
 
 /// Opens what `source` names, if it is the tenant's and ready.
@@ -49,7 +67,7 @@ async fn open_video(context: &NodeContext, tenant: TenantId, id: VideoId) -> Res
         return Err(SourceError::Unusable("not_ready", detail));
     }
     let index = videos::frame_index(&context.db, tenant, id).await?.unwrap_or_default();
-    let (facts, index) = import::facts_of(&video, &index)?;
+    let (facts, index) = facts_of(&video, &index)?;
     Ok(Source { subject: Subject::Video(id), path: context.storage.local_path(&video.storage_key), index, facts })
 }
 
@@ -66,10 +84,30 @@ async fn open_export(context: &NodeContext, tenant: TenantId, id: ExportId) -> R
     };
     let path = context.storage.local_path(&key);
     let file = path.clone();
-    let read = import::blocking("reading an export", move || {
+    let read = threads::blocking("reading an export", move || {
         let (probe, index) = (media::probe(&file)?, media::build_index(&file)?);
-        Ok::<_, ImportError>((media::facts(&probe, &index), index))
+        Ok::<_, MediaError>((media::facts(&probe, &index), index))
     });
     let (facts, index) = read.await??;
     Ok(Source { subject: Subject::Export(id), path, index: Arc::new(index), facts })
+}
+
+pub(crate) fn stored(probe: &Probe) -> StoredFacts {
+    StoredFacts {
+        width: probe.width,
+        height: probe.height,
+        rate: probe.rate,
+        has_audio: probe.audio.is_some(),
+        probe: serde_json::to_value(probe).unwrap_or_default(),
+    }
+}
+
+/// What specs are checked against, from a ready video's row and its stored frame index.
+fn facts_of(video: &Video, index: &[u8]) -> Result<(SourceFacts, Arc<FrameIndex>), SourceError> {
+    let facts: StoredFacts = serde_json::from_value(video.facts.clone().unwrap_or_default())
+        .map_err(|error| SourceError::Stored(error.to_string()))?;
+    let index = FrameIndex::from_bytes(index).map_err(|error| SourceError::Stored(error.to_string()))?;
+    let index = Arc::new(index);
+    let StoredFacts { width, height, rate, has_audio, .. } = facts;
+    Ok((SourceFacts { width, height, rate, has_audio, frames: Arc::clone(&index.times) }, index))
 }

@@ -1,0 +1,81 @@
+//! The models of a request: whether they are known, and the numeric profile in which they run.
+
+use std::sync::Arc;
+
+use edits::{DetectRule, ExportSpec, FieldError, Quality, UpscaleMode};
+use entities::TenantId;
+use models::ModelKind;
+
+use super::error::RequestError;
+use crate::context::NodeContext;
+use crate::inference::profile::{DeviceClass, ExportProfile, ModelProfile};
+use crate::settings::default_models::{self, AUTO};
+use crate::threads;
+
+/// A model that the deployment does not have is the client's mistake.
+pub(super) fn check(context: &NodeContext, spec: &ExportSpec, errors: &mut Vec<FieldError>) {
+    let (ExportSpec::Framing(framing), Some(store)) = (spec, &context.models) else { return };
+    let model = &framing.upscale.model;
+    if framing.upscale.mode != UpscaleMode::Ai || model == AUTO {
+        return;
+    }
+    if let Err(detail) = default_models::check(store, model, ModelKind::Upscaler) {
+        errors.push(FieldError::new("/upscale/model", "unknown_model", detail));
+    }
+}
+
+/// Fixes everything that could change a byte of the output.
+pub(super) async fn fix_profile(
+    context: &NodeContext,
+    tenant: TenantId,
+    spec: &ExportSpec,
+) -> Result<ExportProfile, RequestError> {
+    let live = context.live.borrow().live.clone();
+    let defaults = default_models::of(&context.db, &live, tenant).await?;
+    let (mut upscaler, mut detector) = (None, None);
+    let mut quality = Quality::Best;
+    match spec {
+        ExportSpec::Framing(framing) => {
+            quality = resolve_quality(framing.upscale.quality, context.profiles.class());
+            if framing.upscale.mode == UpscaleMode::Ai {
+                let named = Some(framing.upscale.model.clone()).filter(|model| model != AUTO);
+                upscaler = Some(named.unwrap_or(defaults.upscale));
+            }
+            if framing.detect.rule != DetectRule::None {
+                detector = Some(defaults.detect);
+            }
+        }
+        ExportSpec::Detection(_) => detector = Some(defaults.detect),
+        ExportSpec::Overlay(_) | ExportSpec::Annotated(_) | ExportSpec::Clip(_) => {}
+    }
+    let profiles = Arc::clone(&context.profiles);
+    let find = move || -> Result<_, models::ModelError> {
+        let of = |model: Option<String>| model.map(|model| profiles.of(&model)).transpose();
+        Ok((of(upscaler)?, of(detector)?))
+    };
+    let found = threads::blocking("choosing the numeric profile", find).await?;
+    let (upscale, detect): (Option<Arc<ModelProfile>>, Option<Arc<ModelProfile>>) = found?;
+    Ok(ExportProfile { upscale, detect, quality, libraries: media::library_versions() })
+}
+
+/// `auto` is `best` where a GPU serves, else `balanced`.
+fn resolve_quality(asked: Quality, class: DeviceClass) -> Quality {
+    match (asked, class) {
+        (Quality::Auto, DeviceClass::Cuda) => Quality::Best,
+        (Quality::Auto, _) => Quality::Balanced,
+        (named, _) => named,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_is_best_on_a_gpu_only() {
+        assert_eq!(resolve_quality(Quality::Auto, DeviceClass::Cuda), Quality::Best);
+        assert_eq!(resolve_quality(Quality::Auto, DeviceClass::Cpu), Quality::Balanced);
+        assert_eq!(resolve_quality(Quality::Auto, DeviceClass::Sim), Quality::Balanced);
+        assert_eq!(resolve_quality(Quality::Draft, DeviceClass::Cuda), Quality::Draft);
+    }
+}

@@ -1,0 +1,27 @@
+//! Why a node cannot start.
+
+use std::path::PathBuf;
+
+use crate::storage::StorageError;
+use crate::sweeper::SweepError;
+
+/// Why a node cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("another Touchline uses {0}; stop it, or give this one its own data_dir")]
+    Locked(PathBuf),
+    #[error("{doing} {path}: {source}")]
+    Io { doing: &'static str, path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Database(#[from] entities::Error),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("sweeping what a crash left: {0}")]
+    Sweep(#[from] SweepError),
+    #[error(transparent)]
+    Models(#[from] models::ModelError),
+    #[error("redis.url: {0}")]
+    Redis(String),
+    #[error("devices.list: {0}")]
+    Devices(String),
+}
