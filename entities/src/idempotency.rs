@@ -35,12 +35,12 @@ pub enum Known {
 }
 
 /// Looks a tenant's key up.
-pub async fn look(db: &Database, tenant: TenantId, key: &RequestKey) -> Result<Known> {
+pub async fn find(db: &Database, tenant: TenantId, key: &RequestKey) -> Result<Known> {
     look_in(db.reader(), tenant, key).await
 }
 
 /// [`look`] inside a transaction; with [`crate::tenants::lock`] before it the answer holds until the commit.
-pub async fn look_locked(tx: &Transaction, tenant: TenantId, key: &RequestKey) -> Result<Known> {
+pub async fn find_locked(tx: &Transaction, tenant: TenantId, key: &RequestKey) -> Result<Known> {
     look_in(tx.raw(), tenant, key).await
 }
 

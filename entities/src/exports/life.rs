@@ -54,12 +54,12 @@ pub enum Cancelled {
     NotFound,
 }
 
-/// Moves an export forward to `to`, on behalf of the coordinator that holds `job`. True when the export is at `to`, or
-/// was beyond it already (a coordinator that adopts an export walks through the states again); false when the export has
-/// ended or the job is no longer the caller's, which must then stop.
-pub async fn advance(db: &Database, job: &Job, to: ExportState) -> Result<bool> {
+/// Moves an export forward to `to`, on behalf of the coordinator that holds `job`. Returns the row when the export is at
+/// `to`, or was beyond it already (a coordinator that adopts an export walks through the states again); `None` when the
+/// export has ended or the job is no longer the caller's, which must then stop.
+pub async fn advance(db: &Database, job: &Job, to: ExportState) -> Result<Option<Export>> {
     let Some(rank) = ExportState::UNFINISHED.iter().position(|state| *state == to) else {
-        return Ok(false);
+        return Ok(None);
     };
     let (before, from_here) = ExportState::UNFINISHED.split_at(rank);
     let moved = Entity::update_many()
@@ -68,17 +68,17 @@ pub async fn advance(db: &Database, job: &Job, to: ExportState) -> Result<bool> 
         .filter(Column::Id.eq(job.export_id))
         .filter(Column::State.is_in(before.iter().copied()))
         .filter(jobs::is_held_expr(job))
-        .exec(db.writer())
+        .exec_with_returning(db.writer())
         .await;
-    if moved.doing("moving an export forward")?.rows_affected > 0 {
-        return Ok(true);
+    if let Some(row) = moved.doing("moving an export forward")?.pop() {
+        return Ok(Some(row));
     }
     let beyond = Entity::find_by_id(job.export_id)
         .filter(Column::State.is_in(from_here.iter().copied()))
         .filter(jobs::is_held_expr(job))
         .one(db.writer())
         .await;
-    Ok(beyond.doing("reading an export's state")?.is_some())
+    beyond.doing("reading an export's state")
 }
 
 /// Sets progress (0..1; less than before is ignored) and message, on behalf of the coordinator that holds `job`; false
@@ -121,15 +121,15 @@ pub async fn warn(db: &Database, job: &Job, warning: &str) -> Result<bool> {
     Ok(updated)
 }
 
-/// Completes an export that is `publishing`, and ends its coordinator's job with it; false, and nothing changed, when it
-/// is in another state or the job is no longer the caller's.
-pub async fn finish(db: &Database, job: &Job, finished: Finished) -> Result<bool> {
+/// Completes an export that is `publishing`, and ends its coordinator's job with it. Returns the row; `None`, and nothing
+/// changed, when it is in another state or the job is no longer the caller's.
+pub async fn finish(db: &Database, job: &Job, finished: Finished) -> Result<Option<Export>> {
     let tx = db.begin().await?;
     let Some(export) = lock(&tx, job.tenant_id, job.export_id).await? else {
-        return Ok(false);
+        return Ok(None);
     };
     if export.state != ExportState::Publishing || !jobs::done_in(tx.raw(), job).await? {
-        return Ok(false);
+        return Ok(None);
     }
     let (key, bytes, etag) = match finished.result {
         Some(file) => (Some(file.key), Some(file.bytes), Some(file.etag)),
@@ -150,28 +150,28 @@ pub async fn finish(db: &Database, job: &Job, finished: Finished) -> Result<bool
         .await
         .doing("completing an export")?;
     jobs::cancel_export(&tx, job.export_id).await?;
-    announce(&tx, job.tenant_id, job.export_id).await?;
+    let row = announce(&tx, job.tenant_id, job.export_id).await?;
     tx.commit().await?;
-    Ok(true)
+    Ok(row)
 }
 
 /// Fails an export with a problem object, on behalf of the coordinator that holds `job`: its other jobs are cancelled,
-/// its own is done. False, and nothing changed, when it has ended or the job is no longer the caller's.
-pub async fn fail(db: &Database, job: &Job, problem: Json) -> Result<bool> {
+/// its own is done. Returns the row; `None`, and nothing changed, when it has ended or the job is no longer the caller's.
+pub async fn fail(db: &Database, job: &Job, problem: Json) -> Result<Option<Export>> {
     let tx = db.begin().await?;
     let Some(export) = lock(&tx, job.tenant_id, job.export_id).await? else {
-        return Ok(false);
+        return Ok(None);
     };
     if export.state.is_terminal() || !jobs::done_in(tx.raw(), job).await? {
-        return Ok(false);
+        return Ok(None);
     }
-    fail_in(&tx, job.tenant_id, job.export_id, problem).await?;
+    let row = fail_in(&tx, job.tenant_id, job.export_id, problem).await?;
     tx.commit().await?;
-    Ok(true)
+    Ok(row)
 }
 
-/// Fails an export unless it has ended; its row is locked by the caller.
-pub(crate) async fn fail_in(tx: &Transaction, tenant: TenantId, id: ExportId, problem: Json) -> Result<()> {
+/// Fails an export unless it has ended; its row is locked by the caller. Returns the row as it is then.
+pub(crate) async fn fail_in(tx: &Transaction, tenant: TenantId, id: ExportId, problem: Json) -> Result<Option<Export>> {
     Entity::update_many()
         .col_expr(Column::State, Expr::value(ExportState::Failed))
         .col_expr(Column::Problem, Expr::value(Some(problem)))
@@ -185,14 +185,14 @@ pub(crate) async fn fail_in(tx: &Transaction, tenant: TenantId, id: ExportId, pr
     announce(tx, tenant, id).await
 }
 
-/// Tells the tenant's webhooks how an export has ended, in the transaction in which it did.
-async fn announce(tx: &Transaction, tenant: TenantId, id: ExportId) -> Result<()> {
-    let Some(export) = lock(tx, tenant, id).await? else { return Ok(()) };
+/// Notifies the tenant's webhooks how an export has ended, in the transaction in which it did. Returns its row.
+async fn announce(tx: &Transaction, tenant: TenantId, id: ExportId) -> Result<Option<Export>> {
+    let Some(export) = lock(tx, tenant, id).await? else { return Ok(None) };
     let event = match export.state {
         ExportState::Complete => Event::ExportComplete,
         ExportState::Failed => Event::ExportFailed,
         ExportState::Cancelled => Event::ExportCancelled,
-        _ => return Ok(()),
+        _ => return Ok(Some(export)),
     };
     let data = json!({
         "id": export.id,
@@ -209,7 +209,8 @@ async fn announce(tx: &Transaction, tenant: TenantId, id: ExportId) -> Result<()
         "created_at": export.created_at,
         "finished_at": export.finished_at,
     });
-    webhooks::announce(tx, tenant, event, data).await
+    webhooks::announce(tx, tenant, event, data).await?;
+    Ok(Some(export))
 }
 
 /// Cancels an export and its jobs, and forgets its segments, whose files then can go.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use sea_orm::{ExprTrait, FromQueryResult, entity::prelude::*, sea_query::Query};
 
-use super::{Job, JobKind, JobState, fair, held};
+use super::{Job, JobKind, JobState, fair, held, wakeups};
 use crate::{
     Database, Result,
     error::Doing,
@@ -99,7 +99,11 @@ pub async fn release(db: &Database, job: &Job) -> Result<bool> {
         .filter(held(job))
         .exec(db.writer())
         .await;
-    Ok(released.doing("releasing a job")?.rows_affected > 0)
+    let released = released.doing("releasing a job")?.rows_affected > 0;
+    if released {
+        wakeups::notify(db.writer()).await?;
+    }
+    Ok(released)
 }
 
 fn until(now: DateTimeUtc, lease: Duration) -> DateTimeUtc {

@@ -22,7 +22,7 @@ use sea_orm::{
     sea_query::{Func, LockBehavior, LockType, OnConflict, Query},
 };
 
-use super::{Job, JobKind, JobState, NewJob};
+use super::{Job, JobKind, JobState, NewJob, wakeups};
 use crate::{
     ExportId, JobId, Result, TenantId, Transaction,
     error::Doing,
@@ -64,6 +64,7 @@ pub async fn enqueue_all(tx: &Transaction, new: &[NewJob]) -> Result<Vec<Job>> {
         let rows = chunk.iter().cloned().map(|job| ActiveModel::from(job).reset_all());
         Entity::insert_many(rows).exec_without_returning(tx.raw()).await.doing("enqueueing jobs")?;
     }
+    wakeups::notify(tx.raw()).await?;
     // After the rows, whose export a commit locks before it comes here.
     if begins {
         raise_to(tx, tenant, from).await?;

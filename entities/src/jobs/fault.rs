@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{Condition, QuerySelect, entity::prelude::*};
 
-use super::{Job, JobKind, JobState, held};
+use super::{Job, JobKind, JobState, held, wakeups};
 use crate::{
     Database, Result, Transaction,
     error::Doing,
@@ -116,6 +116,7 @@ async fn crashed(db: &Database, condition: Condition, how: &str) -> Result<Swept
             swept.dead.push(row);
         } else {
             requeue(&tx, &mut row, now()).await?;
+            wakeups::notify(tx.raw()).await?;
             swept.ready += 1;
         }
         tx.commit().await?;

@@ -1,6 +1,21 @@
 use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::{ExportId, segments::SegmentKind};
+use crate::ExportId;
+
+/// What a segment holds.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
+)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum SegmentKind {
+    /// Pictures.
+    Video,
+    /// The whole sound.
+    Audio,
+}
 
 /// A finished segment.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

@@ -1,4 +1,4 @@
-//! How the jobs of the whole deployment stand: for operators and metrics.
+//! How many jobs of the whole deployment wait and run: for operators and metrics.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
@@ -16,7 +16,7 @@ use crate::{
 
 /// How many unfinished jobs of one kind a tenant has in one state.
 #[derive(Debug, Clone, PartialEq, FromQueryResult)]
-pub struct Standing {
+pub struct QueueDepth {
     /// Whose.
     pub tenant_id: TenantId,
     /// What they do.
@@ -32,7 +32,7 @@ pub struct Standing {
 }
 
 /// Every tenant's unfinished jobs, of all tenants of the deployment.
-pub async fn standing(db: &Database) -> Result<Vec<Standing>> {
+pub async fn queue_depths(db: &Database) -> Result<Vec<QueueDepth>> {
     let failed = CaseStatement::new().case(Expr::col(Column::Failures).gt(0), 1).finally(0);
     let rows = Entity::find()
         .select_only()
@@ -44,7 +44,7 @@ pub async fn standing(db: &Database) -> Result<Vec<Standing>> {
         .group_by(Column::TenantId)
         .group_by(Column::Kind)
         .group_by(Column::State)
-        .into_model::<Standing>()
+        .into_model::<QueueDepth>()
         .all(db.reader())
         .await;
     rows.doing("counting jobs")
