@@ -31,6 +31,7 @@ on_both!(
     crashes_without_progress_kill,
     a_dead_coordinator_fails_its_export,
     a_released_job_is_unharmed,
+    claimers_of_other_nodes_are_woken,
     take_back_is_immediate_and_only_for_the_owner,
     cancelling_stops_holders,
     a_tenants_exports_at_work_are_bounded,
@@ -294,6 +295,31 @@ async fn a_released_job_is_unharmed(fresh: Fresh) {
     assert!(jobs::release(&fresh.db, &job).await.unwrap());
     let again = fresh.claim("b", JobKind::Audio).await.unwrap();
     assert_eq!((again.id, again.failures, again.crashes), (job.id, 0, 0));
+}
+
+async fn claimers_of_other_nodes_are_woken(fresh: Fresh) {
+    let wakeups = fresh.db.job_wakeups().await.unwrap();
+    assert_eq!(wakeups.is_some(), fresh.db.is_shared(), "a SQLite database has no other nodes");
+    let Some(mut wakeups) = wakeups else { return };
+    let export = fresh.export(fresh.tenant("club").await.id).await;
+    fresh.enqueue(&export, JobKind::Audio, 0, 0.0).await;
+    let soon = Duration::from_secs(30);
+    tokio::time::timeout(soon, wakeups.next()).await.expect("an enqueued job wakes").unwrap();
+    let job = fresh.claim("a", JobKind::Audio).await.unwrap();
+    jobs::release(&fresh.db, &job).await.unwrap();
+    tokio::time::timeout(soon, wakeups.next()).await.expect("a released job wakes").unwrap();
+    fresh.claim("killed", JobKind::Audio).await.unwrap();
+    jobs::take_back(&fresh.db, "killed").await.unwrap();
+    tokio::time::timeout(soon, wakeups.next()).await.expect("a job taken back wakes").unwrap();
+    let nothing = tokio::time::timeout(Duration::from_millis(200), wakeups.next()).await;
+    assert!(nothing.is_err(), "a claim wakes no claimer");
+    // The connection is cut, as by a restart of the server: that counts as a wake-up, and listening goes on.
+    fresh.sql("select pg_terminate_backend(pid) from pg_stat_activity where query = 'LISTEN \"touchline_jobs\"'").await;
+    tokio::time::timeout(soon, wakeups.next()).await.expect("a lost connection wakes").unwrap();
+    let listening = tokio::spawn(async move { wakeups.next().await });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    fresh.enqueue(&export, JobKind::Segment, 0, 1.0).await;
+    tokio::time::timeout(soon, listening).await.expect("listening goes on").unwrap().unwrap();
 }
 
 async fn take_back_is_immediate_and_only_for_the_owner(fresh: Fresh) {
