@@ -3,7 +3,7 @@
 //!
 //! What it hands out are bytes that are ready to send, with their entity tag ([`cache`](crate::detections::store)). A commit of new
 //! detections invalidates what is held of their subject here, and on the other nodes. Where others change detections
-//! too, nobody may rely on hearing of it: an answer is handed out unasked for a moment only, and the database says
+//! too, a node may miss the notice of it: an answer is handed out unasked for a moment only, and the database says
 //! whether it is still the newest.
 
 use std::sync::Arc;
@@ -68,7 +68,7 @@ impl DetectionCache {
     }
 }
 
-/// The answers in memory that are right without asking anybody. Readers look here from their own threads: most reads
+/// The answers in memory that are right without asking the database. Readers look here from their own threads: most reads
 /// find their answer, and do not wait for the actor's. What the actor has forgotten is not found any more once it says
 /// so. Cheap to clone.
 #[derive(Clone)]

@@ -54,7 +54,7 @@ impl EphemeralStore for RedisStore {
             let own = own.as_deref().and_then(|own| own.split_first_chunk::<8>());
             match (shared, own) {
                 (Ok(Some(value)), _) => Some(value),
-                // Somebody has taken it, unless Redis was away since it was put there.
+                // It was taken already, unless Redis was away since it was put there.
                 (Ok(None), Some((put, _))) if u64::from_be_bytes(*put) == self.redis.connections() => None,
                 (_, own) => own.map(|(_, value)| value.to_vec()),
             }

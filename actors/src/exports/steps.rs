@@ -315,7 +315,7 @@ mod tests {
             sha256: String::new(),
             device_seconds: 0.0,
             frames_inferred: 0,
-            created_at: Utc::now(),
+            committed_at: Utc::now(),
         }
     }
 

@@ -28,7 +28,7 @@ use super::relay::Relay;
 const SPACING: Duration = Duration::from_millis(100);
 /// How long a listener may keep a terminal message waiting before it counts as gone.
 const TERMINAL_PATIENCE: Duration = Duration::from_secs(30);
-/// How long a terminal message is kept for somebody who subscribes at that very moment.
+/// How long a terminal message is kept for a client that subscribes at that moment.
 const TERMINAL_KEPT: Duration = Duration::from_secs(60);
 
 /// How often the hub thinks about reading rows.

@@ -69,7 +69,7 @@ async fn connect(redis: &RedisConnection) -> redis::RedisResult<Connected> {
 async fn serve(redis: &RedisConnection, connected: Connected) -> &'static str {
     let Connected { mut calls, mut asking, mut messages } = connected;
     for listener in raise(redis, calls.clone()) {
-        // Whoever does not listen any more needs no news.
+        // A listener that has gone needs no news.
         let _ = listener.sink.send(PubSubEvent::Reconnected).await;
     }
     let mut state = redis.0.state.subscribe();

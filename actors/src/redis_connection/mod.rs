@@ -1,8 +1,8 @@
 //! The way to a Redis that the nodes of a deployment share, and that may be away.
 //!
-//! A [`RedisConnection`] is up or down. While it is down every call fails at once, so that nobody waits for a Redis that is not
+//! A [`RedisConnection`] is up or down. While it is down every call fails at once, so that no caller waits for a Redis that is not
 //! there; the first call that gets no answer in time takes it down. One task connects again, as long as it takes,
-//! and tells whoever listens when it is [`PubSubEvent::Reconnected`]. Redis holds nothing that cannot be lost: callers go on with
+//! and tells every listener when it is [`PubSubEvent::Reconnected`]. Redis holds nothing that cannot be lost: callers go on with
 //! what this node knows.
 //!
 //! Keys and topics begin with `touchline:` and, where a tenant owns them, its id.
@@ -69,7 +69,7 @@ pub fn key(tenant: TenantId, rest: &str) -> String {
     format!("{PREFIX}:{tenant}:{rest}")
 }
 
-/// A key that is nobody's in particular.
+/// A key that belongs to no tenant.
 pub fn common_key(rest: &str) -> String {
     format!("{PREFIX}:{rest}")
 }
@@ -125,7 +125,7 @@ impl RedisConnection {
     /// Tells the other nodes something about a tenant.
     ///
     /// # Errors
-    /// When Redis is away: nobody has heard it.
+    /// When Redis is unavailable: no node has received it.
     pub async fn tell(&self, tenant: TenantId, topic: &str, body: &[u8]) -> Result<(), Unavailable> {
         self.publish(key(tenant, topic), body).await
     }
@@ -133,7 +133,7 @@ impl RedisConnection {
     /// Tells the other nodes something about the deployment.
     ///
     /// # Errors
-    /// When Redis is away: nobody has heard it.
+    /// When Redis is unavailable: no node has received it.
     pub async fn tell_all(&self, topic: &str, body: &[u8]) -> Result<(), Unavailable> {
         self.publish(common_key(topic), body).await
     }
@@ -163,7 +163,7 @@ impl RedisConnection {
         })
     }
 
-    /// Nobody asks on this connection any more; its keeper sees that and connects again.
+    /// No call is made on this connection any more; its keeper sees that and connects again.
     fn take_down(&self, epoch: u64) {
         self.0.state.send_if_modified(|state| state.epoch == epoch && state.connection.take().is_some());
         metrics::gauge!("touchline_redis_up").set(f64::from(self.is_up()));

@@ -1,5 +1,5 @@
 //! The actor that keeps the live settings: validates a change whole, gives it a version, stores it, and only then
-//! shows it to everybody through a watch channel. Nobody ever sees half a change.
+//! publishes it through a watch channel. Readers never see half a change.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,7 +146,7 @@ pub struct RollBack {
 /// Why a change was refused; nothing of it took effect.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
-    #[error("somebody else changed the settings: version {0} is in force")]
+    #[error("the settings were changed meanwhile: version {0} is in force")]
     Stale(u64),
     #[error("{} of the new settings are not valid", .0.len())]
     Invalid(Vec<FieldError>),

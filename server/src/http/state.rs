@@ -95,7 +95,7 @@ impl State {
 pub struct UploadLocks(Mutex<HashSet<VideoId>>);
 
 impl UploadLocks {
-    /// The right to write to an upload, given back when dropped; `None` while somebody has it.
+    /// The right to write to an upload, returned when dropped; `None` while another request has it.
     pub fn lock(self: &Arc<Self>, upload: VideoId) -> Option<UploadLock> {
         let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(upload);
         taken.then(|| UploadLock { locks: Arc::clone(self), upload })

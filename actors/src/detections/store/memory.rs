@@ -54,7 +54,7 @@ impl MemoryDetections {
         (held.epoch == Some(epoch) && held.right_at.elapsed() < within).then_some(held.answer)
     }
 
-    /// Holds an answer whose version was asked for at `right_at`, unless a newer one is held: whoever asked first may
+    /// Holds an answer whose version was asked for at `right_at`, unless a newer one is held: the first to ask may
     /// be answered last.
     pub fn hold(&self, key: Key, version: i64, answer: Arc<CachedDetections>, right_at: Instant, epoch: Option<u64>) {
         let new = Held { answer, version, right_at, epoch };

@@ -2,7 +2,7 @@
 //!
 //! Each answer is kept with the version that its subject's detections had in the database before they were read
 //! ([`entities::detections::version`]), and found only under that version. So no answer can be taken for a newer one,
-//! whoever kept it and whatever became of Redis in between.
+//! whichever node kept it and whatever became of Redis in between.
 
 mod memory;
 mod redis;

@@ -72,7 +72,7 @@ impl SimDevice {
 }
 
 /// Waits a fixed time per frame. Pictures come back as they were, so that the resampling to the output size gives
-/// the plain Lanczos result; nobody is ever detected.
+/// the plain Lanczos result; no person is ever detected.
 pub struct SimEngine {
     device: Arc<SimDevice>,
 }

@@ -35,7 +35,7 @@ pub enum WorkerNews {
     Began { at: Instant },
     /// The first batch is served: an answer a frame, in order.
     Served { answers: Vec<Output>, began: Instant, ended: Instant },
-    /// Nobody waits for the first batch any more.
+    /// The answers of the first batch have no receiver any more.
     Skipped,
     /// The first batch failed; the worker goes on.
     Failed { reason: String },

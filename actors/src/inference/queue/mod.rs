@@ -99,7 +99,7 @@ impl FrameQueue {
         Ok(())
     }
 
-    /// Adds a frame that a person waits for. Does not block: whoever lets people in bounds their number.
+    /// Adds a frame that a person waits for. Does not block: the permits of single frames bound their number.
     pub fn push_interactive(&self, job: Arc<FrameJob>) -> Result<(), PushError> {
         let mut state = lock(&self.state);
         if state.closed {
@@ -174,7 +174,7 @@ impl FrameQueue {
         }
     }
 
-    /// Whether no device can be relied on now: whoever waits for one waits with reason.
+    /// Whether no device can be relied on now: waiting for one is no stall then.
     pub fn is_deserted(&self) -> bool {
         lock(&self.state).ready.is_empty()
     }
@@ -201,7 +201,7 @@ impl FrameQueue {
         self.len() == 0
     }
 
-    /// Refuses further frames and wakes everybody who waits to push one.
+    /// Refuses further frames and wakes every thread that waits to push one.
     pub fn close(&self) {
         lock(&self.state).closed = true;
         self.room.notify_all();
@@ -279,7 +279,7 @@ mod tests {
         assert!(queue.try_next(&wanted("sim:0")).is_empty(), "it failed on it");
         assert!(queue.try_next(&wanted("sim:2")).is_empty(), "it is not ready itself");
         queue.set_ready(&"sim:1".into(), DeviceClass::Sim, false);
-        assert_eq!(queue.try_next(&wanted("sim:0")).len(), 1, "nobody else is ready");
+        assert_eq!(queue.try_next(&wanted("sim:0")).len(), 1, "no other device is ready");
     }
 
     #[test]

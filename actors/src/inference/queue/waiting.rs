@@ -183,7 +183,7 @@ mod tests {
     use crate::inference::profile::{DeviceClass, ModelProfile};
     use crate::inference::queue::{Task, TaskKind};
 
-    /// Frames whose answers nobody drops while the test runs.
+    /// Frames whose answers keep their receivers while the test runs.
     #[derive(Default)]
     struct Frames(Vec<Box<dyn std::any::Any>>);
 

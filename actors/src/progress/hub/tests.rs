@@ -72,7 +72,7 @@ async fn who_does_not_read_keeps_nobody_waiting_and_hears_every_end_later() {
     }
     assert_eq!(ends(&mut keen, 100).await, exports);
     assert_eq!(ends(&mut deaf, 100).await, exports);
-    assert!(stranger.try_recv().is_err(), "somebody else heard of them");
+    assert!(stranger.try_recv().is_err(), "another tenant heard of them");
 }
 
 #[actix::test]
@@ -119,5 +119,5 @@ async fn listeners_of_another_node_hear_every_end_and_nothing_old() {
     here.send(Publish(again)).await.unwrap();
     let again = messages.recv().await.unwrap();
     assert_eq!((again.attempt, again.progress), (2, 0.0));
-    assert!(strangers.try_recv().is_err(), "somebody else heard of it");
+    assert!(strangers.try_recv().is_err(), "another tenant heard of it");
 }

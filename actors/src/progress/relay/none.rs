@@ -3,7 +3,7 @@
 use super::Relay;
 use crate::progress::message::Progress;
 
-/// A node that tells nobody.
+/// A node without other nodes to inform.
 pub struct NoRelay {
     /// Others may use the same database all the same.
     pub shared_database: bool,

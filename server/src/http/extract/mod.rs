@@ -8,6 +8,7 @@ mod id;
 mod identity;
 mod page;
 mod principal;
+mod row;
 mod standings;
 
 pub use authenticate::{authenticate, check_active, standing};
@@ -15,4 +16,5 @@ pub use id::Id;
 pub use identity::Identity;
 pub use page::{Listing, PageQuery};
 pub use principal::{Editor, Operator, Principal, Session, TenantAdmin, Viewer, tenant_of};
+pub use row::{Row, find};
 pub use standings::Standings;

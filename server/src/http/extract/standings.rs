@@ -101,7 +101,7 @@ mod tests {
         tenants::set_state(&db, tenant, TenantState::Suspended).await?;
         standings.forget();
         assert_eq!(role().await?, None);
-        // Refusals are not remembered, so nobody has to tell of this.
+        // Refusals are not remembered, so this needs no invalidation.
         tenants::set_state(&db, tenant, TenantState::Active).await?;
         assert_eq!(role().await?, Some(Role::Editor));
         users::delete(&db, tenant, user).await?;
