@@ -3,8 +3,6 @@
 
 use chrono::{DateTime, SubsecRound, Utc};
 use sea_orm::{ActiveValue::Set, Condition, entity::prelude::*};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::{
     ApiKeyId, Database, Result, TenantId,
@@ -12,53 +10,9 @@ use crate::{
     now,
     page::{self, Page, PageRequest},
     rows::api_key::{ActiveModel, Column, Entity, Model},
-    users::Role,
 };
 
-pub use crate::rows::api_key::Model as ApiKey;
-
-/// What a key may do; `write` may also do what `read` may. No key administers anything.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    EnumIter,
-    DeriveActiveEnum,
-    DeriveDisplay,
-    Serialize,
-    Deserialize,
-    ToSchema,
-)]
-#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// Reads, as a viewer does.
-    Read,
-    /// Writes, as an editor does.
-    Write,
-}
-
-impl Scope {
-    /// The role whose rights a key of this scope has.
-    pub fn role(self) -> Role {
-        match self {
-            Self::Read => Role::Viewer,
-            Self::Write => Role::Editor,
-        }
-    }
-
-    /// This scope and those it includes.
-    pub fn all(self) -> &'static [Scope] {
-        match self {
-            Self::Read => &[Self::Read],
-            Self::Write => &[Self::Read, Self::Write],
-        }
-    }
-}
+pub use crate::rows::api_key::{Model as ApiKey, Scope};
 
 /// A key to be.
 #[derive(Debug, Clone)]

@@ -5,8 +5,6 @@ use sea_orm::{
     entity::prelude::*,
     sea_query::{OnConflict, Query},
 };
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::{
     Database, ExportId, Result, Subject, TenantId, Transaction,
@@ -22,20 +20,7 @@ use crate::{
     usage::{self, DeviceTime, Entry, Work},
 };
 
-pub use crate::rows::segment::Model as Segment;
-
-/// What a segment holds.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
-)]
-#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum SegmentKind {
-    /// Pictures.
-    Video,
-    /// The whole sound.
-    Audio,
-}
+pub use crate::rows::segment::{Model as Segment, SegmentKind};
 
 /// A segment whose file is stored; the claimed job says which.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,8 +5,6 @@ use sea_orm::{
     QueryOrder,
     entity::prelude::*,
 };
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::{
     Database, Result, TenantId, Transaction,
@@ -17,20 +15,7 @@ use crate::{
     tenant_limits::{self, TenantLimits},
 };
 
-pub use crate::rows::tenant::Model as Tenant;
-
-/// May a tenant's people and keys do anything?
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
-)]
-#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum TenantState {
-    /// Yes.
-    Active,
-    /// No; nothing of it is deleted.
-    Suspended,
-}
+pub use crate::rows::tenant::{Model as Tenant, TenantState};
 
 /// Creates an active tenant of weight 1. A name in use is [`crate::Error::Taken`].
 pub async fn create(db: &Database, name: &str) -> Result<Tenant> {

@@ -5,8 +5,6 @@ use sea_orm::{
     QuerySelect,
     entity::prelude::*,
 };
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::{
     Database, Result, TenantId, UserId,
@@ -21,25 +19,7 @@ use crate::{
     tokens,
 };
 
-pub use crate::rows::user::Model as User;
-
-/// What a user may do; each role may also do what the one before it may.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
-)]
-#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-#[derive(PartialOrd, Ord)]
-pub enum Role {
-    /// Reads.
-    Viewer,
-    /// Writes.
-    Editor,
-    /// Runs its tenant's users, keys and webhooks.
-    Admin,
-    /// Runs the deployment.
-    Operator,
-}
+pub use crate::rows::user::{Model as User, Role};
 
 /// A user to be.
 #[derive(Debug, Clone)]

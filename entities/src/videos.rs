@@ -1,9 +1,7 @@
 //! Videos: source files, immutable once complete.
 
 use sea_orm::{ActiveValue::Set, ExprTrait, QuerySelect, entity::prelude::*, sea_query::Query};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::ToSchema;
 
 use crate::{
     Database, ExportId, Result, Subject, TenantId, Transaction, VideoId, detections,
@@ -19,22 +17,7 @@ use crate::{
     webhooks::{self, Event},
 };
 
-pub use crate::rows::video::Model as Video;
-
-/// Can a video be used?
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
-)]
-#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum VideoState {
-    /// Not yet: its frame index is being built.
-    Processing,
-    /// Yes.
-    Ready,
-    /// No: a fault was found while it was processed.
-    Failed,
-}
+pub use crate::rows::video::{Model as Video, VideoState};
 
 /// A video to be.
 #[derive(Debug, Clone)]

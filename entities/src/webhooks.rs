@@ -28,7 +28,7 @@ use crate::{
 };
 
 pub use crate::rows::webhook::Model as Webhook;
-pub use crate::rows::webhook_delivery::Model as Delivery;
+pub use crate::rows::webhook_delivery::{DeliveryState, Model as Delivery};
 
 /// What a webhook can be told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -65,23 +65,6 @@ impl Event {
             Self::Test => "webhook.test",
         }
     }
-}
-
-/// Where a delivery is.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
-)]
-#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum DeliveryState {
-    /// It waits for its next try.
-    Waiting,
-    /// A courier has it.
-    Sending,
-    /// The other side has it.
-    Delivered,
-    /// It was given up.
-    Failed,
 }
 
 /// What a tenant says of a webhook.

@@ -10,7 +10,7 @@ mod retry;
 mod sweep;
 
 use sea_orm::{ActiveValue::Set, ExprTrait, QuerySelect, entity::prelude::*};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
@@ -25,66 +25,11 @@ use crate::{
     },
 };
 
-pub use crate::rows::export::Model as Export;
+pub use crate::rows::export::{ExportKind, ExportState, Model as Export};
 pub use life::{Cancelled, Finished, ResultFile, advance, cancel, fail, finish, problem, set_progress, warn};
 pub(crate) use life::{cancel_in, fail_in};
 pub use retry::{Retried, retry};
 pub use sweep::{drop_segments, ended_before, keeping_segments_since, resumable};
-
-/// What an export makes.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
-)]
-#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum ExportKind {
-    /// A framed, upscaled reel.
-    Framing,
-    /// A video with a spotlight and texts drawn on it.
-    Overlay,
-    /// Clips, each with a card about it.
-    Annotated,
-    /// A time range of a video.
-    Clip,
-    /// Boxes of persons.
-    Detection,
-}
-
-/// Where an export is.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
-)]
-#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum ExportState {
-    /// Accepted; nobody works on it yet.
-    Queued,
-    /// A coordinator plans it.
-    Preparing,
-    /// Segments are rendered.
-    Rendering,
-    /// Segments are joined.
-    Assembling,
-    /// The result is stored.
-    Publishing,
-    /// The result is there.
-    Complete,
-    /// It ended with a problem.
-    Failed,
-    /// Somebody ended it.
-    Cancelled,
-}
-
-impl ExportState {
-    /// The states before an end, in their order.
-    pub const UNFINISHED: [Self; 5] =
-        [Self::Queued, Self::Preparing, Self::Rendering, Self::Assembling, Self::Publishing];
-
-    /// Is it an end, after which nothing changes?
-    pub fn is_terminal(self) -> bool {
-        !Self::UNFINISHED.contains(&self)
-    }
-}
 
 /// An export to be.
 #[derive(Debug, Clone)]

@@ -22,8 +22,6 @@ use sea_orm::{
     entity::prelude::*,
     sea_query::{Func, Query},
 };
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::{
     Database, ExportId, Result, TenantId, Transaction,
@@ -31,47 +29,13 @@ use crate::{
     rows::job::{Column, Entity},
 };
 
-pub use crate::rows::job::Model as Job;
+pub use crate::rows::job::{JobKind, JobState, Model as Job};
 pub(crate) use claim::done_in;
 pub use claim::{claim, claim_within, done, release, renew};
 pub(crate) use fair::{charge_tenant, settle};
 pub use fair::{enqueue, enqueue_all};
 pub use fault::{Failure, MAX_CRASHES, MAX_FAILURES, Swept, fail, sweep, take_back};
 pub use standing::{Standing, standing};
-
-/// What a job does.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
-)]
-#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum JobKind {
-    /// Plans an export, watches its segments, assembles and publishes.
-    Coordinate,
-    /// Renders one segment.
-    Segment,
-    /// Renders the sound.
-    Audio,
-}
-
-/// Where a job is.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
-)]
-#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum JobState {
-    /// Waits for a claimer.
-    Ready,
-    /// Somebody holds it.
-    Running,
-    /// Finished.
-    Done,
-    /// Given up, with the reason in `error`.
-    Dead,
-    /// Its export was cancelled or has failed.
-    Cancelled,
-}
 
 /// A job to be.
 #[derive(Debug, Clone, Copy, PartialEq)]

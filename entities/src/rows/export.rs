@@ -1,9 +1,8 @@
 use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::{
-    ExportId, ReelId, TenantId, UserId,
-    exports::{ExportKind, ExportState},
-};
+use crate::{ExportId, ReelId, TenantId, UserId};
 
 /// A request to render something.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -55,6 +54,61 @@ pub struct Model {
     /// The reel whose edits were copied in, and its version then.
     pub reel_id: Option<ReelId>,
     pub reel_version: Option<i64>,
+}
+
+/// What an export makes.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
+)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum ExportKind {
+    /// A framed, upscaled reel.
+    Framing,
+    /// A video with a spotlight and texts drawn on it.
+    Overlay,
+    /// Clips, each with a card about it.
+    Annotated,
+    /// A time range of a video.
+    Clip,
+    /// Boxes of persons.
+    Detection,
+}
+
+/// Where an export is.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
+)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum ExportState {
+    /// Accepted; nobody works on it yet.
+    Queued,
+    /// A coordinator plans it.
+    Preparing,
+    /// Segments are rendered.
+    Rendering,
+    /// Segments are joined.
+    Assembling,
+    /// The result is stored.
+    Publishing,
+    /// The result is there.
+    Complete,
+    /// It ended with a problem.
+    Failed,
+    /// Somebody ended it.
+    Cancelled,
+}
+
+impl ExportState {
+    /// The states before an end, in their order.
+    pub const UNFINISHED: [Self; 5] =
+        [Self::Queued, Self::Preparing, Self::Rendering, Self::Assembling, Self::Publishing];
+
+    /// Is it an end, after which nothing changes?
+    pub fn is_terminal(self) -> bool {
+        !Self::UNFINISHED.contains(&self)
+    }
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -1,9 +1,8 @@
 use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::{
-    ExportId, JobId, TenantId,
-    jobs::{JobKind, JobState},
-};
+use crate::{ExportId, JobId, TenantId};
 
 /// A unit of durable work. A claimed one is also the token that fences its work.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -36,6 +35,40 @@ pub struct Model {
     pub error: Option<String>,
     /// What kind of error that is, for programs.
     pub error_code: Option<String>,
+}
+
+/// What a job does.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
+)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// Plans an export, watches its segments, assembles and publishes.
+    Coordinate,
+    /// Renders one segment.
+    Segment,
+    /// Renders the sound.
+    Audio,
+}
+
+/// Where a job is.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
+)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Waits for a claimer.
+    Ready,
+    /// Somebody holds it.
+    Running,
+    /// Finished.
+    Done,
+    /// Given up, with the reason in `error`.
+    Dead,
+    /// Its export was cancelled or has failed.
+    Cancelled,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

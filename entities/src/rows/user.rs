@@ -1,6 +1,8 @@
 use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::{TenantId, UserId, users::Role};
+use crate::{TenantId, UserId};
 
 /// A person who logs in.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -15,6 +17,24 @@ pub struct Model {
     pub password_hash: String,
     pub role: Role,
     pub created_at: DateTimeUtc,
+}
+
+/// What a user may do; each role may also do what the one before it may.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
+)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+#[derive(PartialOrd, Ord)]
+pub enum Role {
+    /// Reads.
+    Viewer,
+    /// Writes.
+    Editor,
+    /// Runs its tenant's users, keys and webhooks.
+    Admin,
+    /// Runs the deployment.
+    Operator,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
