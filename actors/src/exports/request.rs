@@ -83,7 +83,7 @@ pub async fn accept(context: &NodeContext, request: NewRequest) -> Result<Export
     let (tenant, by, key) = (request.tenant, request.by, request.key.clone());
     if let Some(key) = &key {
         // First of all: what was right when it was asked may not be any more, and yet has its answer.
-        let known = idempotency::look(&context.db, tenant, key).await?;
+        let known = idempotency::find(&context.db, tenant, key).await?;
         if let Some(first) = first_answer(context, tenant, known).await? {
             return Ok(first);
         }
@@ -111,7 +111,7 @@ pub async fn accept(context: &NodeContext, request: NewRequest) -> Result<Export
     // Locked, so that of two requests at the same instant the second sees what the first has begun.
     tenants::lock(&tx, tenant).await?;
     if let Some(key) = &key {
-        let known = idempotency::look_locked(&tx, tenant, key).await?;
+        let known = idempotency::find_locked(&tx, tenant, key).await?;
         if known != Known::New {
             tx.rollback().await?;
             return first_answer(context, tenant, known).await?.ok_or_else(gone);

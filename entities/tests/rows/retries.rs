@@ -123,16 +123,16 @@ async fn a_key_is_its_tenants_and_goes_with_its_export(fresh: Fresh) {
     let (owner, other) = (fresh.tenant("owner").await.id, fresh.tenant("other").await.id);
     let export = fresh.export(owner).await;
     let tx = begun(&fresh, owner).await;
-    assert_eq!(idempotency::look_locked(&tx, owner, &key("a")).await.unwrap(), Known::New);
+    assert_eq!(idempotency::find_locked(&tx, owner, &key("a")).await.unwrap(), Known::New);
     idempotency::keep(&tx, owner, key("a"), export.id).await.unwrap();
     tx.commit().await.unwrap();
-    let look = async |tenant, request| idempotency::look(&fresh.db, tenant, &key(request)).await.unwrap();
-    assert_eq!(look(owner, "a").await, Known::Same(export.id));
-    assert_eq!(look(owner, "b").await, Known::Other);
-    assert_eq!((look(other, "a").await, look(other, "b").await), (Known::New, Known::New));
+    let find = async |tenant, request| idempotency::find(&fresh.db, tenant, &key(request)).await.unwrap();
+    assert_eq!(find(owner, "a").await, Known::Same(export.id));
+    assert_eq!(find(owner, "b").await, Known::Other);
+    assert_eq!((find(other, "a").await, find(other, "b").await), (Known::New, Known::New));
     exports::cancel(&fresh.db, owner, export.id).await.unwrap();
     exports::delete(&fresh.db, owner, export.id).await.unwrap();
-    assert_eq!(look(owner, "a").await, Known::New);
+    assert_eq!(find(owner, "a").await, Known::New);
 }
 
 async fn a_key_is_forgotten_after_a_day(fresh: Fresh) {
@@ -140,10 +140,10 @@ async fn a_key_is_forgotten_after_a_day(fresh: Fresh) {
     let (first, second) = (fresh.export(tenant).await, fresh.export(tenant).await);
     for export in [&first, &second] {
         let tx = begun(&fresh, tenant).await;
-        assert_eq!(idempotency::look_locked(&tx, tenant, &key("a")).await.unwrap(), Known::New);
+        assert_eq!(idempotency::find_locked(&tx, tenant, &key("a")).await.unwrap(), Known::New);
         idempotency::keep(&tx, tenant, key("a"), export.id).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(idempotency::look(&fresh.db, tenant, &key("a")).await.unwrap(), Known::Same(export.id));
+        assert_eq!(idempotency::find(&fresh.db, tenant, &key("a")).await.unwrap(), Known::Same(export.id));
         assert_eq!(idempotency::forget_expired(&fresh.db).await.unwrap(), 0);
         fresh.sql("update idempotency_keys set created_at = '2000-01-01T00:00:00+00:00'").await;
     }

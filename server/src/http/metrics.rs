@@ -101,16 +101,16 @@ pub async fn look_up(state: &State) -> Result<(), entities::Error> {
         metrics::gauge!("touchline_database_connections", "pool" => pool, "state" => "busy").set(busy.max(0.0));
     }
     look_up_process();
-    look_up_jobs(&jobs::standing(db).await?);
+    look_up_jobs(&jobs::queue_depths(db).await?);
     Ok(())
 }
 
-fn look_up_jobs(standing: &[jobs::Standing]) {
+fn look_up_jobs(depths: &[jobs::QueueDepth]) {
     // What has none is told, too: a gauge that was set would else stay.
     for (kind, kind_name) in
         [(JobKind::Coordinate, "coordinate"), (JobKind::Segment, "segment"), (JobKind::Audio, "audio")]
     {
-        let own = || standing.iter().filter(|jobs| jobs.kind == kind);
+        let own = || depths.iter().filter(|jobs| jobs.kind == kind);
         for (state, name) in [(JobState::Ready, "ready"), (JobState::Running, "running")] {
             let count: i64 = own().filter(|jobs| jobs.state == state).map(|jobs| jobs.jobs).sum();
             metrics::gauge!("touchline_jobs", "kind" => kind_name, "state" => name).set(count as f64);

@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, get, web};
 use actors::inference::queue::TenantQueue;
 use chrono::{DateTime, Utc};
 use entities::TenantId;
-use entities::jobs::{self, JobKind, JobState, Standing};
+use entities::jobs::{self, JobKind, JobState, QueueDepth};
 use entities::tenants::{self, Tenant, TenantState};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -76,16 +76,16 @@ pub struct FrameCounts {
 #[get("/admin/queue")]
 pub async fn show_queue(_: Operator, state: web::Data<State>) -> Result<HttpResponse, Problem> {
     let db = &state.db;
-    let mut standing: BTreeMap<TenantId, Vec<Standing>> = BTreeMap::new();
-    for jobs in jobs::standing(db).await? {
-        standing.entry(jobs.tenant_id).or_default().push(jobs);
+    let mut depths: BTreeMap<TenantId, Vec<QueueDepth>> = BTreeMap::new();
+    for jobs in jobs::queue_depths(db).await? {
+        depths.entry(jobs.tenant_id).or_default().push(jobs);
     }
     let frames: BTreeMap<TenantId, TenantQueue> =
         state.node.devices.queues().into_iter().map(|queue| (queue.tenant, queue)).collect();
     let now = Utc::now();
     let mut items = Vec::new();
     for tenant in tenants::all(db).await? {
-        let (jobs, frames) = (standing.get(&tenant.id), frames.get(&tenant.id));
+        let (jobs, frames) = (depths.get(&tenant.id), frames.get(&tenant.id));
         if jobs.is_some() || frames.is_some_and(|queue| queue.frames + queue.interactive > 0) {
             items.push(view(tenant, jobs.map_or(&[], Vec::as_slice), frames, now));
         }
@@ -94,7 +94,7 @@ pub async fn show_queue(_: Operator, state: web::Data<State>) -> Result<HttpResp
     Ok(HttpResponse::Ok().json(Listing { items, next_cursor: None }))
 }
 
-fn view(tenant: Tenant, jobs: &[Standing], queue: Option<&TenantQueue>, now: DateTime<Utc>) -> TenantQueueView {
+fn view(tenant: Tenant, jobs: &[QueueDepth], queue: Option<&TenantQueue>, now: DateTime<Utc>) -> TenantQueueView {
     let (mut exports, mut parts, mut oldest) = (ExportCounts::default(), PartCounts::default(), None);
     for one in jobs {
         let counted = match (one.kind, one.state) {

@@ -1,4 +1,4 @@
-//! How the jobs of the whole deployment stand: for operators and metrics.
+//! Unfinished jobs of all tenants, counted: for operators and metrics.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
@@ -14,25 +14,25 @@ use crate::{
     rows::job::{Column, Entity},
 };
 
-/// How many unfinished jobs of one kind a tenant has in one state.
+/// Unfinished jobs of one tenant, kind and state.
 #[derive(Debug, Clone, PartialEq, FromQueryResult)]
-pub struct Standing {
-    /// Whose.
+pub struct QueueDepth {
+    /// The tenant.
     pub tenant_id: TenantId,
-    /// What they do.
+    /// Their kind.
     pub kind: JobKind,
     /// `ready` or `running`.
     pub state: JobState,
-    /// How many.
+    /// Their number, at least 1.
     pub jobs: i64,
-    /// Those of them that have failed before and are tried again.
+    /// How many of them have failed before and are retries.
     pub retrying: i64,
-    /// When the first of them could, or can, be taken up.
+    /// The earliest `run_at` among them.
     pub oldest: DateTime<Utc>,
 }
 
-/// Every tenant's unfinished jobs, of all tenants of the deployment.
-pub async fn standing(db: &Database) -> Result<Vec<Standing>> {
+/// The queue depths of all tenants of the deployment; combinations without a job are left out.
+pub async fn queue_depths(db: &Database) -> Result<Vec<QueueDepth>> {
     let failed = CaseStatement::new().case(Expr::col(Column::Failures).gt(0), 1).finally(0);
     let rows = Entity::find()
         .select_only()
@@ -44,7 +44,7 @@ pub async fn standing(db: &Database) -> Result<Vec<Standing>> {
         .group_by(Column::TenantId)
         .group_by(Column::Kind)
         .group_by(Column::State)
-        .into_model::<Standing>()
+        .into_model::<QueueDepth>()
         .all(db.reader())
         .await;
     rows.doing("counting jobs")
