@@ -34,17 +34,17 @@ pub enum Known {
     Other,
 }
 
-/// Looks a tenant's key up.
+/// Finds what is stored under a tenant's key.
 pub async fn find(db: &Database, tenant: TenantId, key: &RequestKey) -> Result<Known> {
-    look_in(db.reader(), tenant, key).await
+    find_in(db.reader(), tenant, key).await
 }
 
-/// [`look`] inside a transaction; with [`crate::tenants::lock`] before it the answer holds until the commit.
+/// [`find`] inside a transaction; after [`crate::tenants::lock`] the result holds until the commit.
 pub async fn find_locked(tx: &Transaction, tenant: TenantId, key: &RequestKey) -> Result<Known> {
-    look_in(tx.raw(), tenant, key).await
+    find_in(tx.raw(), tenant, key).await
 }
 
-async fn look_in(db: &impl ConnectionTrait, tenant: TenantId, key: &RequestKey) -> Result<Known> {
+async fn find_in(db: &impl ConnectionTrait, tenant: TenantId, key: &RequestKey) -> Result<Known> {
     let row = Entity::find_by_id((tenant, key.key.clone())).filter(Column::CreatedAt.gt(oldest())).one(db).await;
     Ok(match row.doing("looking up an idempotency key")? {
         None => Known::New,

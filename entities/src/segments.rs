@@ -74,7 +74,7 @@ pub async fn commit(db: &Database, job: &Job, new: NewSegment, found: &[NewDetec
     detections::put_in(&tx, job.tenant_id, &own).await?;
     add_to_totals(&tx, &segment).await?;
     record_usage(&tx, job, &segment, &devices).await?;
-    jobs::settle(&tx, job, segment.device_seconds).await?;
+    jobs::record_actual(&tx, job, segment.device_seconds).await?;
     forgive_crashes(&tx, job.export_id).await?;
     tx.commit().await?;
     Ok(Committed::First)

@@ -1,8 +1,6 @@
 //! What detections and links belong to.
 
 use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, entity::prelude::*};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::{
     ExportId, Result, TenantId, VideoId,
@@ -10,18 +8,7 @@ use crate::{
     rows::{export, video},
 };
 
-/// What kind of thing a row belongs to.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
-)]
-#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum SubjectKind {
-    /// A video.
-    Video,
-    /// An export.
-    Export,
-}
+pub use crate::rows::detection::SubjectKind;
 
 /// What detections and links belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -9,7 +9,7 @@ use sea_orm::{
     ActiveValue::Set, ExprTrait, FromQueryResult, JoinType, QueryOrder, QuerySelect, Select, entity::prelude::*,
     sea_query::NullOrdering,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -24,20 +24,7 @@ use crate::{
     },
 };
 
-/// What was done.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
-)]
-#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum Work {
-    /// A segment was rendered.
-    Segment,
-    /// The sound of an export was rendered.
-    Audio,
-    /// One frame was looked at for somebody who waited.
-    Frame,
-}
+pub use crate::rows::usage::Work;
 
 /// One device's part in a piece of work.
 #[derive(Debug, Clone, PartialEq)]

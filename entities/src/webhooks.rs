@@ -28,7 +28,7 @@ use crate::{
 };
 
 pub use crate::rows::webhook::Model as Webhook;
-pub use crate::rows::webhook_delivery::Model as Delivery;
+pub use crate::rows::webhook_delivery::{DeliveryState, Model as Delivery};
 
 /// What a webhook can be told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -67,23 +67,6 @@ impl Event {
     }
 }
 
-/// Where a delivery is.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
-)]
-#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum DeliveryState {
-    /// It waits for its next try.
-    Waiting,
-    /// A courier has it.
-    Sending,
-    /// The other side has it.
-    Delivered,
-    /// It was given up.
-    Failed,
-}
-
 /// What a tenant says of a webhook.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -97,9 +80,9 @@ pub struct Settings {
     pub description: String,
 }
 
-/// A delivery that a courier has claimed, and where it goes.
+/// A delivery that a sender has claimed, and the webhook that it goes to.
 #[derive(Debug)]
-pub struct Errand {
+pub struct ClaimedDelivery {
     /// What to deliver.
     pub delivery: Delivery,
     /// To whom.
@@ -360,13 +343,13 @@ async fn due_webhooks(db: &impl ConnectionTrait, most: u64) -> Result<Vec<Webhoo
 /// Claims up to `most` deliveries that are due, each for `lease`, after which another courier may have it. One a
 /// webhook, the oldest, so that what is told arrives in order and one slow receiver holds nobody else up. Suspended
 /// tenants and disabled webhooks wait.
-pub async fn claim(db: &Database, most: u64, lease: TimeDelta) -> Result<Vec<Errand>> {
+pub async fn claim(db: &Database, most: u64, lease: TimeDelta) -> Result<Vec<ClaimedDelivery>> {
     // A look costs no write lock while there is nothing to do.
     if due_webhooks(db.reader(), 1).await?.is_empty() {
         return Ok(Vec::new());
     }
     let tx = db.begin().await?;
-    let mut errands = Vec::new();
+    let mut claimed_deliveries = Vec::new();
     for id in due_webhooks(tx.raw(), most).await? {
         // Locked, so that two couriers do not both take one of its deliveries.
         let webhook = Entity::find_by_id(id).lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
@@ -389,10 +372,10 @@ pub async fn claim(db: &Database, most: u64, lease: TimeDelta) -> Result<Vec<Err
         };
         let claimed = delivery::Entity::update_many().set(row).filter(delivery::Column::Id.eq(found.id));
         claimed.exec(tx.raw()).await.doing("claiming a delivery")?;
-        errands.push(Errand { delivery: found, webhook });
+        claimed_deliveries.push(ClaimedDelivery { delivery: found, webhook });
     }
     tx.commit().await?;
-    Ok(errands)
+    Ok(claimed_deliveries)
 }
 
 /// Makes what a courier that is no more had in hand due at once: for the start of a node that is the only one.
@@ -404,7 +387,7 @@ pub async fn take_back(db: &Database) -> Result<u64> {
 }
 
 /// Writes how a try went; false, and nothing changed, when the delivery is somebody else's by now.
-pub async fn settle(db: &Database, errand: &Errand, outcome: Outcome) -> Result<bool> {
+pub async fn record_outcome(db: &Database, claimed: &ClaimedDelivery, outcome: Outcome) -> Result<bool> {
     let tx = db.begin().await?;
     let (state, run_at, status, error, disable) = match outcome {
         Outcome::Delivered { status } => (DeliveryState::Delivered, now(), Some(status), None, false),
@@ -420,19 +403,19 @@ pub async fn settle(db: &Database, errand: &Errand, outcome: Outcome) -> Result<
         finished_at: Set(ended.then(now)),
         ..Default::default()
     };
-    let settled = delivery::Entity::update_many()
+    let recorded = delivery::Entity::update_many()
         .set(row)
-        .filter(delivery::Column::Id.eq(errand.delivery.id))
+        .filter(delivery::Column::Id.eq(claimed.delivery.id))
         .filter(delivery::Column::State.eq(DeliveryState::Sending))
-        .filter(delivery::Column::Attempts.eq(errand.delivery.attempts))
+        .filter(delivery::Column::Attempts.eq(claimed.delivery.attempts))
         .exec(tx.raw())
         .await;
-    if settled.doing("settling a delivery")?.rows_affected == 0 {
+    if recorded.doing("recording how a delivery went")?.rows_affected == 0 {
         return Ok(false);
     }
     if disable {
-        let off = ActiveModel { enabled: Set(false), version: Set(errand.webhook.version + 1), ..Default::default() };
-        let disabled = Entity::update_many().set(off).filter(Column::Id.eq(errand.webhook.id)).exec(tx.raw()).await;
+        let off = ActiveModel { enabled: Set(false), version: Set(claimed.webhook.version + 1), ..Default::default() };
+        let disabled = Entity::update_many().set(off).filter(Column::Id.eq(claimed.webhook.id)).exec(tx.raw()).await;
         disabled.doing("disabling a webhook")?;
     }
     tx.commit().await?;

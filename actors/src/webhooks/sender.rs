@@ -10,7 +10,7 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use chrono::{TimeDelta, Utc};
 use config::WebhookSettings;
 use entities::Database;
-use entities::webhooks::{self, Errand, Outcome};
+use entities::webhooks::{self, ClaimedDelivery, Outcome};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
 
@@ -67,20 +67,20 @@ impl WebhookSender {
         ctx.spawn(claim.into_actor(self).map(|claimed, this, ctx| {
             this.looking = false;
             match claimed {
-                Ok(errands) => errands.into_iter().for_each(|errand| this.send(errand, ctx)),
+                Ok(deliveries) => deliveries.into_iter().for_each(|claimed| this.send(claimed, ctx)),
                 Err(error) => tracing::warn!(%error, "due webhook messages could not be claimed"),
             }
         }));
     }
 
-    fn send(&mut self, errand: Errand, ctx: &mut Context<Self>) {
+    fn send(&mut self, claimed: ClaimedDelivery, ctx: &mut Context<Self>) {
         self.on_their_way += 1;
         let (db, client, settings) = (self.db.clone(), self.client.clone(), self.settings.clone());
         let sent = async move {
-            let outcome = deliver(&client, &settings, &errand).await;
-            tell(&errand, &outcome);
-            if let Err(error) = webhooks::settle(&db, &errand, outcome).await {
-                tracing::warn!(delivery = %errand.delivery.id, %error, "a delivery could not be settled; it is sent again");
+            let outcome = deliver(&client, &settings, &claimed).await;
+            tell(&claimed, &outcome);
+            if let Err(error) = webhooks::record_outcome(&db, &claimed, outcome).await {
+                tracing::warn!(delivery = %claimed.delivery.id, %error, "a delivery could not be recorded; it is sent again");
             }
         };
         ctx.spawn(sent.into_actor(self).map(|(), this, ctx| {
@@ -125,8 +125,8 @@ impl Actor for WebhookSender {
 }
 
 /// One try.
-async fn deliver(client: &Client, settings: &WebhookSettings, errand: &Errand) -> Outcome {
-    let (delivery, webhook) = (&errand.delivery, &errand.webhook);
+async fn deliver(client: &Client, settings: &WebhookSettings, claimed: &ClaimedDelivery) -> Outcome {
+    let (delivery, webhook) = (&claimed.delivery, &claimed.webhook);
     let again = |status: Option<StatusCode>, error: String| {
         let status = status.map(|status| status.as_u16());
         let pause = usize::try_from(delivery.attempts - 1).ok().and_then(|done| settings.retry_seconds.get(done));
@@ -181,8 +181,8 @@ fn reason(error: &reqwest::Error) -> String {
     format!("{what}: {cause}")
 }
 
-fn tell(errand: &Errand, outcome: &Outcome) {
-    let (delivery, webhook, attempt) = (errand.delivery.id, errand.webhook.id, errand.delivery.attempts);
+fn tell(claimed: &ClaimedDelivery, outcome: &Outcome) {
+    let (delivery, webhook, attempt) = (claimed.delivery.id, claimed.webhook.id, claimed.delivery.attempts);
     let (name, error) = match outcome {
         Outcome::Delivered { .. } => ("delivered", None),
         Outcome::Again { error, .. } => ("again", Some(error)),

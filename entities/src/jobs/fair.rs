@@ -241,8 +241,9 @@ pub(super) async fn charge(tx: &Transaction, job: &Job) -> Result<()> {
     if job.attempt == 1 { charge_tenant(tx, job.tenant_id, job.cost).await } else { Ok(()) }
 }
 
-/// Corrects what a part was charged to the device time it took; one that took none keeps its estimate.
-pub(crate) async fn settle(tx: &Transaction, job: &Job, device_seconds: f64) -> Result<()> {
+/// Replaces the estimated cost that [`charge`] charged by the measured device time, in seconds. Work that took no
+/// device time keeps its estimate.
+pub(crate) async fn record_actual(tx: &Transaction, job: &Job, device_seconds: f64) -> Result<()> {
     if device_seconds > 0.0 { charge_tenant(tx, job.tenant_id, device_seconds - job.cost).await } else { Ok(()) }
 }
 

@@ -16,7 +16,6 @@ mod claim;
 mod fair;
 mod fault;
 mod queue_depth;
-mod wakeups;
 
 use sea_orm::{
     Condition, QueryOrder, QuerySelect,
@@ -33,11 +32,10 @@ use crate::{
 pub use crate::rows::job::{JobKind, JobState, Model as Job};
 pub(crate) use claim::done_in;
 pub use claim::{claim, claim_within, done, release, renew};
-pub(crate) use fair::{charge_tenant, settle};
+pub(crate) use fair::{charge_tenant, record_actual};
 pub use fair::{enqueue, enqueue_all};
 pub use fault::{Failure, MAX_CRASHES, MAX_FAILURES, Swept, fail, sweep, take_back};
 pub use queue_depth::{QueueDepth, queue_depths};
-pub use wakeups::JobWakeups;
 
 /// A job to be.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,4 +1,4 @@
-//! How many jobs of the whole deployment wait and run: for operators and metrics.
+//! Unfinished jobs of all tenants, counted: for operators and metrics.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
@@ -14,24 +14,24 @@ use crate::{
     rows::job::{Column, Entity},
 };
 
-/// How many unfinished jobs of one kind a tenant has in one state.
+/// Unfinished jobs of one tenant, kind and state.
 #[derive(Debug, Clone, PartialEq, FromQueryResult)]
 pub struct QueueDepth {
-    /// Whose.
+    /// The tenant.
     pub tenant_id: TenantId,
-    /// What they do.
+    /// Their kind.
     pub kind: JobKind,
     /// `ready` or `running`.
     pub state: JobState,
-    /// How many.
+    /// Their number, at least 1.
     pub jobs: i64,
-    /// Those of them that have failed before and are tried again.
+    /// How many of them have failed before and are retries.
     pub retrying: i64,
-    /// When the first of them could, or can, be taken up.
+    /// The earliest `run_at` among them.
     pub oldest: DateTime<Utc>,
 }
 
-/// Every tenant's unfinished jobs, of all tenants of the deployment.
+/// The queue depths of all tenants of the deployment; combinations without a job are left out.
 pub async fn queue_depths(db: &Database) -> Result<Vec<QueueDepth>> {
     let failed = CaseStatement::new().case(Expr::col(Column::Failures).gt(0), 1).finally(0);
     let rows = Entity::find()

@@ -1,6 +1,8 @@
 use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::{SubjectKind, TenantId};
+use crate::TenantId;
 
 /// What a model found in one frame.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -23,6 +25,19 @@ pub struct Model {
     pub height: i32,
     /// Array of boxes by falling confidence; empty when nobody was found.
     pub boxes: Json,
+}
+
+/// What kind of thing a row belongs to.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
+)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum SubjectKind {
+    /// A video.
+    Video,
+    /// An export.
+    Export,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -1,6 +1,7 @@
 use sea_orm::entity::prelude::*;
 
-use crate::{SubjectKind, TenantId};
+use super::detection::SubjectKind;
+use crate::TenantId;
 
 /// How often the detections of a subject have changed.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]

@@ -4,6 +4,58 @@ use utoipa::ToSchema;
 
 use crate::{ExportId, ReelId, TenantId, UserId};
 
+/// A request to render something.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "exports")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: ExportId,
+    pub tenant_id: TenantId,
+    pub kind: ExportKind,
+    pub state: ExportState,
+    /// What was asked for.
+    pub spec: Json,
+    /// The numeric profile, fixed at acceptance; none when nothing is inferred.
+    pub profile: Option<Json>,
+    /// Counts from 1.
+    pub attempt: i32,
+    /// 0..1, never goes back.
+    pub progress: f64,
+    /// Output frames of committed segments.
+    pub frames_done: i64,
+    pub frames_total: i64,
+    /// Frames of committed segments that ran through a model.
+    pub frames_inferred: i64,
+    pub message: String,
+    /// Array of strings.
+    pub warnings: Json,
+    /// Why it failed, as a problem object.
+    pub problem: Option<Json>,
+    /// Device time of committed segments, in seconds.
+    pub device_seconds: f64,
+    pub cost: f64,
+    /// Device time it was expected to take when it was accepted.
+    pub estimated_device_seconds: Option<f64>,
+    /// Wall time it was expected to take then, alone on the node.
+    pub estimated_seconds: Option<f64>,
+    pub estimated_cost: Option<f64>,
+    /// Made with a simulated device.
+    pub simulated: bool,
+    /// The final report.
+    pub report: Option<Json>,
+    pub result_key: Option<String>,
+    pub result_bytes: Option<i64>,
+    pub result_etag: Option<String>,
+    pub created_at: DateTimeUtc,
+    /// When its coordinator first began.
+    pub started_at: Option<DateTimeUtc>,
+    pub finished_at: Option<DateTimeUtc>,
+    pub created_by: Option<UserId>,
+    /// The reel whose edits were copied in, and its version then.
+    pub reel_id: Option<ReelId>,
+    pub reel_version: Option<i64>,
+}
+
 /// What an export makes.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
@@ -57,58 +109,6 @@ impl ExportState {
     pub fn is_terminal(self) -> bool {
         !Self::UNFINISHED.contains(&self)
     }
-}
-
-/// A request to render something.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "exports")]
-pub struct Model {
-    #[sea_orm(primary_key, auto_increment = false)]
-    pub id: ExportId,
-    pub tenant_id: TenantId,
-    pub kind: ExportKind,
-    pub state: ExportState,
-    /// What was asked for.
-    pub spec: Json,
-    /// The numeric profile, fixed at acceptance; none when nothing is inferred.
-    pub profile: Option<Json>,
-    /// Counts from 1.
-    pub attempt: i32,
-    /// 0..1, never goes back.
-    pub progress: f64,
-    /// Output frames of committed segments.
-    pub frames_done: i64,
-    pub frames_total: i64,
-    /// Frames of committed segments that ran through a model.
-    pub frames_inferred: i64,
-    pub message: String,
-    /// Array of strings.
-    pub warnings: Json,
-    /// Why it failed, as a problem object.
-    pub problem: Option<Json>,
-    /// Device time of committed segments, in seconds.
-    pub device_seconds: f64,
-    pub cost: f64,
-    /// Device time it was expected to take when it was accepted.
-    pub estimated_device_seconds: Option<f64>,
-    /// Wall time it was expected to take then, alone on the node.
-    pub estimated_seconds: Option<f64>,
-    pub estimated_cost: Option<f64>,
-    /// Made with a simulated device.
-    pub simulated: bool,
-    /// The final report.
-    pub report: Option<Json>,
-    pub result_key: Option<String>,
-    pub result_bytes: Option<i64>,
-    pub result_etag: Option<String>,
-    pub created_at: DateTimeUtc,
-    /// When its coordinator first began.
-    pub started_at: Option<DateTimeUtc>,
-    pub finished_at: Option<DateTimeUtc>,
-    pub created_by: Option<UserId>,
-    /// The reel whose edits were copied in, and its version then.
-    pub reel_id: Option<ReelId>,
-    pub reel_version: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -1,6 +1,7 @@
 use sea_orm::entity::prelude::*;
 
-use crate::{LinkId, SubjectKind, TenantId};
+use super::detection::SubjectKind;
+use crate::{LinkId, TenantId};
 
 /// A signed link.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

@@ -1,5 +1,6 @@
-//! The SeaORM entities, one table a file. Private: what others see are the rows (`Model`s) under the names that the
-//! modules of the crate give them.
+//! The SeaORM entities, one table a file, each with the enums of its columns. Private: other crates see the rows
+//! (`Model`s) and enums under the names that the modules of the crate give them. This module uses the typed ids and
+//! nothing else of the crate.
 
 pub mod api_key;
 pub mod audit;

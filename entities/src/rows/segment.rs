@@ -4,19 +4,6 @@ use utoipa::ToSchema;
 
 use crate::ExportId;
 
-/// What a segment holds.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
-)]
-#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum SegmentKind {
-    /// Pictures.
-    Video,
-    /// The whole sound.
-    Audio,
-}
-
 /// A finished segment.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "segments")]
@@ -41,6 +28,19 @@ pub struct Model {
     /// Frames that ran through a model.
     pub frames_inferred: i64,
     pub committed_at: DateTimeUtc,
+}
+
+/// What a segment holds.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
+)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum SegmentKind {
+    /// Pictures.
+    Video,
+    /// The whole sound.
+    Audio,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -4,19 +4,6 @@ use utoipa::ToSchema;
 
 use crate::TenantId;
 
-/// May a tenant's people and keys do anything?
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
-)]
-#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum TenantState {
-    /// Yes.
-    Active,
-    /// No; nothing of it is deleted.
-    Suspended,
-}
-
 /// A customer.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "tenants")]
@@ -33,6 +20,19 @@ pub struct Model {
     pub upscale_model: Option<String>,
     /// The detector; none: the deployment's.
     pub detect_model: Option<String>,
+}
+
+/// May a tenant's people and keys do anything?
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
+)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum TenantState {
+    /// Yes.
+    Active,
+    /// No; nothing of it is deleted.
+    Suspended,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -1,7 +1,9 @@
 use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{ExportId, TenantId, usage::Work};
+use crate::{ExportId, TenantId};
 
 /// What one piece of finished work used. Never changed, never deleted.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -24,6 +26,21 @@ pub struct Model {
     pub device_seconds: f64,
     pub cost: f64,
     pub at: DateTimeUtc,
+}
+
+/// What was done.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
+)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// A segment was rendered.
+    Segment,
+    /// The sound of an export was rendered.
+    Audio,
+    /// One frame was looked at for somebody who waited.
+    Frame,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

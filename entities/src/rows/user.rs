@@ -4,6 +4,21 @@ use utoipa::ToSchema;
 
 use crate::{TenantId, UserId};
 
+/// A person who logs in.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "users")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: UserId,
+    pub tenant_id: TenantId,
+    /// Lower case, unique in the deployment.
+    pub email: String,
+    /// Argon2id, in PHC string format.
+    pub password_hash: String,
+    pub role: Role,
+    pub created_at: DateTimeUtc,
+}
+
 /// What a user may do; each role may also do what the one before it may.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
@@ -20,21 +35,6 @@ pub enum Role {
     Admin,
     /// Runs the deployment.
     Operator,
-}
-
-/// A person who logs in.
-#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-#[sea_orm(table_name = "users")]
-pub struct Model {
-    #[sea_orm(primary_key, auto_increment = false)]
-    pub id: UserId,
-    pub tenant_id: TenantId,
-    /// Lower case, unique in the deployment.
-    pub email: String,
-    /// Argon2id, in PHC string format.
-    pub password_hash: String,
-    pub role: Role,
-    pub created_at: DateTimeUtc,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

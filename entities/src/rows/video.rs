@@ -4,21 +4,6 @@ use utoipa::ToSchema;
 
 use crate::{TenantId, VideoId};
 
-/// Can a video be used?
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
-)]
-#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum VideoState {
-    /// Not yet: its frame index is being built.
-    Processing,
-    /// Yes.
-    Ready,
-    /// No: a fault was found while it was processed.
-    Failed,
-}
-
 /// A source file.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "videos")]
@@ -41,6 +26,21 @@ pub struct Model {
     /// Why processing failed, as a problem object.
     pub problem: Option<Json>,
     pub created_at: DateTimeUtc,
+}
+
+/// Can a video be used?
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
+)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum VideoState {
+    /// Not yet: its frame index is being built.
+    Processing,
+    /// Yes.
+    Ready,
+    /// No: a fault was found while it was processed.
+    Failed,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -1,6 +1,8 @@
 use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::{DeliveryId, TenantId, WebhookId, webhooks::DeliveryState};
+use crate::{DeliveryId, TenantId, WebhookId};
 
 /// An event on its way to a webhook.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -26,6 +28,23 @@ pub struct Model {
     pub error: Option<String>,
     pub created_at: DateTimeUtc,
     pub finished_at: Option<DateTimeUtc>,
+}
+
+/// Where a delivery is.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
+)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryState {
+    /// It waits for its next try.
+    Waiting,
+    /// A courier has it.
+    Sending,
+    /// The other side has it.
+    Delivered,
+    /// It was given up.
+    Failed,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

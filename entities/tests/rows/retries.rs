@@ -126,13 +126,13 @@ async fn a_key_is_its_tenants_and_goes_with_its_export(fresh: Fresh) {
     assert_eq!(idempotency::find_locked(&tx, owner, &key("a")).await.unwrap(), Known::New);
     idempotency::keep(&tx, owner, key("a"), export.id).await.unwrap();
     tx.commit().await.unwrap();
-    let look = async |tenant, request| idempotency::find(&fresh.db, tenant, &key(request)).await.unwrap();
-    assert_eq!(look(owner, "a").await, Known::Same(export.id));
-    assert_eq!(look(owner, "b").await, Known::Other);
-    assert_eq!((look(other, "a").await, look(other, "b").await), (Known::New, Known::New));
+    let find = async |tenant, request| idempotency::find(&fresh.db, tenant, &key(request)).await.unwrap();
+    assert_eq!(find(owner, "a").await, Known::Same(export.id));
+    assert_eq!(find(owner, "b").await, Known::Other);
+    assert_eq!((find(other, "a").await, find(other, "b").await), (Known::New, Known::New));
     exports::cancel(&fresh.db, owner, export.id).await.unwrap();
     exports::delete(&fresh.db, owner, export.id).await.unwrap();
-    assert_eq!(look(owner, "a").await, Known::New);
+    assert_eq!(find(owner, "a").await, Known::New);
 }
 
 async fn a_key_is_forgotten_after_a_day(fresh: Fresh) {

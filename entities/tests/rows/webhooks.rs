@@ -13,7 +13,7 @@ use crate::support::{Fresh, on_both};
 on_both!(
     what_happens_is_told_to_who_listens,
     a_webhook_gets_one_message_at_a_time,
-    a_delivery_is_settled_by_who_has_it,
+    only_its_claimer_records_how_a_delivery_went,
     a_webhook_is_its_tenants,
 );
 
@@ -62,18 +62,18 @@ async fn a_webhook_gets_one_message_at_a_time(fresh: Fresh) {
     let mut claimed = webhooks::claim(db, 10, LEASE).await.unwrap();
     assert_eq!(claimed.len(), 2, "one each");
     assert!(webhooks::claim(db, 10, LEASE).await.unwrap().is_empty(), "both are busy");
-    claimed.sort_by_key(|errand| errand.webhook.id != busy.id);
+    claimed.sort_by_key(|one| one.webhook.id != busy.id);
     assert_eq!((claimed[0].delivery.id, claimed[0].delivery.attempts), (sent[0], 1), "the oldest first");
-    assert!(webhooks::settle(db, &claimed[0], Outcome::Delivered { status: 200 }).await.unwrap());
+    assert!(webhooks::record_outcome(db, &claimed[0], Outcome::Delivered { status: 200 }).await.unwrap());
     let next = webhooks::claim(db, 10, LEASE).await.unwrap();
-    assert_eq!(next.iter().map(|errand| errand.delivery.id).collect::<Vec<_>>(), [sent[1]]);
+    assert_eq!(next.iter().map(|claimed| claimed.delivery.id).collect::<Vec<_>>(), [sent[1]]);
     // Nothing is called for a tenant that is suspended.
-    webhooks::settle(db, &next[0], Outcome::Delivered { status: 200 }).await.unwrap();
+    webhooks::record_outcome(db, &next[0], Outcome::Delivered { status: 200 }).await.unwrap();
     tenants::set_state(db, club, TenantState::Suspended).await.unwrap();
     assert!(webhooks::claim(db, 10, LEASE).await.unwrap().is_empty());
 }
 
-async fn a_delivery_is_settled_by_who_has_it(fresh: Fresh) {
+async fn only_its_claimer_records_how_a_delivery_went(fresh: Fresh) {
     let (db, club) = (&fresh.db, fresh.tenant("club").await.id);
     let hook = webhook(&fresh, club, Vec::new()).await;
     let id = webhooks::send_test(db, club, hook.id).await.unwrap().unwrap().id;
@@ -81,9 +81,9 @@ async fn a_delivery_is_settled_by_who_has_it(fresh: Fresh) {
     let slow = webhooks::claim(db, 1, TimeDelta::seconds(-1)).await.unwrap().remove(0);
     let quick = webhooks::claim(db, 1, LEASE).await.unwrap().remove(0);
     assert_eq!((quick.delivery.id, quick.delivery.attempts), (id, 2));
-    assert!(!webhooks::settle(db, &slow, Outcome::Delivered { status: 200 }).await.unwrap());
+    assert!(!webhooks::record_outcome(db, &slow, Outcome::Delivered { status: 200 }).await.unwrap());
     let later = Outcome::Again { at: Utc::now() + LEASE, status: Some(500), error: "no".to_owned() };
-    assert!(webhooks::settle(db, &quick, later).await.unwrap());
+    assert!(webhooks::record_outcome(db, &quick, later).await.unwrap());
     assert!(webhooks::claim(db, 1, LEASE).await.unwrap().is_empty(), "its pause has not passed");
     let row = webhooks::get_delivery(db, club, hook.id, id).await.unwrap().unwrap();
     assert_eq!((row.state, row.status, row.error.as_deref()), (DeliveryState::Waiting, Some(500), Some("no")));
@@ -92,7 +92,7 @@ async fn a_delivery_is_settled_by_who_has_it(fresh: Fresh) {
     fresh.sql("update webhook_deliveries set run_at = '2000-01-01T00:00:00+00:00'").await;
     let third = webhooks::claim(db, 1, LEASE).await.unwrap().remove(0);
     let gone = Outcome::GivenUp { status: Some(410), error: "gone".to_owned(), disable: true };
-    assert!(webhooks::settle(db, &third, gone).await.unwrap());
+    assert!(webhooks::record_outcome(db, &third, gone).await.unwrap());
     assert!(!webhooks::get(db, club, hook.id).await.unwrap().unwrap().enabled);
     let again = webhooks::send_again(db, club, hook.id, id).await.unwrap().unwrap();
     assert_eq!((again.state, again.attempts), (DeliveryState::Waiting, 0));
