@@ -43,7 +43,7 @@ pub fn app(
     let cors = cors(&state.node.settings().cors.allowed_origins);
     App::new()
         .into_utoipa_app()
-        .configure(routes)
+        .configure(add_routes)
         .into_app()
         .app_data(state)
         .app_data(document)
@@ -61,7 +61,7 @@ pub fn app(
 
 /// The OpenAPI 3.1 document, made from the handlers.
 pub fn openapi() -> OpenApi {
-    let (_, mut api) = App::new().into_utoipa_app().configure(routes).split_for_parts();
+    let (_, mut api) = App::new().into_utoipa_app().configure(add_routes).split_for_parts();
     api.info = InfoBuilder::new()
         .title("Touchline")
         .version(env!("CARGO_PKG_VERSION"))
@@ -82,7 +82,7 @@ pub fn openapi() -> OpenApi {
 }
 
 /// Every route there is; each module adds its own.
-fn routes(everything: &mut ServiceConfig) {
+fn add_routes(everything: &mut ServiceConfig) {
     let api = scope::scope("/api/v1")
         .configure(|api: &mut ServiceConfig| {
             // The router tries one pattern after the other: what players ask for all the time comes first.

@@ -17,7 +17,6 @@ use super::precondition::{answer, seen_if_told, stale, with_tag};
 use super::problem::Problem;
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
-use super::videos;
 
 /// Adds the routes of this module.
 pub fn routes(api: &mut ServiceConfig) {

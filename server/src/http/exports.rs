@@ -99,7 +99,7 @@ impl From<Export> for ExportView {
         Self {
             estimate: export.estimate(),
             id: export.id,
-            kind: export.kind,
+            kind: export.kind.0,
             state: export.state,
             spec: export.spec,
             attempt: export.attempt,
@@ -374,20 +374,14 @@ pub(super) fn stored_file(state: &State, export: &Export, download: bool) -> Res
             format!("the export is {}; its file comes when it is complete", state_name(export.state)),
         ));
     };
-    let (kind, ending, content_type) = match export.kind {
-        ExportKind::Detection => ("detection", "json", "application/json"),
-        ExportKind::Framing => ("framing", "mp4", "video/mp4"),
-        ExportKind::Overlay => ("overlay", "mp4", "video/mp4"),
-        ExportKind::Annotated => ("annotated", "mp4", "video/mp4"),
-        ExportKind::Clip => ("clip", "mp4", "video/mp4"),
-    };
+    let kind = export.kind.0;
     // The tag covers the bytes; where there is none, the key names the attempt that made them.
     let tag = export.result_etag.clone().unwrap_or_else(|| format!("{}-{}", export.id, export.attempt));
     Ok(StoredFile {
         path,
         etag: strong_tag(&tag),
-        content_type,
-        name: format!("{kind}-{}.{ending}", export.id),
+        content_type: kind.media_type(),
+        name: format!("{kind}-{}.{}", export.id, kind.extension()),
         download,
     })
 }
