@@ -196,7 +196,7 @@ async fn announce(tx: &Transaction, tenant: TenantId, id: ExportId) -> Result<Op
     };
     let data = json!({
         "id": export.id,
-        "kind": export.kind,
+        "kind": export.kind.0,
         "state": export.state,
         "attempt": export.attempt,
         "frames_total": export.frames_total,

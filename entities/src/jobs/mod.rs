@@ -16,6 +16,7 @@ mod claim;
 mod fair;
 mod fault;
 mod queue_depth;
+mod wakeups;
 
 use sea_orm::{
     Condition, QueryOrder, QuerySelect,
@@ -36,6 +37,7 @@ pub(crate) use fair::{charge_tenant, record_actual};
 pub use fair::{enqueue, enqueue_all};
 pub use fault::{Failure, MAX_CRASHES, MAX_FAILURES, Swept, fail, sweep, take_back};
 pub use queue_depth::{QueueDepth, queue_depths};
+pub use wakeups::JobWakeups;
 
 /// A job to be.
 #[derive(Debug, Clone, Copy, PartialEq)]
