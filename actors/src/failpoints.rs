@@ -99,7 +99,7 @@ points! {
     /// The files of a complete export's segments are removed; its end is not published yet.
     SegmentsRemoved = "segments-removed", false;
     /// A listener is about to be told of an end.
-    EndTold = "end-told", false;
+    EndPublished = "end-published", false;
     /// A job's failure is committed.
     FailureBooked = "failure-booked", false;
     /// An export's failure is committed and not published yet.

@@ -242,14 +242,14 @@ impl Handler<Invalidate> for DetectionCache {
     fn handle(&mut self, Invalidate { tenant, subject }: Invalidate, _: &mut Self::Context) -> Self::Result {
         self.forget(subject);
         let redis = self.ready.redis.clone();
-        let tell = async move {
+        let publish = async move {
             if let Some(redis) = redis {
                 let body = serde_json::to_vec(&Changed::from(subject)).expect("an id serialises");
                 // Who does not hear it asks the database after a moment.
-                let _ = redis.tell(tenant, TOPIC, &body).await;
+                let _ = redis.publish(tenant, TOPIC, &body).await;
             }
         };
-        Box::pin(tell.into_actor(self))
+        Box::pin(publish.into_actor(self))
     }
 }
 
@@ -302,14 +302,14 @@ impl From<Changed> for Subject {
 }
 
 /// Passes on to the cache what other nodes say of [`TOPIC`], until it is gone.
-pub async fn follow(mut heard: Receiver<PubSubEvent>, cache: Addr<DetectionCache>) {
-    while let Some(heard) = heard.recv().await {
+pub async fn follow(mut events: Receiver<PubSubEvent>, cache: Addr<DetectionCache>) {
+    while let Some(events) = events.recv().await {
         // After an absence nothing is to be done: what was held before is of another connection.
-        let PubSubEvent::Message { body, .. } = heard else { continue };
+        let PubSubEvent::Message { body, .. } = events else { continue };
         let subject = match serde_json::from_slice::<Changed>(&body) {
             Ok(changed) => changed.into(),
             Err(error) => {
-                tracing::warn!(%error, "another node told of detections in a way that is not understood");
+                tracing::warn!(%error, "a message of another node about detections cannot be read");
                 continue;
             }
         };

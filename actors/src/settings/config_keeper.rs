@@ -73,12 +73,12 @@ impl ConfigKeeper {
     /// Shows what another node has stored.
     fn follow(&mut self, ctx: &mut Context<Self>) {
         let db = self.db.clone();
-        let look = async move { config_versions::latest(&db).await };
-        ctx.spawn(look.into_actor(self).map(|found, this, _| {
+        let latest = async move { config_versions::latest(&db).await };
+        ctx.spawn(latest.into_actor(self).map(|found, this, _| {
             let newest = match found {
                 Ok(Some(row)) => row,
                 Ok(None) => return,
-                Err(error) => return tracing::warn!(%error, "changes of the settings could not be looked for"),
+                Err(error) => return tracing::warn!(%error, "changes of the settings could not be read"),
             };
             if newest.version as u64 <= this.shown.borrow().version {
                 return;

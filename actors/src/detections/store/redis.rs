@@ -43,7 +43,7 @@ impl Answers for RedisDetections {
 
     fn get<'a>(&'a self, key: &'a Key, version: i64) -> BoxFuture<'a, Option<Arc<CachedDetections>>> {
         async move {
-            let body: Option<Vec<u8>> = self.0.ask(redis::cmd("GET").arg(name_of(key, version))).await.ok()?;
+            let body: Option<Vec<u8>> = self.0.query(redis::cmd("GET").arg(name_of(key, version))).await.ok()?;
             body.map(|body| Arc::new(CachedDetections::new(body.into())))
         }
         .boxed()
@@ -55,7 +55,7 @@ impl Answers for RedisDetections {
                 let mut set = redis::cmd("SET");
                 set.arg(name_of(key, version)).arg(&answer.body[..]).arg("EX").arg(KEPT.as_secs());
                 // Who finds nothing asks the database.
-                let _ = self.0.ask::<()>(&set).await;
+                let _ = self.0.query::<()>(&set).await;
             }
         }
         .boxed()

@@ -78,7 +78,7 @@ impl<K: Copy + Eq + Hash> FairShare<K> {
     }
 
     /// What was charged as `estimate` took `actual` device seconds.
-    pub fn settle(&mut self, tenant: K, estimate: f64, actual: f64) {
+    pub fn reconcile(&mut self, tenant: K, estimate: f64, actual: f64) {
         let account = self.account(tenant);
         account.tag += (actual - estimate) / account.weight;
         account.served += actual;
@@ -100,7 +100,7 @@ mod tests {
         for _ in 0..turns {
             let next = *tenants.iter().min_by(|a, b| shares.tag(a).total_cmp(&shares.tag(b))).unwrap();
             shares.charge(next, 1.0);
-            shares.settle(next, 1.0, 1.0);
+            shares.reconcile(next, 1.0, 1.0);
             *served.entry(next).or_default() += 1;
         }
         served
@@ -147,7 +147,7 @@ mod tests {
         shares.arrive(1);
         shares.arrive(2);
         shares.charge(1, 1.0);
-        shares.settle(1, 1.0, 3.0);
+        shares.reconcile(1, 1.0, 3.0);
         shares.charge(2, 1.0);
         shares.refund(2, 1.0);
         assert_eq!((shares.tag(&1), shares.tag(&2)), (3.0, 0.0));

@@ -45,10 +45,10 @@ async fn listen(hub: &Addr<ProgressHub>, tenant: TenantId, room: usize) -> Recei
 async fn ends(messages: &mut Receiver<Arc<Progress>>, count: usize) -> Vec<ExportId> {
     let mut ended = Vec::new();
     while ended.len() < count {
-        let told = tokio::time::timeout(Duration::from_secs(60), messages.recv()).await;
-        let told = told.expect("a last message did not come").expect("the hub is gone");
-        if told.state.is_terminal() {
-            ended.push(told.export_id);
+        let last = tokio::time::timeout(Duration::from_secs(60), messages.recv()).await;
+        let last = last.expect("a last message did not come").expect("the hub is gone");
+        if last.state.is_terminal() {
+            ended.push(last.export_id);
         }
     }
     ended.sort();
@@ -112,7 +112,7 @@ async fn listeners_of_another_node_hear_every_end_and_nothing_old() {
     assert_eq!((first.state, first.tenant, first.attempt), (ExportState::Rendering, tenant, 1));
     here.send(Publish(progress(tenant, export, ExportState::Complete))).await.unwrap();
     assert_eq!(ends(&mut messages, 1).await, [export]);
-    // A late message of the same attempt is not told; the next attempt is.
+    // A late message of the same attempt is not last; the next attempt is.
     there.send(PublishRemote(progress(tenant, export, ExportState::Rendering))).await.unwrap();
     assert!(messages.try_recv().is_err());
     let again = Progress { attempt: 2, progress: 0.0, ..progress(tenant, export, ExportState::Queued) };

@@ -10,9 +10,9 @@ pub struct NoRelay {
 }
 
 impl Relay for NoRelay {
-    fn tell(&self, _: &Progress) {}
+    fn publish(&self, _: &Progress) {}
 
-    fn hears_all(&self) -> bool {
+    fn is_lossless(&self) -> bool {
         !self.shared_database
     }
 }
