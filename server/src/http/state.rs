@@ -19,7 +19,7 @@ use super::auth::signature::LinkSigner;
 use super::auth::throttle::LoginThrottle;
 use super::auth::ticket::{TICKET_LIFE, Tickets};
 use super::auth::token::AccessTokens;
-use super::extract::Standings;
+use super::extract::PrincipalCache;
 use super::rates::Rates;
 
 /// The running node and the server's own small things.
@@ -39,7 +39,7 @@ pub struct State {
     /// When API keys were used.
     pub key_use: KeyUse,
     /// How users stand.
-    pub standings: Standings,
+    pub principals: PrincipalCache,
     /// How fast requests come.
     pub rates: Rates,
     /// WebSocket tickets not used yet.
@@ -76,7 +76,7 @@ impl State {
             refresh: RefreshTokens::new(&secret, previous, auth.refresh_days),
             links: LinkSigner::new(&secret, previous),
             key_use: KeyUse::default(),
-            standings: Standings::default(),
+            principals: PrincipalCache::default(),
             rates: Rates::new(Arc::clone(&brief), &node.settings().server),
             tickets: Tickets::new(TICKET_LIFE, Arc::clone(&brief)),
             throttle: LoginThrottle::new(brief),

@@ -185,7 +185,7 @@ pub(super) async fn change(state: &State, who: &Principal, user: User, patch: Us
     });
     let change = UserChange { email: patch.email, password_hash, role: patch.role };
     let changed = users::change(&state.db, user.tenant_id, user.id, change).await?;
-    state.standings.forget();
+    state.principals.forget();
     let changed = changed.ok_or_else(|| Problem::not_found("user"))?;
     audit::note(state, who, Some(user.tenant_id), "user.change", user.id, details).await;
     Ok(changed)
@@ -200,7 +200,7 @@ pub(super) async fn remove(state: &State, who: &Principal, user: User) -> Result
     if !users::delete(&state.db, user.tenant_id, user.id).await? {
         return Err(Problem::not_found("user"));
     }
-    state.standings.forget();
+    state.principals.forget();
     let details = json!({"email": user.email, "role": user.role});
     audit::note(state, who, Some(user.tenant_id), "user.delete", user.id, details).await;
     Ok(HttpResponse::NoContent().finish())

@@ -7,7 +7,7 @@ use entities::Subject;
 use futures_util::future::{BoxFuture, FutureExt};
 use sha2::{Digest, Sha256};
 
-use super::{Answers, CachedDetections, Key};
+use super::{CachedDetections, DetectionStore, Key};
 use crate::checksum::hex;
 use crate::redis_connection::{self, RedisConnection};
 
@@ -36,7 +36,7 @@ fn name_of(key: &Key, version: i64) -> String {
     redis_connection::key(key.tenant, &format!("detections:{kind}:{id}:{version}:{model}:{}", key.confidence))
 }
 
-impl Answers for RedisDetections {
+impl DetectionStore for RedisDetections {
     fn name(&self) -> &'static str {
         "redis"
     }

@@ -309,7 +309,7 @@ pub async fn change_tenant(
         detect_model: patch.models.detect,
     };
     let tenant = tenants::change(db, id.0, change, &limits).await?.ok_or_else(|| Problem::not_found("tenant"))?;
-    state.standings.forget();
+    state.principals.forget();
     state.node.devices.set_weight(id.0, tenant.weight);
     let after = TenantView::new(tenant, &limits);
     let details = differences(&json!(before), &json!(after));
