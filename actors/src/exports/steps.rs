@@ -157,10 +157,8 @@ async fn publish(
             tracing::error!("the detection cache has stopped");
         }
     }
-    if !exports::finish(&context.db, job, finished).await.map_err(publishing)? {
-        return Ok(Step::NotHeld);
-    }
-    let Some(row) = exports::for_worker(&context.db, job).await? else { return Ok(Step::NotHeld) };
+    let row = exports::finish(&context.db, job, finished).await.map_err(publishing)?;
+    let Some(row) = row else { return Ok(Step::NotHeld) };
     failpoints::passed(Point::ExportFinished);
     remove_parts(context, job, &result.key).await;
     failpoints::passed(Point::SegmentsRemoved);
@@ -260,8 +258,7 @@ async fn remove_parts(context: &NodeContext, job: &Job, result: &str) {
 async fn advance(context: &NodeContext, job: &Job, state: ExportState) -> Result<Option<Export>, ExportFailure> {
     let noting =
         |error: entities::Error| ExportFailure::from(error).while_doing(format!("noting that the export is {state}"));
-    let advanced = exports::advance(&context.db, job, state).await.map_err(noting)?;
-    let row = if advanced { exports::for_worker(&context.db, job).await.map_err(noting)? } else { None };
+    let row = exports::advance(&context.db, job, state).await.map_err(noting)?;
     failpoints::passed(Point::StateAdvanced);
     if let Some(row) = &row {
         // A full mailbox skips one of many updates.
@@ -272,8 +269,7 @@ async fn advance(context: &NodeContext, job: &Job, state: ExportState) -> Result
 
 /// Ends the export as failed.
 async fn fail(context: &NodeContext, job: &Job, problem: serde_json::Value) -> Result<Step, ExportFailure> {
-    let failed = exports::fail(&context.db, job, problem).await?;
-    let row = if failed { exports::for_worker(&context.db, job).await? } else { None };
+    let row = exports::fail(&context.db, job, problem).await?;
     failpoints::passed(Point::ExportFailed);
     Ok(row.map_or(Step::NotHeld, |row| Step::Ended(Box::new(row))))
 }

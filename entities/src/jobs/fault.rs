@@ -136,12 +136,13 @@ async fn requeue(tx: &Transaction, row: &mut Job, at: DateTimeUtc) -> Result<()>
     store(tx, row).await
 }
 
-/// Makes a job dead. Nobody watches over a coordinator, so its death fails the export here.
+/// Makes a job dead. A dead segment job is seen by its coordinator, a dead coordinator by no other job: its export
+/// fails here.
 async fn bury(tx: &Transaction, row: &mut Job) -> Result<()> {
     row.state = JobState::Dead;
     store(tx, row).await?;
     if row.kind == JobKind::Coordinate {
-        exports::fail_in(tx, row.tenant_id, row.export_id, row.problem()).await?;
+        exports::fail_in(tx, row.export_id, row.problem()).await?;
     }
     Ok(())
 }
