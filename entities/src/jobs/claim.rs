@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use sea_orm::{ExprTrait, FromQueryResult, entity::prelude::*, sea_query::Query};
 
-use super::{Job, JobKind, JobState, fair, held};
+use super::{Job, JobKind, JobState, fair, held, wakeups};
 use crate::{
     Database, Result,
     error::Doing,
@@ -92,14 +92,20 @@ pub(crate) async fn done_in(db: &impl ConnectionTrait, job: &Job) -> Result<bool
 
 /// Gives a job back unharmed, for another claimer to take at once; false when it is no longer the caller's.
 pub async fn release(db: &Database, job: &Job) -> Result<bool> {
+    let tx = db.begin().await?;
     let released = Entity::update_many()
         .col_expr(Column::State, Expr::value(JobState::Ready))
         .col_expr(Column::Owner, Expr::value(None::<String>))
         .col_expr(Column::LeaseUntil, Expr::value(None::<DateTimeUtc>))
         .filter(held(job))
-        .exec(db.writer())
+        .exec(tx.raw())
         .await;
-    Ok(released.doing("releasing a job")?.rows_affected > 0)
+    if released.doing("releasing a job")?.rows_affected == 0 {
+        return Ok(false);
+    }
+    wakeups::notify(tx.raw()).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 fn until(now: DateTimeUtc, lease: Duration) -> DateTimeUtc {

@@ -22,7 +22,7 @@ use sea_orm::{
     sea_query::{Func, LockBehavior, LockType, OnConflict, Query},
 };
 
-use super::{Job, JobKind, JobState, NewJob};
+use super::{Job, JobKind, JobState, NewJob, wakeups};
 use crate::{
     ExportId, JobId, Result, TenantId, Transaction,
     error::Doing,
@@ -68,6 +68,7 @@ pub async fn enqueue_all(tx: &Transaction, new: &[NewJob]) -> Result<Vec<Job>> {
     if begins {
         raise_to(tx, tenant, from).await?;
     }
+    wakeups::notify(tx.raw()).await?;
     Ok(jobs)
 }
 

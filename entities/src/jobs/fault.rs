@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{Condition, QuerySelect, entity::prelude::*};
 
-use super::{Job, JobKind, JobState, held};
+use super::{Job, JobKind, JobState, held, wakeups};
 use crate::{
     Database, Result, Transaction,
     error::Doing,
@@ -133,7 +133,8 @@ async fn lock(tx: &Transaction, job: &Job, condition: Condition) -> Result<Optio
 async fn requeue(tx: &Transaction, row: &mut Job, at: DateTimeUtc) -> Result<()> {
     row.state = JobState::Ready;
     row.run_at = at;
-    store(tx, row).await
+    store(tx, row).await?;
+    wakeups::notify(tx.raw()).await
 }
 
 /// Makes a job dead. A dead segment job is seen by its coordinator, a dead coordinator by no other job: its export

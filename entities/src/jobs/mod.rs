@@ -9,6 +9,8 @@
 //! time. A crash (an expired lease found by [`sweep`], or [`take_back`] at a node's start) makes the job ready at once,
 //! and kills it only after 20 of them during which its export finished nothing.
 //!
+//! On PostgreSQL every transaction that makes jobs ready wakes the claimers of all nodes ([`JobWakeups`]).
+//!
 //! Times are the nodes' own clocks; nodes that share a database keep them synchronised. A clock that is off shifts
 //! leases by as much and never breaks the fence.
 
@@ -16,6 +18,7 @@ mod claim;
 mod fair;
 mod fault;
 mod queue_depth;
+mod wakeups;
 
 use sea_orm::{
     Condition, QueryOrder, QuerySelect,
@@ -36,6 +39,7 @@ pub(crate) use fair::{charge_tenant, record_actual};
 pub use fair::{enqueue, enqueue_all};
 pub use fault::{Failure, MAX_CRASHES, MAX_FAILURES, Swept, fail, sweep, take_back};
 pub use queue_depth::{QueueDepth, queue_depths};
+pub use wakeups::JobWakeups;
 
 /// A job to be.
 #[derive(Debug, Clone, Copy, PartialEq)]
