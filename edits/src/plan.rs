@@ -16,7 +16,6 @@ use crate::spec::framing::{
     ClipEdit, DetectRule, FramingSpec, Quality, Transition, TransitionKind, UpscaleMode, check,
 };
 use crate::time_map::{Stretch, TimeMap};
-use crate::transition::seam_frames;
 
 /// The reel's shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,6 +172,15 @@ fn join(clips: &mut [ClipPlan], transition: &Transition, rate: FrameRate) -> Vec
         seams.push(seam);
     }
     seams
+}
+
+/// The frames of the transition between two clips of that many frames.
+fn seam_frames(transition: &Transition, rate: FrameRate, before: u64, after: u64) -> u64 {
+    if transition.kind == TransitionKind::Cut {
+        return 0;
+    }
+    let wanted = round_half_up(seconds_from_f64(transition.duration) * rate.as_rat());
+    u64::try_from(wanted).unwrap_or(0).min(before.min(after) / 2)
 }
 
 fn missing_source(i: usize) -> FieldError {

@@ -10,10 +10,9 @@
 //! - **Dissolve**: the next clip begins d frames before the last one ends. Frame k of these d is the last clip's with
 //!   k/d of the next clip's over it. The reel is d frames shorter.
 
-use crate::frame_rate::FrameRate;
 use crate::plan::{FramingPlan, Shown};
-use crate::rational::{Rat, round_half_up, seconds_from_f64};
-use crate::spec::framing::{Transition, TransitionKind};
+use crate::rational::Rat;
+use crate::spec::framing::TransitionKind;
 
 /// What one output frame looks like: `shown` times `level`, with `over` laid on it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,15 +24,6 @@ pub struct Look {
     /// In a dissolve the clip that comes, and its weight, above 0 and below 1: the frame is
     /// `shown · (1 - weight) + over · weight`.
     pub over: Option<(Shown, f64)>,
-}
-
-/// The frames of the transition between two clips of that many frames.
-pub(crate) fn seam_frames(transition: &Transition, rate: FrameRate, before: u64, after: u64) -> u64 {
-    if transition.kind == TransitionKind::Cut {
-        return 0;
-    }
-    let wanted = round_half_up(seconds_from_f64(transition.duration) * rate.as_rat());
-    u64::try_from(wanted).unwrap_or(0).min(before.min(after) / 2)
 }
 
 impl FramingPlan {

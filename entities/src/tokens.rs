@@ -10,10 +10,9 @@ use crate::{
     now,
     rows::{
         refresh_token::{ActiveModel, Column, Entity, Model},
-        tenant, user,
+        tenant::{self, Model as Tenant},
+        user::{self, Model as User},
     },
-    tenants::Tenant,
-    users::User,
 };
 
 pub use crate::rows::refresh_token::Model as RefreshToken;
