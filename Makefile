@@ -1,6 +1,6 @@
 # One build profile (release) everywhere: what `make demo` compiled, `make test` uses again.
 .DEFAULT_GOAL := help
-.PHONY: setup build bake demo serve test shared soak inputs lint bench help
+.PHONY: setup build bake demo serve test fresh shared soak inputs lint bench help
 
 TOUCHLINE := target/release/touchline
 
@@ -31,13 +31,18 @@ demo: bake ## Upload a match, frame and upscale a walker, detect, download: see 
 serve: bake ## Run the server on http://127.0.0.1:8080 with its data in data/
 	@$(TOUCHLINE) serve
 
-test: setup ## Check format and lints, then run every test, those of servers also on PostgreSQL and Redis
+test: ## Check format and lints, then run every test, those of servers also on PostgreSQL and Redis
 	@scripts/setup tests
+	shellcheck scripts/* .ci/run
+	scripts/test-setup
 	cargo fmt --all --check
 	@$(MAKE) --no-print-directory bake
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cargo test --release --locked --workspace
 	$(ON_SHARED) $(SHARED:%=--test %)
+
+fresh: ## Run demo and test in a minimal Debian 12 made for it (needs root, about an hour): see scripts/fresh --help
+	@scripts/fresh
 
 shared: bake ## Run all end-to-end tests of servers on a private PostgreSQL and a private Redis
 	@scripts/setup tests
@@ -49,7 +54,9 @@ soak: bake ## Kill, fill, starve and crowd it at full size: see docs/reliability
 inputs: bake ## Check the inputs of docs/inputs.md and write that page anew
 	TOUCHLINE_WRITE_INPUTS=1 TOUCHLINE_EVERY_KIND=1 cargo test --release --locked --workspace --test inputs
 
-lint: setup ## Check format, lints and, where cargo-deny is installed, licences and sources
+lint: ## Check scripts, format, lints and, where cargo-deny is installed, licences and sources
+	@scripts/setup tests
+	shellcheck scripts/* .ci/run
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then \

@@ -140,7 +140,7 @@ impl Dispatcher {
                 Ok(run) => segment_job::run(&context, &run, &job).await,
                 Err(failure) => record_job_failure(&context, &job, &failure).await,
             };
-            crate::metrics::job_ended(job.kind, outcome, began.elapsed());
+            crate::metrics::job_ended(job.kind, outcome.label(), began.elapsed());
             (job.export_id, job.kind, outcome)
         };
         ctx.spawn(render.instrument(span).into_actor(self).map(|(export, kind, outcome), this, ctx| {

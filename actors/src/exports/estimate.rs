@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use edits::FieldError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::RequestError;
-use super::request::{self, NewRequest, ValidRequest};
 use crate::context::NodeContext;
 use crate::inference::profile::{DeviceClass, ExportProfile, ModelProfile};
 use crate::inference::queue::TaskKind;
@@ -31,18 +28,6 @@ pub struct Estimate {
     pub cost: f64,
 }
 
-/// Estimates a request as if it were accepted now; nothing is stored.
-///
-/// # Errors
-/// [`RequestError::Invalid`] as for an export.
-pub async fn of_request(context: &NodeContext, request: NewRequest) -> Result<Estimate, RequestError> {
-    let valid = request::validate(context, request).await?;
-    if let Some(reason) = valid.kind.hopeless() {
-        return Err(RequestError::Invalid(vec![FieldError::new("", "nothing_to_render", reason)]));
-    }
-    Ok(estimate(context, &valid))
-}
-
 /// Device seconds that work is expected to take, and seconds of cores.
 fn seconds_of(context: &NodeContext, work: &Workload, profile: &ExportProfile) -> (f64, f64) {
     let expected = |kind, profile: &Option<Arc<ModelProfile>>, size| {
@@ -63,11 +48,11 @@ pub fn frame_cost(context: &NodeContext, kind: &dyn ExportKind, profile: &Export
     seconds / kind.frames().max(1) as f64
 }
 
-/// Estimates a request that is right.
-pub fn estimate(context: &NodeContext, valid: &ValidRequest) -> Estimate {
-    let Workload { upscales, looks, .. } = valid.kind.workload();
+/// What a planned export is expected to take in its profile.
+pub fn estimate(context: &NodeContext, kind: &dyn ExportKind, profile: &ExportProfile) -> Estimate {
+    let Workload { upscales, looks, .. } = kind.workload();
     let devices = context.device_count;
-    let (device_seconds, core_seconds) = seconds_of(context, &valid.kind.workload(), &valid.profile);
+    let (device_seconds, core_seconds) = seconds_of(context, &kind.workload(), profile);
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
     let wall_seconds = match context.profiles.class() {
         // Devices are cores, which decode and encode as well.
@@ -75,7 +60,7 @@ pub fn estimate(context: &NodeContext, valid: &ValidRequest) -> Estimate {
         DeviceClass::Cuda | DeviceClass::Sim => (device_seconds / devices as f64).max(core_seconds / cores),
     };
     Estimate {
-        frames: valid.kind.frames(),
+        frames: kind.frames(),
         frames_inferred: upscales.iter().map(|(_, count)| count).sum::<u64>() + looks,
         device_seconds,
         wall_seconds,

@@ -89,7 +89,7 @@ pub async fn accept(context: &NodeContext, request: NewRequest) -> Result<Export
         }
     }
     let valid = validate(context, request).await?;
-    let Estimate { device_seconds, wall_seconds, cost, .. } = estimate(context, &valid);
+    let Estimate { device_seconds, wall_seconds, cost, .. } = estimate(context, valid.kind.as_ref(), &valid.profile);
     let ValidRequest { spec, reel, profile, kind } = valid;
     let videos: BTreeSet<VideoId> = spec.sources().into_iter().flatten().filter_map(video_of).collect();
     let broken = |error: serde_json::Error| RequestError::Broken(error.to_string());

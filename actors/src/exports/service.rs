@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
+use edits::FieldError;
 use entities::exports::{self, Cancelled, Deleted, Export, Retried};
 use entities::{ExportId, Subject, TenantId};
 
@@ -57,7 +58,11 @@ impl Exports {
     /// # Errors
     /// [`RequestError::Invalid`] as for [`Exports::start`].
     pub async fn estimate(&self, request: NewRequest) -> Result<Estimate, RequestError> {
-        estimate::of_request(&self.context, request).await
+        let valid = request::validate(&self.context, request).await?;
+        if let Some(reason) = valid.kind.hopeless() {
+            return Err(RequestError::Invalid(vec![FieldError::new("", "nothing_to_render", reason)]));
+        }
+        Ok(estimate::estimate(&self.context, valid.kind.as_ref(), &valid.profile))
     }
 
     /// Cancels an export: it stops within one batch, and its partial files are removed.

@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 use crate::context::NodeContext;
 use crate::detections::cache::{self, DetectionCache};
 use crate::detections::service::Detections;
-use crate::exports::dispatcher::{Dispatcher, Stop, publish_dead};
+use crate::exports::dispatcher::{Dispatcher, Stop, Wake, publish_dead};
 use crate::exports::service::Exports;
 use crate::inference::cost_model::CostModel;
 use crate::inference::device::{DeviceHealth, DeviceState};
@@ -140,6 +140,7 @@ impl Node {
         let swept = entities::jobs::take_back(&db, &context.owner).await?;
         publish_dead(&context, &swept).await?;
         let dispatcher = Dispatcher::new(Arc::clone(&context)).start();
+        follow_wakeups(&db, dispatcher.clone()).await?;
         let exports = Exports::new(Arc::clone(&context), dispatcher.clone());
         let videos = Videos::new(Arc::clone(&context), exports.clone());
         let unprocessed = videos.clone();
@@ -201,6 +202,26 @@ impl Node {
         }
     }
 }
+
+/// Wakes the dispatcher when another node has enqueued jobs, on a database that tells so.
+async fn follow_wakeups(db: &Database, dispatcher: Addr<Dispatcher>) -> Result<(), StartError> {
+    let Some(mut wakeups) = db.job_wakeups().await? else { return Ok(()) };
+    actix::spawn(async move {
+        loop {
+            if let Err(error) = wakeups.next().await {
+                tracing::warn!(%error, "listening for new jobs failed; the poll goes on finding them");
+                tokio::time::sleep(WAKEUPS_PAUSE).await;
+            }
+            if dispatcher.send(Wake).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Pause before listening again.
+const WAKEUPS_PAUSE: Duration = Duration::from_secs(1);
 
 fn start_detections(db: &Database, redis: Option<&RedisConnection>) -> (Detections, Addr<DetectionCache>) {
     let cache = DetectionCache::new(db.clone(), redis.cloned());

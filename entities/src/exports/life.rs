@@ -2,7 +2,7 @@
 //! coordinator changes, on the claim of its job.
 
 use sea_orm::{
-    ExprTrait, FromQueryResult, QueryTrait, UpdateMany,
+    ExprTrait,
     entity::prelude::*,
     sea_query::{CaseStatement, Func},
 };
@@ -56,32 +56,22 @@ pub enum Cancelled {
 
 /// Moves an export forward to `to`, on behalf of the coordinator that holds `job`. Returns the row after it; an export
 /// that is at `to` or beyond stays in its state, since a coordinator that adopts an export walks through the states
-/// again. `None` when the export has ended, or when the job is no longer the caller's, which
-/// must then stop.
+/// again. `None` when the export has ended, or when the job is no longer the caller's, which must then stop.
 pub async fn advance(db: &Database, job: &Job, to: ExportState) -> Result<Option<Export>> {
     let Some(rank) = ExportState::UNFINISHED.iter().position(|state| *state == to) else {
         return Ok(None);
     };
     let before = ExportState::UNFINISHED[..rank].iter().copied();
     let forward = CaseStatement::new().case(Column::State.is_in(before), to).finally(Expr::col(Column::State));
-    let advance = Entity::update_many()
+    let advanced = Entity::update_many()
         .col_expr(Column::State, forward.into())
         .col_expr(Column::StartedAt, Func::coalesce([Expr::col(Column::StartedAt), Expr::value(now())]).into())
         .filter(Column::Id.eq(job.export_id))
         .filter(Column::State.is_in(ExportState::UNFINISHED))
-        .filter(jobs::is_held_expr(job));
-    update_returning(db.writer(), advance).await.doing("moving an export forward")
-}
-
-/// Executes an update of at most one export and returns the row after it.
-async fn update_returning(
-    db: &impl ConnectionTrait,
-    update: UpdateMany<Entity>,
-) -> std::result::Result<Option<Export>, DbErr> {
-    let update = update.into_query().returning_all().to_owned();
-    // All rows are asked for, not one: SQLite ends a statement only after the last.
-    let rows = db.query_all(&update).await?;
-    rows.first().map(|row| Export::from_query_result(row, "")).transpose()
+        .filter(jobs::is_held_expr(job))
+        .exec_with_returning(db.writer())
+        .await;
+    Ok(advanced.doing("moving an export forward")?.pop())
 }
 
 /// Sets progress (0..1; less than before is ignored) and message, on behalf of the coordinator that holds `job`; false
@@ -133,7 +123,7 @@ pub async fn finish(db: &Database, job: &Job, finished: Finished) -> Result<Opti
         None => (None, None, None),
     };
     // Locks the export's row, before the job's as everywhere.
-    let complete = Entity::update_many()
+    let completed = Entity::update_many()
         .col_expr(Column::State, Expr::value(ExportState::Complete))
         .col_expr(Column::Progress, Expr::value(1.0))
         .col_expr(Column::Message, Expr::value(""))
@@ -144,8 +134,10 @@ pub async fn finish(db: &Database, job: &Job, finished: Finished) -> Result<Opti
         .col_expr(Column::ResultEtag, Expr::value(etag))
         .col_expr(Column::FinishedAt, Expr::value(Some(now())))
         .filter(Column::Id.eq(job.export_id))
-        .filter(Column::State.eq(ExportState::Publishing));
-    let Some(export) = update_returning(tx.raw(), complete).await.doing("completing an export")? else {
+        .filter(Column::State.eq(ExportState::Publishing))
+        .exec_with_returning(tx.raw())
+        .await;
+    let Some(export) = completed.doing("completing an export")?.pop() else {
         return Ok(None);
     };
     if !jobs::done_in(tx.raw(), job).await? {
@@ -175,13 +167,15 @@ pub async fn fail(db: &Database, job: &Job, problem: Json) -> Result<Option<Expo
 /// Fails an export, whose row the caller has locked, and cancels its jobs. Returns the row after it; `None`, and nothing
 /// changed, when the export has ended.
 pub(crate) async fn fail_in(tx: &Transaction, id: ExportId, problem: Json) -> Result<Option<Export>> {
-    let fail = Entity::update_many()
+    let failed = Entity::update_many()
         .col_expr(Column::State, Expr::value(ExportState::Failed))
         .col_expr(Column::Problem, Expr::value(Some(problem)))
         .col_expr(Column::FinishedAt, Expr::value(Some(now())))
         .filter(Column::Id.eq(id))
-        .filter(Column::State.is_in(ExportState::UNFINISHED));
-    let Some(export) = update_returning(tx.raw(), fail).await.doing("failing an export")? else {
+        .filter(Column::State.is_in(ExportState::UNFINISHED))
+        .exec_with_returning(tx.raw())
+        .await;
+    let Some(export) = failed.doing("failing an export")?.pop() else {
         return Ok(None);
     };
     jobs::cancel_export(tx, id).await?;
