@@ -96,13 +96,13 @@ points! {
     ResultStored = "result-stored", true;
     /// The export is complete; its segments' files are still there.
     ExportFinished = "export-finished", false;
-    /// The files of a complete export's segments are removed; nobody was told of its end.
+    /// The files of a complete export's segments are removed; its end is not published yet.
     SegmentsRemoved = "segments-removed", false;
     /// A listener is about to be told of an end.
-    EndTold = "end-told", false;
+    EndPublished = "end-published", false;
     /// A job's failure is committed.
     FailureBooked = "failure-booked", false;
-    /// An export's failure is committed; nobody was told.
+    /// An export's failure is committed and not published yet.
     ExportFailed = "export-failed", false;
     /// A new attempt is committed, the client does not know.
     ExportRetried = "export-retried", false;
@@ -146,7 +146,7 @@ fn act(point: Point, action: Option<&str>) -> io::Result<()> {
     }
 }
 
-/// Whether an error says that there is no room to write: the disk, or somebody's share of it, is full.
+/// Whether an error says that there is no room to write: the disk, or a quota of it, is full.
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }

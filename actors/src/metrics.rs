@@ -20,7 +20,7 @@ pub fn describe() {
     describe_counter!(
         "touchline_jobs_total",
         Unit::Count,
-        "Segments and sound tracks that this node took up, by kind and end: committed, not_needed (somebody was \
+        "Segments and sound tracks that this node took up, by kind and end: committed, not_needed (another claim was \
          first, or the export had ended), retried, dead (failed too often) or released (the node stopped)."
     );
     describe_histogram!("touchline_job_seconds", Unit::Seconds, "Time from claiming such a job to its end, by kind.");

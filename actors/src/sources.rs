@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use edits::{FrameRate, SourceFacts, SourceRef};
-use entities::exports::{self, ExportKind, ExportState};
+use entities::exports::{self, ExportState};
 use entities::videos::{self, Video, VideoState};
 use entities::{ExportId, Subject, TenantId, VideoId};
 
@@ -74,8 +74,8 @@ async fn open_video(context: &NodeContext, tenant: TenantId, id: VideoId) -> Res
 /// A result is small and Touchline's own: its index is built when it is needed instead of being kept.
 async fn open_export(context: &NodeContext, tenant: TenantId, id: ExportId) -> Result<Source, SourceError> {
     let export = exports::get(&context.db, tenant, id).await?.ok_or_else(|| unknown("export", id))?;
-    if export.kind == ExportKind::Detection {
-        let detail = format!("export {id} is a detection: it has no pictures");
+    if !export.kind.0.media_type().starts_with("video/") {
+        let detail = format!("export {id} is a {}: it has no pictures", export.kind);
         return Err(SourceError::Unusable("no_video", detail));
     }
     let Some(key) = export.result_key.filter(|_| export.state == ExportState::Complete) else {

@@ -1,5 +1,5 @@
-//! The actor that takes away what nobody needs any more: exports past their time, segments of failed exports that
-//! nobody retried, forgotten keys, and, once at the start, files that a crash left without a row.
+//! The actor that enforces retention: it deletes exports past their time, segments of failed exports that
+//! were not retried, expired keys, and, once at the start, files that a crash left without a row.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

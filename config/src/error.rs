@@ -21,7 +21,7 @@ pub enum ConfigError {
         /// Where and what.
         message: String,
     },
-    /// A key nobody knows.
+    /// An unknown key.
     #[error("unknown key `{key}` in {layer}; the keys are listed in config/default.toml")]
     UnknownKey {
         /// The key with its section, such as `limits.uploads`.

@@ -67,7 +67,7 @@ pub struct ServerSettings {
     pub requests_per_second_by_address: u32,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpAddr>,
-    /// Shows who scrapes `/metrics` the figures of each tenant; empty: nobody.
+    /// Bearer token with which `/metrics` shows the figures of each tenant; empty: they are never shown.
     #[serde(skip_serializing)]
     pub metrics_token: Secret,
 }

@@ -89,6 +89,6 @@ pub use spec::framing::{
     Upscale, UpscaleMode,
 };
 pub use spec::overlay::{Effect, OverlaySource, OverlaySpec, Region, Shape, Space, SpotKeyframe, SpotStyle, TextEdit};
-pub use spec::{ExportSpec, Parsed, SourceRef, SourceRule};
+pub use spec::{ExportKind, ExportSpec, ModelNeeds, Parsed, SourceRef, SourceRule};
 pub use time_map::{Stretch, TimeMap};
 pub use transition::Look;

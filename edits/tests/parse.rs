@@ -3,7 +3,7 @@
 mod common;
 
 use common::{errors, pointers, rate, source};
-use edits::{ExportSpec, SourceRef, SourceRule, spec};
+use edits::{ExportKind, ExportSpec, SourceRef, SourceRule, spec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -325,7 +325,7 @@ proptest! {
     fn no_json_makes_the_parser_panic(value in any_json(), named: bool) {
         let rule = if named { SourceRule::Named } else { SourceRule::Implied };
         for mut request in [value.clone(), json!({"clips": value, "regions": value, "texts": value})] {
-            for kind in ExportSpec::KINDS {
+            for kind in ExportKind::ALL.iter().map(|kind| kind.name()) {
                 if let Some(fields) = request.as_object_mut() {
                     fields.insert("kind".to_owned(), json!(kind));
                 }

@@ -17,7 +17,7 @@ const LARGE: c_int = 128 << 10;
 
 /// Returns what was freed to the system. The packet tables of a long file take tens of megabytes; glibc would keep them
 /// for the thread that read them, which may never need them again, while the next thread takes as much for itself.
-pub(crate) fn give_back() {
+pub(crate) fn return_to_system() {
     // SAFETY: it takes locks of the allocator only, and may be called at any time.
     unsafe { malloc_trim(0) };
 }

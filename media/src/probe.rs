@@ -74,7 +74,7 @@ pub fn probe(path: &Path) -> Result<Probe> {
     let first = first_frame(&mut source, index)?;
     let described = describe(&mut source, index, &first);
     drop((first, source));
-    memory::give_back();
+    memory::return_to_system();
     described
 }
 

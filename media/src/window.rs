@@ -23,7 +23,7 @@ const MARGIN: f64 = 1.0;
 /// As [`build_index`].
 pub fn build_index_around(path: &Path, start: f64, end: f64) -> Result<FrameIndex> {
     let around = window(path, start, end);
-    memory::give_back();
+    memory::return_to_system();
     match around? {
         Some(index) => Ok(index),
         None => build_index(path),

@@ -38,6 +38,7 @@ pub mod inputs;
 pub mod issuer;
 pub mod nodes;
 pub mod origin;
+pub mod process;
 pub mod random;
 pub mod receiver;
 pub mod rows;

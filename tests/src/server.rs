@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::binary;
+use crate::process::{self, Signal};
 
 /// A running server. It is killed when dropped; [`Server::stop`] ends it as an operator would.
 pub struct Server {
@@ -189,8 +190,7 @@ impl Server {
     /// # Errors
     /// When the server is still there after three times the ten seconds it has.
     pub fn stop(&mut self) -> Result<ExitStatus> {
-        let sent = Command::new("kill").args(["-TERM", &self.id().to_string()]).status()?;
-        ensure!(sent.success(), "SIGTERM could not be sent");
+        process::signal(&self.child, Signal::SIGTERM)?;
         let deadline = Instant::now() + STOP_PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait()? {

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use touchline_tests::client::Client;
 use touchline_tests::ffmpeg::ffmpeg;
+use touchline_tests::process::{self, Signal};
 use touchline_tests::server::Server;
 
 /// A folder with a source, where renders keep their temporary files, too.
@@ -150,7 +151,7 @@ fn probe_decodes_the_whole_file() -> Result<()> {
 
 #[test]
 fn an_interrupted_render_leaves_nothing() -> Result<()> {
-    for signal in ["-INT", "-TERM"] {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let desk = Desk::new()?;
         let slow = ["--devices", "sim:0", "--sim-frame-ms", "500"];
         let child = desk.render("framing", &desk.input, &framing(), &slow)?.spawn()?;
@@ -161,7 +162,7 @@ fn an_interrupted_render_leaves_nothing() -> Result<()> {
         }
         // Somewhere in its work; the outcome is the same wherever.
         std::thread::sleep(Duration::from_millis(700));
-        Command::new("kill").args([signal, &child.id().to_string()]).status()?;
+        process::signal(&child, signal)?;
         let output = child.wait_with_output()?;
         ensure!(output.status.signal().is_none(), "{signal} was not handled");
         desk.refused(&output, 130, "interrupted")?;

@@ -33,7 +33,8 @@ impl Uploader {
             tools.join("node_modules/tus-js-client").is_dir(),
             "tests/tools/node_modules is missing; run `scripts/setup tests`"
         );
-        let mut child = Command::new("node")
+        let node = repository().join("tools/node/bin/node");
+        let mut child = Command::new(&node)
             .arg(tools.join("upload.mjs"))
             .arg(&place.file)
             .arg(format!("{}/api/v1/uploads", place.forward.url()))
@@ -43,7 +44,7 @@ impl Uploader {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .context("starting node: apt-get install nodejs (scripts/setup tests does it)")?;
+            .with_context(|| format!("starting {}: `scripts/setup` unpacks it", node.display()))?;
         let lines = BufReader::new(child.stdout.take().context("node has no output")?).lines();
         Ok(Self { child, lines })
     }

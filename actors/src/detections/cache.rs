@@ -3,11 +3,11 @@
 //!
 //! What it hands out are bytes that are ready to send, with their entity tag ([`cache`](crate::detections::store)). A commit of new
 //! detections invalidates what is held of their subject here, and on the other nodes. Where others change detections
-//! too, nobody may rely on hearing of it: an answer is handed out unasked for a moment only, and the database says
+//! too, a node may miss the notice of it: an answer is handed out unasked for a moment only, and the database says
 //! whether it is still the newest.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix::{Actor, ActorFutureExt, Addr, Context, Handler, Message, ResponseActFuture, WrapFuture};
 use edits::{DetectedBox, FrameDetections};
@@ -17,14 +17,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Receiver;
 use uuid::Uuid;
 
-use crate::detections::store::{Answers, Key, MEMORY, MemoryDetections, RedisDetections};
+use super::freshness::{Held, Writers};
+use crate::detections::store::{DetectionStore, Key, MEMORY, MemoryDetections, RedisDetections};
 use crate::redis_connection::{PubSubEvent, RedisConnection};
 
 pub use crate::detections::store::CachedDetections;
 
-/// On a shared database: how long a held answer is handed out without asking whether it is the newest, while the connection
-/// brings news of changes. A node whose connection is down cannot tell of its own.
-const UNASKED: Duration = Duration::from_secs(1);
 /// Counts reads by where their answers were found.
 const READS: &str = "touchline_detection_reads_total";
 /// Where nodes tell each other whose detections changed.
@@ -68,7 +66,7 @@ impl DetectionCache {
     }
 }
 
-/// The answers in memory that are right without asking anybody. Readers look here from their own threads: most reads
+/// The answers in memory that are right without asking the database. Readers look here from their own threads: most reads
 /// find their answer, and do not wait for the actor's. What the actor has forgotten is not found any more once it says
 /// so. Cheap to clone.
 #[derive(Clone)]
@@ -87,15 +85,19 @@ impl HeldDetections {
     }
 
     fn find(&self, key: &Key) -> Option<Arc<CachedDetections>> {
-        // This process alone changes a database that is not shared.
-        let found = match self.shared_database {
-            false => self.memory.any(key),
-            true => self.memory.recent(key, self.epoch()?, UNASKED),
-        };
+        let found = self.memory.if_right(key, self.writers(), Instant::now());
         if found.is_some() {
             self.reads.increment(1);
         }
         found
+    }
+
+    /// Another process changes a database only where it is shared.
+    fn writers(&self) -> Writers {
+        match self.shared_database {
+            false => Writers::ThisProcess,
+            true => Writers::Nodes { epoch: self.epoch() },
+        }
     }
 
     fn epoch(&self) -> Option<u64> {
@@ -155,7 +157,7 @@ impl Handler<GetDetections> for DetectionCache {
         Box::pin(find.into_actor(self).map(move |found, this, _| {
             let Some((version, answer)) = found? else { return Ok(None) };
             if this.generation == generation {
-                this.ready.memory.hold(key, version, Arc::clone(&answer), asked_at, epoch);
+                this.ready.memory.hold(key, Arc::clone(&answer), Held { version, right_at: asked_at, epoch });
             }
             Ok(Some(answer))
         }))
@@ -169,7 +171,7 @@ fn count(from: &'static str) {
 /// The newest answer, with its version.
 async fn find(
     db: &Database,
-    memory: &dyn Answers,
+    memory: &dyn DetectionStore,
     redis: Option<&RedisDetections>,
     key: &Key,
     confidence: f32,
@@ -178,7 +180,7 @@ async fn find(
     let Some(version) = detections::version(db, key.tenant, key.subject).await? else {
         return Ok(None);
     };
-    for place in [Some(memory), redis.map(|redis| redis as &dyn Answers)].into_iter().flatten() {
+    for place in [Some(memory), redis.map(|redis| redis as &dyn DetectionStore)].into_iter().flatten() {
         if let Some(answer) = place.get(key, version).await {
             count(place.name());
             return Ok(Some((version, answer)));
@@ -242,14 +244,14 @@ impl Handler<Invalidate> for DetectionCache {
     fn handle(&mut self, Invalidate { tenant, subject }: Invalidate, _: &mut Self::Context) -> Self::Result {
         self.forget(subject);
         let redis = self.ready.redis.clone();
-        let tell = async move {
+        let publish = async move {
             if let Some(redis) = redis {
                 let body = serde_json::to_vec(&Changed::from(subject)).expect("an id serialises");
                 // Who does not hear it asks the database after a moment.
-                let _ = redis.tell(tenant, TOPIC, &body).await;
+                let _ = redis.publish(tenant, TOPIC, &body).await;
             }
         };
-        Box::pin(tell.into_actor(self))
+        Box::pin(publish.into_actor(self))
     }
 }
 
@@ -302,14 +304,14 @@ impl From<Changed> for Subject {
 }
 
 /// Passes on to the cache what other nodes say of [`TOPIC`], until it is gone.
-pub async fn follow(mut heard: Receiver<PubSubEvent>, cache: Addr<DetectionCache>) {
-    while let Some(heard) = heard.recv().await {
+pub async fn follow(mut events: Receiver<PubSubEvent>, cache: Addr<DetectionCache>) {
+    while let Some(events) = events.recv().await {
         // After an absence nothing is to be done: what was held before is of another connection.
-        let PubSubEvent::Message { body, .. } = heard else { continue };
+        let PubSubEvent::Message { body, .. } = events else { continue };
         let subject = match serde_json::from_slice::<Changed>(&body) {
             Ok(changed) => changed.into(),
             Err(error) => {
-                tracing::warn!(%error, "another node told of detections in a way that is not understood");
+                tracing::warn!(%error, "a message of another node about detections cannot be read");
                 continue;
             }
         };

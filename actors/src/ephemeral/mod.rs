@@ -33,7 +33,7 @@ pub trait EphemeralStore: Send + Sync {
     /// Keeps a value under a key for some time.
     fn put<'a>(&'a self, key: &'a str, value: Vec<u8>, life: Duration) -> BoxFuture<'a, ()>;
 
-    /// Takes a value away; nobody gets it twice.
+    /// Takes a value away; it is handed out once.
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Option<Vec<u8>>>;
 
     /// Counts one more under a key. The count is forgotten after `life` without another.

@@ -39,7 +39,7 @@ impl EphemeralStore for RedisStore {
             let connection = self.redis.connections();
             let mut set = redis::cmd("SET");
             set.arg(common_key(key)).arg(&value).arg("PX").arg(life.as_millis() as u64);
-            let stored = self.redis.ask::<()>(&set).await;
+            let stored = self.redis.query::<()>(&set).await;
             let connection = stored.map_or(NEVER_STORED, |()| connection);
             // The connection tells whether Redis may have lost it, and with it who has taken it.
             self.own.keep(key, [&connection.to_be_bytes()[..], &value].concat(), life);
@@ -50,11 +50,11 @@ impl EphemeralStore for RedisStore {
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Option<Vec<u8>>> {
         async move {
             let own = self.own.take_now(key);
-            let shared = self.redis.ask::<Option<Vec<u8>>>(redis::cmd("GETDEL").arg(common_key(key))).await;
+            let shared = self.redis.query::<Option<Vec<u8>>>(redis::cmd("GETDEL").arg(common_key(key))).await;
             let own = own.as_deref().and_then(|own| own.split_first_chunk::<8>());
             match (shared, own) {
                 (Ok(Some(value)), _) => Some(value),
-                // Somebody has taken it, unless Redis was away since it was put there.
+                // It was taken already, unless Redis was away since it was put there.
                 (Ok(None), Some((put, _))) if u64::from_be_bytes(*put) == self.redis.connections() => None,
                 (_, own) => own.map(|(_, value)| value.to_vec()),
             }
@@ -68,7 +68,7 @@ impl EphemeralStore for RedisStore {
             let mut count = redis::cmd("EVAL");
             let script = "redis.call('INCR', KEYS[1]) redis.call('PEXPIRE', KEYS[1], ARGV[1])";
             count.arg(script).arg(1).arg(common_key(key)).arg(life.as_millis() as u64);
-            let _ = self.redis.ask::<()>(&count).await;
+            let _ = self.redis.query::<()>(&count).await;
         }
         .boxed()
     }
@@ -78,7 +78,7 @@ impl EphemeralStore for RedisStore {
             let mut read = redis::cmd("EVAL");
             let script = "return {redis.call('GET', KEYS[1]) or 0, redis.call('PTTL', KEYS[1])}";
             read.arg(script).arg(1).arg(common_key(key));
-            match self.redis.ask::<(u64, i64)>(&read).await {
+            match self.redis.query::<(u64, i64)>(&read).await {
                 Ok((0, _)) => None,
                 Ok((count, left)) => Some((count, Duration::from_millis(left.max(0) as u64))),
                 Err(_) => self.own.counted_now(key),
@@ -90,7 +90,7 @@ impl EphemeralStore for RedisStore {
     fn forget<'a>(&'a self, key: &'a str) -> BoxFuture<'a, ()> {
         async move {
             self.own.forget_now(key);
-            let _ = self.redis.ask::<()>(redis::cmd("DEL").arg(common_key(key))).await;
+            let _ = self.redis.query::<()>(redis::cmd("DEL").arg(common_key(key))).await;
         }
         .boxed()
     }
@@ -100,7 +100,7 @@ impl EphemeralStore for RedisStore {
             let one = 1e6 / rate.per_second;
             let mut spend = redis::cmd("EVAL");
             spend.arg(SPEND).arg(1).arg(common_key(key)).arg(one).arg(one * rate.burst.max(1.0));
-            match self.redis.ask::<i64>(&spend).await {
+            match self.redis.query::<i64>(&spend).await {
                 Ok(left) if left >= 0 => RateDecision::Allowed { remaining: left.unsigned_abs() },
                 Ok(wait) => RateDecision::Denied { retry_after: Duration::from_micros(wait.unsigned_abs()) },
                 Err(_) => self.own.spend_now(key, rate),

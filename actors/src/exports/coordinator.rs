@@ -143,7 +143,7 @@ impl ExportCoordinator {
             // What other segments still render would be committed too late.
             self.run.render.stop.raise(StopReason::Cancelled);
         }
-        failpoints::passed(Point::EndTold);
+        failpoints::passed(Point::EndPublished);
         self.context.progress.do_send(Publish(Progress::of(&self.row)));
         self.leave(ctx);
     }

@@ -27,7 +27,7 @@ use crate::threads;
 /// See the [module](self).
 pub struct Dispatcher {
     context: Arc<NodeContext>,
-    slots: Slots<Running>,
+    slots: Slots<LocalRun>,
     /// Callers that wait for the end of an export's last attempt here.
     waiting_for_end: Vec<(ExportId, oneshot::Sender<()>)>,
     /// Callers that wait until no job is held.
@@ -36,7 +36,7 @@ pub struct Dispatcher {
 
 /// What the jobs of one export share on this node.
 #[derive(Default)]
-struct Running {
+struct LocalRun {
     /// Planned once, by whichever job begins first.
     run: Arc<OnceCell<Arc<ExportRun>>>,
     coordinator: Option<Addr<ExportCoordinator>>,

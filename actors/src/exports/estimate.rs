@@ -36,8 +36,8 @@ fn seconds_of(context: &NodeContext, work: &Workload, profile: &ExportProfile) -
     let upscale =
         |(size, count): &((u32, u32), u64)| *count as f64 * expected(TaskKind::Upscale, &profile.upscale, *size);
     let upscaling: f64 = work.upscales.iter().map(upscale).sum();
-    let looking = work.looks as f64 * expected(TaskKind::Detect, &profile.detect, (0, 0));
-    (upscaling + looking, work.pixels as f64 * CORE_SECONDS_PER_PIXEL)
+    let detecting = work.detections as f64 * expected(TaskKind::Detect, &profile.detect, (0, 0));
+    (upscaling + detecting, work.pixels as f64 * CORE_SECONDS_PER_PIXEL)
 }
 
 /// What a frame of an export counts in the fair order of segments: device seconds, or seconds of a core where no model
@@ -50,7 +50,7 @@ pub fn frame_cost(context: &NodeContext, kind: &dyn ExportKind, profile: &Export
 
 /// What a planned export is expected to take in its profile.
 pub fn estimate(context: &NodeContext, kind: &dyn ExportKind, profile: &ExportProfile) -> Estimate {
-    let Workload { upscales, looks, .. } = kind.workload();
+    let Workload { upscales, detections, .. } = kind.workload();
     let devices = context.device_count;
     let (device_seconds, core_seconds) = seconds_of(context, &kind.workload(), profile);
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
@@ -61,7 +61,7 @@ pub fn estimate(context: &NodeContext, kind: &dyn ExportKind, profile: &ExportPr
     };
     Estimate {
         frames: kind.frames(),
-        frames_inferred: upscales.iter().map(|(_, count)| count).sum::<u64>() + looks,
+        frames_inferred: upscales.iter().map(|(_, count)| count).sum::<u64>() + detections,
         device_seconds,
         wall_seconds,
         cost: device_seconds * context.live.borrow().live.planner.price_per_device_second,

@@ -1,6 +1,6 @@
 //! Why a job or its export failed: a code for programs and a reason for people.
 //!
-//! What somebody can put right has a code of its own, and a retry goes on from there: `disk_full`, `storage_lost` (the
+//! What an operator or user can put right has a code of its own, and a retry goes on from there: `disk_full`, `storage_lost` (the
 //! folder of the media, or a file in it, is gone), `source_unreadable`, `device_failed`. Everything else is
 //! `render_failed`.
 
@@ -21,7 +21,7 @@ pub struct ExportFailure {
 }
 
 impl ExportFailure {
-    /// ExportFailure that nobody outside can put right.
+    /// A failure that no user or operator can put right.
     pub fn other(detail: impl ToString) -> Self {
         Self { code: UNEXPLAINED, detail: detail.to_string() }
     }

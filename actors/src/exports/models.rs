@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use edits::{DetectRule, ExportSpec, FieldError, Quality, UpscaleMode};
+use edits::{ExportSpec, FieldError, ModelNeeds, Quality};
 use entities::TenantId;
 use models::ModelKind;
 
@@ -14,13 +14,11 @@ use crate::threads;
 
 /// A model that the deployment does not have is the client's mistake.
 pub(super) fn check(context: &NodeContext, spec: &ExportSpec, errors: &mut Vec<FieldError>) {
-    let (ExportSpec::Framing(framing), Some(store)) = (spec, &context.models) else { return };
-    let model = &framing.upscale.model;
-    if framing.upscale.mode != UpscaleMode::Ai || model == AUTO {
+    let (Some(model), Some(store)) = (spec.models().upscaler.filter(|model| *model != AUTO), &context.models) else {
         return;
-    }
+    };
     if let Err(detail) = default_models::check(store, model, ModelKind::Upscaler) {
-        errors.push(FieldError::new("/upscale/model", "unknown_model", detail));
+        errors.push(FieldError::new(ModelNeeds::UPSCALER_POINTER, "unknown_model", detail));
     }
 }
 
@@ -32,22 +30,11 @@ pub(super) async fn fix_profile(
 ) -> Result<ExportProfile, RequestError> {
     let live = context.live.borrow().live.clone();
     let defaults = default_models::of(&context.db, &live, tenant).await?;
-    let (mut upscaler, mut detector) = (None, None);
-    let mut quality = Quality::Best;
-    match spec {
-        ExportSpec::Framing(framing) => {
-            quality = resolve_quality(framing.upscale.quality, context.profiles.class());
-            if framing.upscale.mode == UpscaleMode::Ai {
-                let named = Some(framing.upscale.model.clone()).filter(|model| model != AUTO);
-                upscaler = Some(named.unwrap_or(defaults.upscale));
-            }
-            if framing.detect.rule != DetectRule::None {
-                detector = Some(defaults.detect);
-            }
-        }
-        ExportSpec::Detection(_) => detector = Some(defaults.detect),
-        ExportSpec::Overlay(_) | ExportSpec::Annotated(_) | ExportSpec::Clip(_) => {}
-    }
+    let needs = spec.models();
+    let quality = needs.quality.map_or(Quality::Best, |asked| resolve_quality(asked, context.profiles.class()));
+    let named = needs.upscaler.map(|model| Some(model.to_owned()).filter(|model| model != AUTO));
+    let upscaler = named.map(|named| named.unwrap_or(defaults.upscale));
+    let detector = needs.detector.then_some(defaults.detect);
     let profiles = Arc::clone(&context.profiles);
     let find = move || -> Result<_, models::ModelError> {
         let of = |model: Option<String>| model.map(|model| profiles.of(&model)).transpose();

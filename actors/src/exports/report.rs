@@ -31,7 +31,7 @@ pub struct Report {
     pub details: serde_json::Map<String, serde_json::Value>,
 }
 
-/// Sums over the export's segments, whoever rendered them and in whichever run of the server.
+/// Sums over the export's segments, of every node and run of the server.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Totals {
     pub frames_inferred: u64,

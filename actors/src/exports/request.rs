@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use edits::{ExportSpec, FieldError, OverlaySource, SourceRef, SourceRule};
-use entities::exports::{self, Estimated, Export, ExportKind, NewExport};
+use edits::{ExportSpec, FieldError, SourceRef, SourceRule};
+use entities::exports::{self, Estimated, Export, NewExport};
 use entities::idempotency::{self, Known, RequestKey};
 use entities::jobs::{self, JobKind, NewJob};
 use entities::{ExportId, ReelId, TenantId, UserId, VideoId, tenants};
@@ -59,7 +59,7 @@ pub async fn validate(context: &NodeContext, request: NewRequest) -> Result<Vali
         return Err(RequestError::Invalid(parsed.errors));
     };
     if let Some(input) = request.input {
-        set_sources(&mut spec, &input.to_string());
+        spec.set_source(&input.to_string());
     }
     let mut errors = FieldError::merge(resolved.errors.clone(), parsed.errors);
     let sources = sources_of(context, request.tenant, &spec, &mut errors).await?;
@@ -97,7 +97,7 @@ pub async fn accept(context: &NodeContext, request: NewRequest) -> Result<Export
     let row = NewExport {
         id: ExportId::new(),
         tenant_id: tenant,
-        kind: kind_of(&spec),
+        kind: spec.kind(),
         spec: serde_json::to_value(&spec).map_err(broken)?,
         profile: Some(serde_json::to_value(&profile).map_err(broken)?),
         frames_total: kind.frames() as i64,
@@ -147,16 +147,6 @@ async fn first_answer(context: &NodeContext, tenant: TenantId, known: Known) -> 
 
 fn gone() -> RequestError {
     RequestError::Broken("the export that the key stands for is being deleted".into())
-}
-
-fn kind_of(spec: &ExportSpec) -> ExportKind {
-    match spec {
-        ExportSpec::Framing(_) => ExportKind::Framing,
-        ExportSpec::Overlay(_) => ExportKind::Overlay,
-        ExportSpec::Annotated(_) => ExportKind::Annotated,
-        ExportSpec::Clip(_) => ExportKind::Clip,
-        ExportSpec::Detection(_) => ExportKind::Detection,
-    }
 }
 
 /// Each source the spec names, None where the tenant has no such thing or it is not ready yet.
@@ -211,16 +201,5 @@ fn video_of(source: SourceRef<'_>) -> Option<VideoId> {
     match source {
         SourceRef::Video(id) => id.parse().ok(),
         SourceRef::Export(_) => None,
-    }
-}
-
-/// Makes `video` the source of everything in `spec`.
-fn set_sources(spec: &mut ExportSpec, video: &str) {
-    match spec {
-        ExportSpec::Framing(spec) => spec.clips.iter_mut().for_each(|clip| clip.video_id = Some(video.to_owned())),
-        ExportSpec::Overlay(spec) => spec.source = Some(OverlaySource::Video(video.to_owned())),
-        ExportSpec::Annotated(spec) => spec.video_id = Some(video.to_owned()),
-        ExportSpec::Clip(spec) => spec.video_id = Some(video.to_owned()),
-        ExportSpec::Detection(spec) => spec.video_id = Some(video.to_owned()),
     }
 }

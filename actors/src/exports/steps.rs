@@ -157,8 +157,9 @@ async fn publish(
             tracing::error!("the detection cache has stopped");
         }
     }
-    let row = exports::finish(&context.db, job, finished).await.map_err(publishing)?;
-    let Some(row) = row else { return Ok(Step::NotHeld) };
+    let Some(row) = exports::finish(&context.db, job, finished).await.map_err(publishing)? else {
+        return Ok(Step::NotHeld);
+    };
     failpoints::passed(Point::ExportFinished);
     remove_parts(context, job, &result.key).await;
     failpoints::passed(Point::SegmentsRemoved);
@@ -272,4 +273,82 @@ async fn fail(context: &NodeContext, job: &Job, problem: serde_json::Value) -> R
     let row = exports::fail(&context.db, job, problem).await?;
     failpoints::passed(Point::ExportFailed);
     Ok(row.map_or(Step::NotHeld, |row| Step::Ended(Box::new(row))))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+    use entities::{ExportId, JobId, TenantId};
+
+    use super::*;
+
+    fn job(kind: JobKind, index: i32, state: JobState) -> Job {
+        Job {
+            id: JobId::new(),
+            export_id: ExportId::new(),
+            tenant_id: TenantId::new(),
+            kind,
+            index,
+            state,
+            tag: 0.0,
+            cost: 0.0,
+            attempt: 1,
+            failures: 0,
+            crashes: 0,
+            run_at: Utc::now(),
+            owner: None,
+            lease_until: None,
+            error: Some("no frames".into()),
+            error_code: Some("render_failed".into()),
+        }
+    }
+
+    fn segment(kind: SegmentKind, index: i32) -> Segment {
+        Segment {
+            export_id: ExportId::new(),
+            kind,
+            index,
+            first_frame: 0,
+            frames: 120,
+            storage_key: String::new(),
+            bytes: 1,
+            sha256: String::new(),
+            device_seconds: 0.0,
+            frames_inferred: 0,
+            committed_at: Utc::now(),
+        }
+    }
+
+    #[test]
+    fn an_export_is_published_when_every_part_is_committed() {
+        let (video, audio) = (|index| segment(SegmentKind::Video, index), segment(SegmentKind::Audio, 0));
+        let running = [job(JobKind::Coordinate, 0, JobState::Running), job(JobKind::Segment, 1, JobState::Running)];
+        assert_eq!(next(&running, &[video(0), audio.clone()], 2, true), Next::Wait);
+        assert_eq!(next(&running, &[video(0), video(1)], 2, true), Next::Wait, "the sound is missing");
+        assert_eq!(next(&running, &[video(0), video(1), audio], 2, true), Next::Publish);
+        assert_eq!(next(&running, &[video(0), video(1)], 2, false), Next::Publish);
+        assert_eq!(next(&[], &[], 0, false), Next::Publish, "without parts there is nothing to wait for");
+    }
+
+    #[test]
+    fn a_dead_part_fails_the_export_whatever_is_committed() {
+        let dead = job(JobKind::Segment, 1, JobState::Dead);
+        let problem = dead.problem();
+        let jobs = [job(JobKind::Segment, 0, JobState::Done), dead];
+        assert_eq!(next(&jobs, &[segment(SegmentKind::Video, 0)], 2, false), Next::Fail(problem));
+    }
+
+    #[test]
+    fn only_missing_parts_are_enqueued_at_their_cost() {
+        let coordinator = job(JobKind::Coordinate, 0, JobState::Running);
+        let plan = |index, frames| SegmentPlan { index, first_frame: 0, frames };
+        let segments = [plan(0, 120), plan(1, 60)];
+        let known = [coordinator.clone(), job(JobKind::Segment, 0, JobState::Done)];
+        let missing = missing_jobs(&known, &coordinator, &segments, true, 0.5);
+        let found: Vec<_> = missing.iter().map(|job| (job.kind, job.index, job.cost)).collect();
+        assert_eq!(found, [(JobKind::Segment, 1, 30.0), (JobKind::Audio, 0, 0.0)]);
+        assert!(missing.iter().all(|job| job.tenant == coordinator.tenant_id && job.export == coordinator.export_id));
+        let all = [job(JobKind::Segment, 0, JobState::Done), job(JobKind::Segment, 1, JobState::Dead)];
+        assert!(missing_jobs(&all, &coordinator, &segments, false, 0.5).is_empty());
+    }
 }

@@ -99,7 +99,7 @@ impl InferenceClient {
         let Submitted { served, tenant, kind, profile, size, estimate, .. } = submitted;
         // The sender is dropped only with the queue.
         let served = served.await.map_err(|_| InferenceError::Stopping)??;
-        self.queue.settle(tenant, estimate, served.device_seconds);
+        self.queue.reconcile(tenant, estimate, served.device_seconds);
         self.costs.note(kind, &profile, size, served.device_seconds);
         Ok(served)
     }

@@ -12,7 +12,7 @@ use crate::node::StartError;
 
 /// A locked folder. It is free again when this is dropped, or when the process ends in whatever way.
 pub struct DataDir {
-    /// The name of the node that works here, the same at each start: nobody else can hold leases under it.
+    /// The name of the node that works here, the same at each start: no other process holds leases under it.
     pub name: Uuid,
     _lock: File,
 }
@@ -29,7 +29,7 @@ impl DataDir {
             move |source| StartError::Io { doing, path, source }
         };
         let open = || -> std::io::Result<File> {
-            // The rows hold password hashes, the media belong to the clubs: nobody else on this machine reads them.
+            // The rows hold password hashes, the media belong to the clubs: no other user of this machine may read them.
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)
         };

@@ -227,7 +227,7 @@ fn start_detections(db: &Database, redis: Option<&RedisConnection>) -> (Detectio
     let cache = DetectionCache::new(db.clone(), redis.cloned());
     let (held, cache) = (cache.ready(), cache.start());
     if let Some(redis) = redis {
-        actix::spawn(cache::follow(redis.hear(cache::TOPIC), cache.clone()));
+        actix::spawn(cache::follow(redis.subscribe(cache::TOPIC), cache.clone()));
     }
     (Detections::new(cache.clone(), held), cache)
 }

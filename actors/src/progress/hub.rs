@@ -28,16 +28,16 @@ use super::relay::Relay;
 const SPACING: Duration = Duration::from_millis(100);
 /// How long a listener may keep a terminal message waiting before it counts as gone.
 const TERMINAL_PATIENCE: Duration = Duration::from_secs(30);
-/// How long a terminal message is kept for somebody who subscribes at that very moment.
+/// How long a terminal message is kept for a client that subscribes at that moment.
 const TERMINAL_KEPT: Duration = Duration::from_secs(60);
 
 /// How often the hub thinks about reading rows.
-const LOOK: Duration = Duration::from_secs(2);
+const READ_INTERVAL: Duration = Duration::from_secs(2);
 /// How often it does while everything seems to arrive.
-const LOOK_ANYWAY: Duration = Duration::from_secs(10);
+const LOSSLESS_READ_INTERVAL: Duration = Duration::from_secs(10);
 /// How far back it looks for ends: farther than two looks and two clocks are apart, and less far than ends are kept, so
 /// that none is told twice.
-const LOOK_BACK: Duration = Duration::from_secs(30);
+const READ_BACK: Duration = Duration::from_secs(30);
 
 struct Listener {
     /// None listens to every export of the tenant.
@@ -70,8 +70,8 @@ pub struct ProgressHub {
     /// The last number given to a message.
     seq: u64,
     relay: Arc<dyn Relay>,
-    looked: Instant,
-    looking: bool,
+    read_at: Instant,
+    reading: bool,
 }
 
 /// Counts what became of a message for one listener.
@@ -100,9 +100,9 @@ fn deliver(sink: &Sender<Arc<Progress>>, progress: Arc<Progress>) {
 impl ProgressHub {
     /// A hub that reads the state of exports that are not live from `db`, and tells other nodes by `relay`.
     pub fn new(db: Database, relay: Arc<dyn Relay>) -> Self {
-        let looked = Instant::now();
+        let read_at = Instant::now();
         let (listeners, latest) = (HashMap::new(), HashMap::new());
-        Self { db, next_listener: 0, listeners, latest, seq: 0, relay, looked, looking: false }
+        Self { db, next_listener: 0, listeners, latest, seq: 0, relay, read_at, reading: false }
     }
 
     fn publish(&mut self, mut progress: Progress, remote: bool) {
@@ -134,8 +134,8 @@ impl ProgressHub {
     /// late.
     fn is_old(&self, progress: &Progress) -> bool {
         self.latest.get(&progress.export_id).is_some_and(|latest| {
-            let told = &latest.progress;
-            told.attempt > progress.attempt || (told.attempt == progress.attempt && latest.is_over())
+            let published = &latest.progress;
+            published.attempt > progress.attempt || (published.attempt == progress.attempt && latest.is_over())
         })
     }
 
@@ -164,26 +164,26 @@ impl ProgressHub {
     }
 
     /// Reads what exports that listeners may wait for have come to, on a database that other nodes use too.
-    fn look(&mut self, ctx: &mut Context<Self>) {
-        let due = if self.relay.hears_all() { LOOK_ANYWAY } else { LOOK };
-        if self.db.is_shared() && self.looked.elapsed() >= due {
-            self.look_now(ctx);
+    fn read_rows_if_due(&mut self, ctx: &mut Context<Self>) {
+        let due = if self.relay.is_lossless() { LOSSLESS_READ_INTERVAL } else { READ_INTERVAL };
+        if self.db.is_shared() && self.read_at.elapsed() >= due {
+            self.read_rows(ctx);
         }
     }
 
-    fn look_now(&mut self, ctx: &mut Context<Self>) {
-        if self.looking || self.listeners.is_empty() {
+    fn read_rows(&mut self, ctx: &mut Context<Self>) {
+        if self.reading || self.listeners.is_empty() {
             return;
         }
-        (self.looking, self.looked) = (true, Instant::now());
+        (self.reading, self.read_at) = (true, Instant::now());
         let (db, tenants) = (self.db.clone(), self.listeners.keys().copied().collect::<Vec<_>>());
-        let since = Utc::now() - TimeDelta::from_std(LOOK_BACK).expect("half a minute is no long time");
-        let look = async move { exports::moving(&db, &tenants, since).await };
-        ctx.spawn(look.into_actor(self).map(|rows, this, _| {
-            this.looking = false;
+        let since = Utc::now() - TimeDelta::from_std(READ_BACK).expect("half a minute is no long time");
+        let read = async move { exports::moving(&db, &tenants, since).await };
+        ctx.spawn(read.into_actor(self).map(|rows, this, _| {
+            this.reading = false;
             match rows {
                 Ok(rows) => rows.iter().for_each(|row| this.found(row)),
-                Err(error) => tracing::warn!(%error, "looking for the progress of other nodes failed"),
+                Err(error) => tracing::warn!(%error, "reading the rows of other nodes' exports failed"),
             }
         }));
     }
@@ -199,7 +199,7 @@ impl ProgressHub {
 
     fn send(&self, progress: &Arc<Progress>, remote: bool) {
         if !remote {
-            self.relay.tell(progress);
+            self.relay.publish(progress);
         }
         let listeners = self.listeners.get(&progress.tenant).into_iter().flat_map(HashMap::values);
         for listener in listeners.filter(|listener| listener.export.is_none_or(|export| export == progress.export_id)) {
@@ -214,7 +214,7 @@ impl Actor for ProgressHub {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(1024);
         ctx.run_interval(SPACING / 2, Self::flush);
-        ctx.run_interval(LOOK, Self::look);
+        ctx.run_interval(READ_INTERVAL, Self::read_rows_if_due);
     }
 }
 
@@ -249,18 +249,18 @@ impl Handler<PublishRemote> for ProgressHub {
 }
 
 /// Other nodes may have told something in vain: look at the rows.
-pub struct LookAgain;
+pub struct ReadRows;
 
-impl Message for LookAgain {
+impl Message for ReadRows {
     type Result = ();
 }
 
-impl Handler<LookAgain> for ProgressHub {
+impl Handler<ReadRows> for ProgressHub {
     type Result = ();
 
-    fn handle(&mut self, _: LookAgain, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: ReadRows, ctx: &mut Self::Context) {
         if self.db.is_shared() {
-            self.look_now(ctx);
+            self.read_rows(ctx);
         }
     }
 }
@@ -300,7 +300,7 @@ impl Handler<Subscribe> for ProgressHub {
     fn handle(&mut self, subscribe: Subscribe, _: &mut Self::Context) -> Self::Result {
         let Subscribe { tenant, export, sink } = subscribe;
         let db = self.db.clone();
-        let look = async move {
+        let read = async move {
             match export {
                 None => Ok(None),
                 Some(id) => exports::get(&db, tenant, id).await?.map(Some).ok_or(SubscribeError::NotFound),
@@ -316,7 +316,7 @@ impl Handler<Subscribe> for ProgressHub {
             this.listeners.entry(tenant).or_default().insert(number, Listener { export, sink });
             Ok(SubscriptionId { tenant, number })
         };
-        Box::pin(look.into_actor(self).map(register))
+        Box::pin(read.into_actor(self).map(register))
     }
 }
 

@@ -26,25 +26,25 @@ struct Connected {
 
 /// Keeps the connection up as long as the process lives.
 pub(super) async fn keep(redis: RedisConnection) {
-    let mut told = false;
+    let mut reported = false;
     metrics::gauge!("touchline_redis_up").set(0.0);
     loop {
         match timeout(CONNECT_WITHIN, connect(&redis)).await {
             Ok(Ok(connected)) => {
-                told = false;
+                reported = false;
                 tracing::info!("connected to Redis");
                 let why = serve(&redis, connected).await;
-                redis.take_down(redis.connections());
+                redis.mark_down(redis.connections());
                 tracing::warn!(why, "Redis is away; this node goes on with what it knows");
             }
             // Once an absence is enough.
-            _ if told => {}
+            _ if reported => {}
             Ok(Err(error)) => {
-                told = true;
+                reported = true;
                 tracing::warn!(%error, "Redis cannot be reached; this node goes on with what it knows");
             }
             Err(_) => {
-                told = true;
+                reported = true;
                 tracing::warn!("Redis does not answer; this node goes on with what it knows");
             }
         }
@@ -69,7 +69,7 @@ async fn connect(redis: &RedisConnection) -> redis::RedisResult<Connected> {
 async fn serve(redis: &RedisConnection, connected: Connected) -> &'static str {
     let Connected { mut calls, mut asking, mut messages } = connected;
     for listener in raise(redis, calls.clone()) {
-        // Whoever does not listen any more needs no news.
+        // A listener that has gone needs no news.
         let _ = listener.sink.send(PubSubEvent::Reconnected).await;
     }
     let mut state = redis.0.state.subscribe();
@@ -94,7 +94,7 @@ async fn serve(redis: &RedisConnection, connected: Connected) -> &'static str {
     }
 }
 
-/// The connection is up; who is to be told.
+/// The connection is up; who is to be reported.
 fn raise(redis: &RedisConnection, connection: MultiplexedConnection) -> Vec<Listener> {
     let listeners = redis.0.listeners.lock().unwrap_or_else(PoisonError::into_inner);
     redis.0.state.send_modify(|state| {

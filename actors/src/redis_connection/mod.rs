@@ -1,8 +1,8 @@
 //! The way to a Redis that the nodes of a deployment share, and that may be away.
 //!
-//! A [`RedisConnection`] is up or down. While it is down every call fails at once, so that nobody waits for a Redis that is not
+//! A [`RedisConnection`] is up or down. While it is down every call fails at once, so that no caller waits for a Redis that is not
 //! there; the first call that gets no answer in time takes it down. One task connects again, as long as it takes,
-//! and tells whoever listens when it is [`PubSubEvent::Reconnected`]. Redis holds nothing that cannot be lost: callers go on with
+//! and tells every listener when it is [`PubSubEvent::Reconnected`]. Redis holds nothing that cannot be lost: callers go on with
 //! what this node knows.
 //!
 //! Keys and topics begin with `touchline:` and, where a tenant owns them, its id.
@@ -69,7 +69,7 @@ pub fn key(tenant: TenantId, rest: &str) -> String {
     format!("{PREFIX}:{tenant}:{rest}")
 }
 
-/// A key that is nobody's in particular.
+/// A key that belongs to no tenant.
 pub fn common_key(rest: &str) -> String {
     format!("{PREFIX}:{rest}")
 }
@@ -112,7 +112,7 @@ impl RedisConnection {
     }
 
     /// Listens to what other nodes say about a topic. A listener that is up to nothing holds the others back.
-    pub fn hear(&self, topic: &'static str) -> mpsc::Receiver<PubSubEvent> {
+    pub fn subscribe(&self, topic: &'static str) -> mpsc::Receiver<PubSubEvent> {
         let (sink, heard) = mpsc::channel(WAITING);
         let mut listeners = self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_up() {
@@ -125,29 +125,29 @@ impl RedisConnection {
     /// Tells the other nodes something about a tenant.
     ///
     /// # Errors
-    /// When Redis is away: nobody has heard it.
-    pub async fn tell(&self, tenant: TenantId, topic: &str, body: &[u8]) -> Result<(), Unavailable> {
-        self.publish(key(tenant, topic), body).await
+    /// When Redis is unavailable: no node has received it.
+    pub async fn publish(&self, tenant: TenantId, topic: &str, body: &[u8]) -> Result<(), Unavailable> {
+        self.publish_on(key(tenant, topic), body).await
     }
 
     /// Tells the other nodes something about the deployment.
     ///
     /// # Errors
-    /// When Redis is away: nobody has heard it.
-    pub async fn tell_all(&self, topic: &str, body: &[u8]) -> Result<(), Unavailable> {
-        self.publish(common_key(topic), body).await
+    /// When Redis is unavailable: no node has received it.
+    pub async fn publish_to_all(&self, topic: &str, body: &[u8]) -> Result<(), Unavailable> {
+        self.publish_on(common_key(topic), body).await
     }
 
-    async fn publish(&self, channel: String, body: &[u8]) -> Result<(), Unavailable> {
+    async fn publish_on(&self, channel: String, body: &[u8]) -> Result<(), Unavailable> {
         let signed = [self.0.node.as_bytes(), body].concat();
-        self.ask(redis::cmd("PUBLISH").arg(channel).arg(signed)).await
+        self.query(redis::cmd("PUBLISH").arg(channel).arg(signed)).await
     }
 
     /// Asks Redis something.
     ///
     /// # Errors
     /// When it is away, does not answer in time, or refuses.
-    pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Unavailable> {
+    pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Unavailable> {
         let (epoch, connection) = {
             let state = self.0.state.borrow();
             (state.epoch, state.connection.clone())
@@ -157,14 +157,14 @@ impl RedisConnection {
             metrics::counter!("touchline_redis_failures_total").increment(1);
             tracing::warn!(%error, "Redis failed a call");
             if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() {
-                self.take_down(epoch);
+                self.mark_down(epoch);
             }
             Unavailable
         })
     }
 
-    /// Nobody asks on this connection any more; its keeper sees that and connects again.
-    fn take_down(&self, epoch: u64) {
+    /// No call is made on this connection any more; its keeper sees that and connects again.
+    fn mark_down(&self, epoch: u64) {
         self.0.state.send_if_modified(|state| state.epoch == epoch && state.connection.take().is_some());
         metrics::gauge!("touchline_redis_up").set(f64::from(self.is_up()));
     }
@@ -186,15 +186,15 @@ mod tests {
     async fn nodes_hear_each_other_but_not_themselves() {
         let url = services::fresh_redis();
         let (one, two) = (RedisConnection::start(&url).unwrap(), RedisConnection::start(&url).unwrap());
-        let (mut at_one, mut at_two) = (one.hear("topic"), two.hear("topic"));
+        let (mut at_one, mut at_two) = (one.subscribe("topic"), two.subscribe("topic"));
         assert_eq!(
             (next(&mut at_one).await, next(&mut at_two).await),
             (PubSubEvent::Reconnected, PubSubEvent::Reconnected)
         );
         let tenant = TenantId::new();
-        one.tell(tenant, "other", b"not for them").await.unwrap();
-        one.tell(tenant, "topic", b"hello").await.unwrap();
-        two.tell_all("topic", b"all").await.unwrap();
+        one.publish(tenant, "other", b"not for them").await.unwrap();
+        one.publish(tenant, "topic", b"hello").await.unwrap();
+        two.publish_to_all("topic", b"all").await.unwrap();
         let hello = PubSubEvent::Message { tenant: Some(tenant), body: b"hello".to_vec() };
         assert_eq!(next(&mut at_two).await, hello);
         assert_eq!(next(&mut at_one).await, PubSubEvent::Message { tenant: None, body: b"all".to_vec() });
@@ -205,28 +205,28 @@ mod tests {
     async fn a_connection_whose_redis_goes_fails_at_once_and_comes_back() {
         let mut server = Redis::start();
         let redis = RedisConnection::start(&server.url()).unwrap();
-        let mut heard = redis.hear("topic");
+        let mut heard = redis.subscribe("topic");
         assert_eq!(next(&mut heard).await, PubSubEvent::Reconnected);
         let first = redis.epoch().unwrap();
         server.kill();
         let mut failures = 0;
         while redis.is_up() {
-            failures += usize::from(redis.ask::<()>(&redis::cmd("PING")).await.is_err());
+            failures += usize::from(redis.query::<()>(&redis::cmd("PING")).await.is_err());
         }
         assert!(failures <= 1, "{failures} calls noticed that it was gone");
-        assert_eq!(redis.ask::<()>(&redis::cmd("PING")).await, Err(Unavailable));
+        assert_eq!(redis.query::<()>(&redis::cmd("PING")).await, Err(Unavailable));
         assert_eq!((redis.epoch(), redis.connections()), (None, first));
         server.revive();
         assert_eq!(next(&mut heard).await, PubSubEvent::Reconnected);
         assert_eq!(redis.epoch(), Some(first + 1));
-        redis.ask::<()>(&redis::cmd("PING")).await.unwrap();
+        redis.query::<()>(&redis::cmd("PING")).await.unwrap();
     }
 
     #[actix::test]
     async fn a_refused_call_does_not_take_the_connection_down() {
         let redis = RedisConnection::start(&services::fresh_redis()).unwrap();
         assert!(redis.wait_up(PATIENCE).await);
-        assert_eq!(redis.ask::<()>(&redis::cmd("NONSENSE")).await, Err(Unavailable));
+        assert_eq!(redis.query::<()>(&redis::cmd("NONSENSE")).await, Err(Unavailable));
         assert!(redis.is_up());
     }
 }

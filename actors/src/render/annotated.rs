@@ -30,8 +30,8 @@ impl Annotated {
     pub fn new(spec: &AnnotatedSpec, sources: Vec<Source>, segment_seconds: f64) -> Result<Self, Vec<FieldError>> {
         let source = super::only(sources)?;
         let plan = AnnotatedPlan::new(spec, &source.facts).map_err(|errors| {
-            let told: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
-            format!("no clip can be rendered: {}", told.join("; "))
+            let details: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
+            format!("no clip can be rendered: {}", details.join("; "))
         });
         let clips = plan.as_ref().map_or(&[][..], |plan| &plan.clips);
         let parts_of = |(clip, shown): (usize, &AnnotatedClip)| {

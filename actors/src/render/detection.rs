@@ -95,7 +95,7 @@ impl ExportKind for Detection {
     }
 
     fn workload(&self) -> Workload {
-        Workload { looks: self.frames.len() as u64, ..Workload::default() }
+        Workload { detections: self.frames.len() as u64, ..Workload::default() }
     }
 
     fn subjects(&self, _: ExportId) -> Vec<Subject> {

@@ -92,11 +92,12 @@ impl Framing {
             if run.stop.is_raised() {
                 return Err(run.stopped());
             }
-            let look = self.plan.look(n);
-            walk.close_all_but(&[Some(look.shown.clip), look.over.map(|(over, _)| over.clip)]);
-            let shown = walk.part(&look.shown)?;
-            let over = look.over.map(|(over, weight)| Ok::<_, RenderError>((walk.part(&over)?, weight))).transpose()?;
-            if steps.send(Step { shown, level: look.level, over }).is_err() {
+            let composition = self.plan.look(n);
+            walk.close_all_but(&[Some(composition.shown.clip), composition.over.map(|(over, _)| over.clip)]);
+            let shown = walk.part(&composition.shown)?;
+            let over =
+                composition.over.map(|(over, weight)| Ok::<_, RenderError>((walk.part(&over)?, weight))).transpose()?;
+            if steps.send(Step { shown, level: composition.level, over }).is_err() {
                 // The encoding side has failed and says why.
                 return Ok(());
             }
@@ -118,11 +119,11 @@ impl Framing {
         let mut done = RenderedSegment::default();
         let mut tally = run.meter.tally();
         let mut encoded = 0;
-        let mut looks = Vec::new();
+        let mut searched = Vec::new();
         for (n, step) in (segment.first_frame..).zip(steps) {
             let frame = finish.frame(step, &mut done)?;
             if self.detect_at.binary_search(&n).is_ok() {
-                looks.extend(self.look(run, n, &frame)?);
+                searched.extend(self.detect(run, n, &frame)?);
             }
             run.meter.time(Stage::Encode, || encoder.push(&frame))?;
             tally.frame_done();
@@ -133,13 +134,13 @@ impl Framing {
             return Err(run.stopped());
         }
         run.meter.time(Stage::Encode, || encoder.finish())?;
-        self.collect(run, looks, &mut done)?;
+        self.collect(run, searched, &mut done)?;
         done.frames = tally.keep();
         Ok(done)
     }
 
     /// Sends an output frame to be searched for players.
-    fn look(&self, run: &RenderContext, n: u64, frame: &YuvFrame) -> Result<Option<(u64, Submitted)>, RenderError> {
+    fn detect(&self, run: &RenderContext, n: u64, frame: &YuvFrame) -> Result<Option<(u64, Submitted)>, RenderError> {
         let Some(profile) = &run.profile.detect else { return Ok(None) };
         let image = Arc::new(media::to_rgb(frame));
         Ok(Some((n, run.submit(TaskKind::Detect, profile, image)?)))
@@ -149,11 +150,11 @@ impl Framing {
     fn collect(
         &self,
         run: &RenderContext,
-        looks: Vec<(u64, Submitted)>,
+        searched: Vec<(u64, Submitted)>,
         done: &mut RenderedSegment,
     ) -> Result<(), RenderError> {
         let Some(profile) = &run.profile.detect else { return Ok(()) };
-        for (n, answer) in looks {
+        for (n, answer) in searched {
             let boxes = match run.answer(answer) {
                 Ok(served) => {
                     done.served(&served);
@@ -328,7 +329,7 @@ impl ExportKind for Framing {
         Workload {
             pixels: self.plan.frames * u64::from(width) * u64::from(height),
             upscales: self.plan.feeds(),
-            looks: self.detect_at.len() as u64,
+            detections: self.detect_at.len() as u64,
         }
     }
 

@@ -100,7 +100,7 @@ pub struct Workload {
     /// Pictures to be upscaled, by the size they are fed at.
     pub upscales: Vec<((u32, u32), u64)>,
     /// Pictures to be searched for persons.
-    pub looks: u64,
+    pub detections: u64,
 }
 
 /// A joined result.
@@ -201,7 +201,7 @@ pub trait ExportKind: Send + Sync {
     ) -> Result<Joined, RenderError>;
 }
 
-/// Plans an accepted export: the one place where kinds are listed.
+/// Plans an accepted export: the one place here where kinds are listed.
 pub fn plan(
     spec: &ExportSpec,
     sources: Vec<Source>,

@@ -69,7 +69,7 @@ impl Overlay {
         Ok(Some(sound))
     }
 
-    fn look(&self) -> Result<Prepared, RenderError> {
+    fn inspect(&self) -> Result<Prepared, RenderError> {
         let Source { path, index, .. } = &self.source;
         let encoder = SourceFrames::open(&self.source, &self.spec.output)?;
         let edits::Encoding { crf, preset } = &self.spec.output;
@@ -92,7 +92,7 @@ impl ExportKind for Overlay {
     fn prepare(&self) -> Result<(), RenderError> {
         if !self.is_copy() && self.prepared.get().is_none() {
             // A second one, prepared meanwhile, is the same.
-            let _ = self.prepared.set(self.look()?);
+            let _ = self.prepared.set(self.inspect()?);
         }
         Ok(())
     }

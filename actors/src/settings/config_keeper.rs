@@ -1,5 +1,5 @@
 //! The actor that keeps the live settings: validates a change whole, gives it a version, stores it, and only then
-//! shows it to everybody through a watch channel. Nobody ever sees half a change.
+//! publishes it through a watch channel. Readers never see half a change.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,12 +73,12 @@ impl ConfigKeeper {
     /// Shows what another node has stored.
     fn follow(&mut self, ctx: &mut Context<Self>) {
         let db = self.db.clone();
-        let look = async move { config_versions::latest(&db).await };
-        ctx.spawn(look.into_actor(self).map(|found, this, _| {
+        let latest = async move { config_versions::latest(&db).await };
+        ctx.spawn(latest.into_actor(self).map(|found, this, _| {
             let newest = match found {
                 Ok(Some(row)) => row,
                 Ok(None) => return,
-                Err(error) => return tracing::warn!(%error, "changes of the settings could not be looked for"),
+                Err(error) => return tracing::warn!(%error, "changes of the settings could not be read"),
             };
             if newest.version as u64 <= this.shown.borrow().version {
                 return;
@@ -146,7 +146,7 @@ pub struct RollBack {
 /// Why a change was refused; nothing of it took effect.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
-    #[error("somebody else changed the settings: version {0} is in force")]
+    #[error("the settings were changed meanwhile: version {0} is in force")]
     Stale(u64),
     #[error("{} of the new settings are not valid", .0.len())]
     Invalid(Vec<FieldError>),

@@ -77,7 +77,7 @@ fn move_across(file: &Path, target: &Path) -> io::Result<()> {
     beside.push(".part");
     let copied = fs::copy(file, &beside).and_then(|_| File::open(&beside)?.sync_all());
     if let Err(error) = copied.and_then(|()| fs::rename(&beside, target)) {
-        // A half of it helps nobody; the error that matters is the first one.
+        // A half of it is of no use; the error that matters is the first one.
         let _ = fs::remove_file(&beside);
         return Err(error);
     }

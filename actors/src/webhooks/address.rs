@@ -73,7 +73,7 @@ impl Resolve for PublicOnly {
     }
 }
 
-/// Whether everybody on the internet can mean this address (IANA special-purpose registries, RFC 6890 and later).
+/// Whether this is a globally reachable address (IANA special-purpose registries, RFC 6890 and later).
 pub fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_public_v4(ip),

@@ -18,9 +18,9 @@ use super::address::{PublicOnly, check_url};
 use super::signature::signatures;
 
 /// How often it looks for what is due.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
 /// How often it forgets what ended long ago.
-const FORGET_EVERY: Duration = Duration::from_secs(3600);
+const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
 /// Messages on their way at a time.
 const AT_A_TIME: usize = 16;
 /// How much longer than a try may take a claim holds.
@@ -34,7 +34,7 @@ pub struct WebhookSender {
     settings: WebhookSettings,
     client: Client,
     on_their_way: usize,
-    looking: bool,
+    claiming: bool,
 }
 
 impl WebhookSender {
@@ -50,22 +50,22 @@ impl WebhookSender {
             .no_proxy()
             .user_agent(concat!("touchline/", env!("CARGO_PKG_VERSION")));
         let client = if settings.allow_private { client } else { client.dns_resolver(Arc::new(PublicOnly)) };
-        Ok(Self { db, settings, client: client.build()?, on_their_way: 0, looking: false })
+        Ok(Self { db, settings, client: client.build()?, on_their_way: 0, claiming: false })
     }
 
     /// Claims what is due and there is room for.
-    fn look(&mut self, ctx: &mut Context<Self>) {
+    fn claim_due(&mut self, ctx: &mut Context<Self>) {
         let room = AT_A_TIME - self.on_their_way;
-        if self.looking || room == 0 {
+        if self.claiming || room == 0 {
             return;
         }
-        self.looking = true;
+        self.claiming = true;
         let db = self.db.clone();
         let lease = Duration::from_secs_f64(self.settings.timeout_seconds) + CLAIM_BEYOND;
         let lease = TimeDelta::from_std(lease).expect("a minute and a half fits");
         let claim = async move { webhooks::claim(&db, room as u64, lease).await };
         ctx.spawn(claim.into_actor(self).map(|claimed, this, ctx| {
-            this.looking = false;
+            this.claiming = false;
             match claimed {
                 Ok(deliveries) => deliveries.into_iter().for_each(|claimed| this.send(claimed, ctx)),
                 Err(error) => tracing::warn!(%error, "due webhook messages could not be claimed"),
@@ -78,7 +78,7 @@ impl WebhookSender {
         let (db, client, settings) = (self.db.clone(), self.client.clone(), self.settings.clone());
         let sent = async move {
             let outcome = deliver(&client, &settings, &claimed).await;
-            tell(&claimed, &outcome);
+            log_outcome(&claimed, &outcome);
             if let Err(error) = webhooks::record_outcome(&db, &claimed, outcome).await {
                 tracing::warn!(delivery = %claimed.delivery.id, %error, "a delivery could not be recorded; it is sent again");
             }
@@ -86,7 +86,7 @@ impl WebhookSender {
         ctx.spawn(sent.into_actor(self).map(|(), this, ctx| {
             this.on_their_way -= 1;
             // The same receiver may have more.
-            this.look(ctx);
+            this.claim_due(ctx);
         }));
     }
 
@@ -108,8 +108,8 @@ impl Actor for WebhookSender {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(LOOK_EVERY, Self::look);
-        ctx.run_interval(FORGET_EVERY, Self::forget);
+        ctx.run_interval(CLAIM_INTERVAL, Self::claim_due);
+        ctx.run_interval(FORGET_INTERVAL, Self::forget);
         self.forget(ctx);
         let db = self.db.clone();
         let take_back = async move {
@@ -120,7 +120,7 @@ impl Actor for WebhookSender {
                 tracing::warn!(%error, "what the last sender had in hand waits until its claims run out");
             }
         };
-        ctx.wait(take_back.into_actor(self).map(|(), this, ctx| this.look(ctx)));
+        ctx.wait(take_back.into_actor(self).map(|(), this, ctx| this.claim_due(ctx)));
     }
 }
 
@@ -181,7 +181,7 @@ fn reason(error: &reqwest::Error) -> String {
     format!("{what}: {cause}")
 }
 
-fn tell(claimed: &ClaimedDelivery, outcome: &Outcome) {
+fn log_outcome(claimed: &ClaimedDelivery, outcome: &Outcome) {
     let (delivery, webhook, attempt) = (claimed.delivery.id, claimed.webhook.id, claimed.delivery.attempts);
     let (name, error) = match outcome {
         Outcome::Delivered { .. } => ("delivered", None),

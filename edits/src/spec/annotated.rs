@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::SourceRule;
 use super::encoding::{self, Encoding};
+use super::kind::KindSpec;
 use super::reader::{Errors, Object, text};
 use super::time_range::TimeRange;
+use super::{SourceRef, SourceRule};
 
 const MAX_CLIPS: usize = 500;
 const MAX_NAME: usize = 1000;
@@ -79,7 +80,31 @@ impl Default for NotedClip {
     }
 }
 
-pub(super) fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> AnnotatedSpec {
+/// Nothing of it is checked against its source: a clip that the video does not have is left out with a warning, so that it
+/// does not lose the rest ([`crate::AnnotatedPlan`]).
+impl KindSpec for AnnotatedSpec {
+    const ABOUT: &'static str = "Join clips of the input, each with a card that rates it";
+    const EXAMPLES: &'static str = r#"Examples:
+  echo '{"clips": [{"start": 12, "end": 17, "name": "Goal", "notes": "Far post", "rating": 5},
+                   {"start": 40, "end": 44, "rating": 2, "tags": ["Pass"]}]}' > notes.json
+  touchline render annotated --input match.mp4 --spec notes.json --output review.mp4
+
+A clip that cannot be used is left out with a warning. Ratings: 5 !!, 4 !, 3 !? (default), 2 ?, 1 ??."#;
+
+    fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> Self {
+        read(object, rule, errors)
+    }
+
+    fn sources(&self) -> Vec<Option<SourceRef<'_>>> {
+        vec![self.video_id.as_deref().map(SourceRef::Video)]
+    }
+
+    fn set_source(&mut self, video: &str) {
+        self.video_id = Some(video.to_owned());
+    }
+}
+
+fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> AnnotatedSpec {
     let video_id = object.video_id(rule, errors);
     let clips = object.list("clips", MAX_CLIPS, errors);
     let clips = object.required("clips", clips, errors);

@@ -5,10 +5,11 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::SourceRule;
 use super::encoding::{self, Encoding};
+use super::kind::KindSpec;
 use super::reader::{Errors, Object};
 use super::time_range::{TimeRange, check_range};
+use super::{SourceRef, SourceRule};
 use crate::field_error::FieldError;
 use crate::rational::seconds_from_f64;
 use crate::source::SourceFacts;
@@ -57,7 +58,7 @@ impl ClipSpec {
     }
 
     /// What is wrong with the request for this source; nothing for an unknown one.
-    pub(super) fn check(&self, source: Option<&SourceFacts>) -> Vec<FieldError> {
+    fn check_source(&self, source: Option<&SourceFacts>) -> Vec<FieldError> {
         let Some(source) = source else { return Vec::new() };
         let mut errors = check_range(self.start, self.end, source, "");
         if errors.is_empty() && self.range(source).is_empty() {
@@ -68,7 +69,40 @@ impl ClipSpec {
     }
 }
 
-pub(super) fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> ClipSpec {
+impl KindSpec for ClipSpec {
+    const ABOUT: &'static str = "Take a stretch out of the input, by copy or encoded again";
+    const EXAMPLES: &'static str = r#"Examples:
+  echo '{"start": 754.2, "end": 764.2}' > goal.json
+  touchline render clip --input match.mp4 --spec goal.json --output goal.mp4
+  echo '{"start": 754.2, "end": 764.2, "mode": "encode"}' > exact.json
+  touchline render clip --input match.mp4 --spec exact.json --output exact.mp4
+
+`copy` (default) takes the packets as they are, from the key frame before `start`, and hides what is too early with an
+edit list; `encode` holds exactly the frames from `start` to before `end`."#;
+
+    fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> Self {
+        read(object, rule, errors)
+    }
+
+    fn sources(&self) -> Vec<Option<SourceRef<'_>>> {
+        vec![self.video_id.as_deref().map(SourceRef::Video)]
+    }
+
+    fn set_source(&mut self, video: &str) {
+        self.video_id = Some(video.to_owned());
+    }
+
+    fn check(&self, sources: &[Option<SourceFacts>]) -> Vec<FieldError> {
+        self.check_source(sources.first().and_then(Option::as_ref))
+    }
+
+    /// A copy needs only its own part of the source, which may last for hours.
+    fn read_range(&self) -> Option<(f64, f64)> {
+        (self.mode == ClipMode::Copy).then_some((self.start, self.end))
+    }
+}
+
+fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> ClipSpec {
     let clip_id = object.clip_id(rule, errors);
     let video_id = object.video_id(rule, errors);
     let range = TimeRange::read(object, errors);

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::SourceRule;
+use super::kind::{KindSpec, ModelNeeds};
 use super::reader::{Errors, Given, Object, number};
+use super::{SourceRef, SourceRule};
 use crate::field_error::FieldError;
 use crate::rational::{MAX_SECONDS, Rat, seconds_from_f64, to_f64};
 use crate::source::SourceFacts;
@@ -53,7 +54,7 @@ impl DetectionSpec {
     }
 
     /// What is wrong with the request for this source; nothing for an unknown one.
-    pub(super) fn check(&self, source: Option<&SourceFacts>) -> Vec<FieldError> {
+    fn check_source(&self, source: Option<&SourceFacts>) -> Vec<FieldError> {
         let Some(source) = source else { return Vec::new() };
         let duration = source.frames.duration();
         let outside = |time: &f64| seconds_from_f64(*time) > duration;
@@ -73,7 +74,36 @@ pub(crate) fn steps(every: Rat, end: Rat) -> impl Iterator<Item = Rat> {
     (0..).map(move |k: i128| every * k).take_while(move |time| forward && *time < end)
 }
 
-pub(super) fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> DetectionSpec {
+impl KindSpec for DetectionSpec {
+    const MEDIA_TYPE: &'static str = "application/json";
+    const EXTENSION: &'static str = "json";
+    const ABOUT: &'static str = "Find the people in frames of the input; --output is a JSON file";
+    const EXAMPLES: &'static str = r#"Examples:
+  echo '{"kind": "detection", "every": 1.0}' > every-second.json
+  touchline render detection --input match.mp4 --spec every-second.json --output people.json"#;
+
+    fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> Self {
+        read(object, rule, errors)
+    }
+
+    fn sources(&self) -> Vec<Option<SourceRef<'_>>> {
+        vec![self.video_id.as_deref().map(SourceRef::Video)]
+    }
+
+    fn set_source(&mut self, video: &str) {
+        self.video_id = Some(video.to_owned());
+    }
+
+    fn check(&self, sources: &[Option<SourceFacts>]) -> Vec<FieldError> {
+        self.check_source(sources.first().and_then(Option::as_ref))
+    }
+
+    fn models(&self) -> ModelNeeds<'_> {
+        ModelNeeds { detector: true, ..ModelNeeds::default() }
+    }
+}
+
+fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> DetectionSpec {
     let video_id = object.video_id(rule, errors);
     let times = object.list("times", MAX_TIMES, errors);
     let every = object.number("every", 0.01..=3600.0, errors);

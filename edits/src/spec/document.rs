@@ -1,46 +1,15 @@
-//! [`ExportSpec`] in the OpenAPI document.
+//! [`ExportSpec`](super::ExportSpec) in the OpenAPI document.
 //!
 //! Every kind refuses fields that it does not know, and a schema that says so refuses the `kind` that is put beside it
 //! by `allOf`, too. So each kind is one object here, with `kind` among its fields.
 
-use std::borrow::Cow;
-
 use utoipa::openapi::schema::{OneOfBuilder, Schema};
 use utoipa::openapi::{ObjectBuilder, RefOr, Type};
-use utoipa::{PartialSchema, ToSchema};
 
-use super::ExportSpec;
-use super::annotated::AnnotatedSpec;
-use super::clip::ClipSpec;
-use super::detection::DetectionSpec;
-use super::framing::FramingSpec;
-use super::overlay::OverlaySpec;
-
-impl ToSchema for ExportSpec {
-    fn name() -> Cow<'static, str> {
-        "ExportSpec".into()
-    }
-
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        FramingSpec::schemas(schemas);
-        OverlaySpec::schemas(schemas);
-        AnnotatedSpec::schemas(schemas);
-        ClipSpec::schemas(schemas);
-        DetectionSpec::schemas(schemas);
-    }
-}
-
-impl PartialSchema for ExportSpec {
-    fn schema() -> RefOr<Schema> {
-        OneOfBuilder::new()
-            .description(Some("One request to render something."))
-            .item(kind("framing", FramingSpec::schema()))
-            .item(kind("overlay", OverlaySpec::schema()))
-            .item(kind("annotated", AnnotatedSpec::schema()))
-            .item(kind("clip", ClipSpec::schema()))
-            .item(kind("detection", DetectionSpec::schema()))
-            .into()
-    }
+/// The schema of a spec that is one of these kinds.
+pub(super) fn one_of(kinds: impl IntoIterator<Item = (&'static str, RefOr<Schema>)>) -> RefOr<Schema> {
+    let all = OneOfBuilder::new().description(Some("One request to render something."));
+    kinds.into_iter().fold(all, |all, (name, spec)| all.item(kind(name, spec))).into()
 }
 
 /// The spec of a kind, with `kind` among its fields.
@@ -54,7 +23,9 @@ fn kind(name: &str, spec: RefOr<Schema>) -> RefOr<Schema> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use utoipa::PartialSchema;
+
+    use crate::ExportSpec;
 
     #[test]
     fn a_closed_kind_knows_its_own_name() {

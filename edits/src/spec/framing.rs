@@ -1,13 +1,18 @@
 //! The framing spec: clips, cropped along a path, upscaled and joined into one reel.
 
 pub(crate) mod check;
-pub(super) mod read;
+mod read;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::kind::{KindSpec, ModelNeeds};
+use super::reader::{Errors, Object};
+use super::{SourceRef, SourceRule};
 use crate::crop::CropKeyframe;
+use crate::field_error::FieldError;
 use crate::frame_rate::FrameRate;
+use crate::source::SourceFacts;
 
 /// A reel to render. Only `clips` is required, and in a clip `start` and `end`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -218,4 +223,43 @@ pub enum DetectRule {
     None,
     /// Every so many seconds of the reel, from its start, 0.01 to 3600.
     Every(f64),
+}
+
+impl KindSpec for FramingSpec {
+    const ABOUT: &'static str = "Frame and upscale clips into one MP4";
+    const EXAMPLES: &'static str = r#"Examples:
+  echo '{"kind": "framing", "clips": [{"start": 12, "end": 15}]}' > reel.json
+  touchline render framing --input match.mp4 --spec reel.json --output reel.mp4
+  touchline render framing --input match.mp4 --spec reel.json --output reel.mp4 --devices cpu:0,cpu:1
+
+Only `clips` with `start` and `end` are required: the largest centred 9:16 crop is upscaled to 810x1440."#;
+
+    fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> Self {
+        read::read(object, rule, errors)
+    }
+
+    /// One a clip.
+    fn sources(&self) -> Vec<Option<SourceRef<'_>>> {
+        self.clips.iter().map(|clip| clip.video_id.as_deref().map(SourceRef::Video)).collect()
+    }
+
+    fn set_source(&mut self, video: &str) {
+        self.clips.iter_mut().for_each(|clip| clip.video_id = Some(video.to_owned()));
+    }
+
+    fn source_pointer(&self, i: usize) -> String {
+        format!("/clips/{i}/video_id")
+    }
+
+    fn check(&self, sources: &[Option<SourceFacts>]) -> Vec<FieldError> {
+        check::check(self, sources)
+    }
+
+    fn models(&self) -> ModelNeeds<'_> {
+        ModelNeeds {
+            upscaler: (self.upscale.mode == UpscaleMode::Ai).then_some(&*self.upscale.model),
+            quality: Some(self.upscale.quality),
+            detector: self.detect.rule != DetectRule::None,
+        }
+    }
 }

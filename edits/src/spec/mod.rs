@@ -2,7 +2,7 @@
 //!
 //! A request is wrong in two ways: by itself ([`parse`]) and for its sources ([`ExportSpec::check`]). Both report all
 //! they find, so that ten mistakes are ten errors in one answer; [`FieldError::merge`] joins the two lists.
-//! A kind is one file here: its JSON, its reader and its checks.
+//! A kind is one file here (its JSON, its reader and its checks) and one line in the list below.
 
 pub mod annotated;
 pub mod clip;
@@ -10,13 +10,21 @@ pub mod detection;
 mod document;
 pub mod encoding;
 pub mod framing;
+mod kind;
 pub mod marked;
 pub mod overlay;
 mod reader;
 mod time_range;
 
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::field_error::FieldError;
 use crate::source::SourceFacts;
@@ -24,23 +32,22 @@ use annotated::AnnotatedSpec;
 use clip::ClipSpec;
 use detection::DetectionSpec;
 use framing::FramingSpec;
-use overlay::{OverlaySource, OverlaySpec};
+pub use kind::ModelNeeds;
+use kind::{KindSpec, KindSpecObject};
+use overlay::OverlaySpec;
 use reader::{Errors, Given, Object};
 
-/// One request to render something.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum ExportSpec {
+kind::kinds! {
     /// Clips, cropped, upscaled and joined into a reel.
-    Framing(FramingSpec),
+    Framing(FramingSpec) = "framing",
     /// A spotlight and texts on a finished reel or a video.
-    Overlay(OverlaySpec),
+    Overlay(OverlaySpec) = "overlay",
     /// Clips of one video, each with a card about it.
-    Annotated(AnnotatedSpec),
+    Annotated(AnnotatedSpec) = "annotated",
     /// A time range of a video as a file of its own.
-    Clip(ClipSpec),
+    Clip(ClipSpec) = "clip",
     /// The persons in chosen frames of a video.
-    Detection(DetectionSpec),
+    Detection(DetectionSpec) = "detection",
 }
 
 /// Where a request takes pictures from, by id.
@@ -85,85 +92,75 @@ fn read(value: &Value, rule: SourceRule, errors: &mut Errors) -> Option<ExportSp
         Given::Value(kind) => kind,
         Given::Broken => return None,
         Given::Absent => {
-            errors.push("/kind", "required", format!("`kind` is missing: one of {}", ExportSpec::KINDS.join(", ")));
+            errors.push("/kind", "required", format!("`kind` is missing: one of {}", kind_names()));
             return None;
         }
     };
-    let spec = match kind.as_str() {
-        "framing" => ExportSpec::Framing(framing::read::read(&mut object, rule, errors)),
-        "overlay" => ExportSpec::Overlay(overlay::read::read(&mut object, rule, errors)),
-        "annotated" => ExportSpec::Annotated(annotated::read(&mut object, rule, errors)),
-        "clip" => ExportSpec::Clip(clip::read(&mut object, rule, errors)),
-        "detection" => ExportSpec::Detection(detection::read(&mut object, rule, errors)),
-        _ => {
-            let known = ExportSpec::KINDS.join(", ");
-            errors.push("/kind", "unknown_value", format!("`{kind}` cannot be exported: use one of {known}"));
-            return None;
-        }
+    let Some(known) = ExportKind::ALL.iter().find(|known| known.name() == kind) else {
+        let detail = format!("`{kind}` cannot be exported: use one of {}", kind_names());
+        errors.push("/kind", "unknown_value", detail);
+        return None;
     };
+    let spec = ExportSpec::read_kind(*known, &mut object, rule, errors);
     object.close(errors);
     Some(spec)
 }
 
-impl ExportSpec {
-    /// The kinds there are.
-    pub const KINDS: [&'static str; 5] = ["framing", "overlay", "annotated", "clip", "detection"];
+fn kind_names() -> String {
+    let names: Vec<_> = ExportKind::ALL.iter().map(|kind| kind.name()).collect();
+    names.join(", ")
+}
 
-    /// The kind's name, as in JSON.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            ExportSpec::Framing(_) => "framing",
-            ExportSpec::Overlay(_) => "overlay",
-            ExportSpec::Annotated(_) => "annotated",
-            ExportSpec::Clip(_) => "clip",
-            ExportSpec::Detection(_) => "detection",
-        }
+/// The name of a kind names no kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no kind of export")]
+pub struct UnknownKind(pub String);
+
+impl FromStr for ExportKind {
+    type Err = UnknownKind;
+
+    fn from_str(name: &str) -> Result<Self, UnknownKind> {
+        let known = Self::ALL.iter().find(|kind| kind.name() == name);
+        known.copied().ok_or_else(|| UnknownKind(name.to_owned()))
     }
+}
 
+impl fmt::Display for ExportKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl ExportSpec {
     /// Where the pictures come from, in the order [`ExportSpec::check`] wants their facts: one source a clip for a
     /// framing, one for any other kind; `None` where the request names none.
     pub fn sources(&self) -> Vec<Option<SourceRef<'_>>> {
-        fn video(id: &Option<String>) -> Option<SourceRef<'_>> {
-            id.as_deref().map(SourceRef::Video)
-        }
-        match self {
-            ExportSpec::Framing(spec) => spec.clips.iter().map(|clip| video(&clip.video_id)).collect(),
-            ExportSpec::Overlay(spec) => vec![spec.source.as_ref().map(|source| match source {
-                OverlaySource::Export(id) => SourceRef::Export(id),
-                OverlaySource::Video(id) => SourceRef::Video(id),
-            })],
-            ExportSpec::Annotated(spec) => vec![video(&spec.video_id)],
-            ExportSpec::Clip(spec) => vec![video(&spec.video_id)],
-            ExportSpec::Detection(spec) => vec![video(&spec.video_id)],
-        }
+        self.of_kind().sources()
+    }
+
+    /// Makes `video` the source of everything in it.
+    pub fn set_source(&mut self, video: &str) {
+        self.of_kind_mut().set_source(video);
     }
 
     /// Where in the request source `i` of [`ExportSpec::sources`] is named, as a JSON pointer.
     pub fn source_pointer(&self, i: usize) -> String {
-        match self {
-            ExportSpec::Framing(_) => format!("/clips/{i}/video_id"),
-            ExportSpec::Overlay(spec) => match spec.source {
-                Some(OverlaySource::Export(_)) => "/source/export_id".to_owned(),
-                Some(OverlaySource::Video(_)) => "/source/video_id".to_owned(),
-                None => "/source".to_owned(),
-            },
-            ExportSpec::Annotated(_) | ExportSpec::Clip(_) | ExportSpec::Detection(_) => "/video_id".to_owned(),
-        }
+        self.of_kind().source_pointer(i)
     }
 
     /// Everything that is wrong with the request for these sources (in the order of [`ExportSpec::sources`]; `None`
-    /// for an unknown one, about which nothing is said).
-    ///
-    /// Of an annotated compilation nothing is: a clip that its video does not have is left out with a warning, so
-    /// that it does not lose the rest ([`crate::AnnotatedPlan`]).
+    /// for an unknown one, of which nothing is checked).
     pub fn check(&self, sources: &[Option<SourceFacts>]) -> Vec<FieldError> {
-        let first = sources.first().and_then(Option::as_ref);
-        match self {
-            ExportSpec::Framing(spec) => framing::check::check(spec, sources),
-            ExportSpec::Overlay(spec) => overlay::check(spec, first),
-            ExportSpec::Annotated(_) => Vec::new(),
-            ExportSpec::Clip(spec) => spec.check(first),
-            ExportSpec::Detection(spec) => spec.check(first),
-        }
+        self.of_kind().check(sources)
+    }
+
+    /// The models that rendering it runs.
+    pub fn models(&self) -> ModelNeeds<'_> {
+        self.of_kind().models()
+    }
+
+    /// The seconds of its source that rendering reads; `None`: all of it.
+    pub fn read_range(&self) -> Option<(f64, f64)> {
+        self.of_kind().read_range()
     }
 }

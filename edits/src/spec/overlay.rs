@@ -1,15 +1,18 @@
 //! The overlay spec: a spotlight that follows a player, and texts, on a finished reel or a video.
 
 mod check;
-pub(super) mod read;
-
-pub(super) use check::check;
+mod read;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::encoding::Encoding;
+use super::kind::KindSpec;
+use super::reader::{Errors, Object};
+use super::{SourceRef, SourceRule};
 use crate::color::Rgb;
+use crate::field_error::FieldError;
+use crate::source::SourceFacts;
 
 /// What is drawn on a video. Nothing is required but the source; without regions and texts the file is copied.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -189,4 +192,45 @@ fn default_size() -> f64 {
 
 fn default_text_color() -> Rgb {
     Rgb::WHITE
+}
+
+impl KindSpec for OverlaySpec {
+    const ABOUT: &'static str = "Put a spotlight on a player, and texts; what is not drawn on is copied";
+    const EXAMPLES: &'static str = r#"Examples:
+  echo '{"regions": [{"start": 1, "end": 3, "keyframes": [
+    {"time": 1, "x": 300, "y": 700, "radius_x": 60, "radius_y": 110},
+    {"time": 3, "x": 420, "y": 690, "radius_x": 62, "radius_y": 112}]}]}' > spotlight.json
+  touchline render overlay --input reel.mp4 --spec spotlight.json --output lit.mp4
+  echo '{"texts": [{"text": "Nr. 7", "start": 0, "end": 2, "x": 0.5, "y": 0.1}]}' > text.json
+  touchline render overlay --input reel.mp4 --spec text.json --output named.mp4
+
+Effects: dark_overlay (default), brightness_boost, none. Shapes: ellipse (default), ground. Only the stretches between
+IDR pictures that change are encoded again; the report's `smart_render` tells how many frames that were, or why all."#;
+
+    fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> Self {
+        read::read(object, rule, errors)
+    }
+
+    fn sources(&self) -> Vec<Option<SourceRef<'_>>> {
+        vec![self.source.as_ref().map(|source| match source {
+            OverlaySource::Export(id) => SourceRef::Export(id),
+            OverlaySource::Video(id) => SourceRef::Video(id),
+        })]
+    }
+
+    fn set_source(&mut self, video: &str) {
+        self.source = Some(OverlaySource::Video(video.to_owned()));
+    }
+
+    fn source_pointer(&self, _: usize) -> String {
+        match self.source {
+            Some(OverlaySource::Export(_)) => "/source/export_id".to_owned(),
+            Some(OverlaySource::Video(_)) => "/source/video_id".to_owned(),
+            None => "/source".to_owned(),
+        }
+    }
+
+    fn check(&self, sources: &[Option<SourceFacts>]) -> Vec<FieldError> {
+        check::check(self, sources.first().and_then(Option::as_ref))
+    }
 }

@@ -193,7 +193,7 @@ async fn announce(tx: &Transaction, export: &Export) -> Result<()> {
     };
     let data = json!({
         "id": export.id,
-        "kind": export.kind,
+        "kind": export.kind.0,
         "state": export.state,
         "attempt": export.attempt,
         "frames_total": export.frames_total,

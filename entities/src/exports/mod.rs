@@ -25,7 +25,8 @@ use crate::{
     },
 };
 
-pub use crate::rows::export::{ExportKind, ExportState, Model as Export};
+pub use crate::rows::export::{ExportState, KindColumn, Model as Export};
+pub use edits::ExportKind;
 pub use life::{Cancelled, Finished, ResultFile, advance, cancel, fail, finish, problem, set_progress, warn};
 pub(crate) use life::{cancel_in, fail_in};
 pub use retry::{Retried, retry};
@@ -102,7 +103,7 @@ pub async fn insert(tx: &Transaction, new: NewExport) -> Result<Export> {
     let export = Model {
         id: new.id,
         tenant_id: new.tenant_id,
-        kind: new.kind,
+        kind: KindColumn(new.kind),
         state: ExportState::Queued,
         spec: new.spec,
         profile: new.profile,
@@ -168,7 +169,7 @@ pub async fn list_any(
         rows = rows.filter(Column::TenantId.eq(tenant));
     }
     if let Some(kind) = filter.kind {
-        rows = rows.filter(Column::Kind.eq(kind));
+        rows = rows.filter(Column::Kind.eq(KindColumn(kind)));
     }
     if let Some(state) = filter.state {
         rows = rows.filter(Column::State.eq(state));

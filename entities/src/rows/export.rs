@@ -1,3 +1,8 @@
+use std::fmt;
+use std::str::FromStr;
+
+use edits::ExportKind;
+use edits::spec::UnknownKind;
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,7 +16,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: ExportId,
     pub tenant_id: TenantId,
-    pub kind: ExportKind,
+    pub kind: KindColumn,
     pub state: ExportState,
     /// What was asked for.
     pub spec: Json,
@@ -56,23 +61,23 @@ pub struct Model {
     pub reel_version: Option<i64>,
 }
 
-/// What an export makes.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
-)]
-#[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum ExportKind {
-    /// A framed, upscaled reel.
-    Framing,
-    /// A video with a spotlight and texts drawn on it.
-    Overlay,
-    /// Clips, each with a card about it.
-    Annotated,
-    /// A time range of a video.
-    Clip,
-    /// Boxes of persons.
-    Detection,
+/// An [`ExportKind`] as its column holds it: by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, DeriveValueType)]
+#[sea_orm(value_type = "String")]
+pub struct KindColumn(pub ExportKind);
+
+impl fmt::Display for KindColumn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for KindColumn {
+    type Err = UnknownKind;
+
+    fn from_str(name: &str) -> std::result::Result<Self, UnknownKind> {
+        name.parse().map(Self)
+    }
 }
 
 /// Where an export is.

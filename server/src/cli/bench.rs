@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use config::{DeviceList, DeviceName, Settings};
+use edits::ExportKind;
 use edits::{FrameRate, RgbImage};
 use media::{FrameDecoder, SegmentEncoder, VideoSettings, YuvFrame};
 use models::{Detector, DeviceKind, ModelKind, ModelStore, Upscaler};
@@ -217,7 +218,7 @@ fn framing(clip: &Path, folder: &Path, settings: Settings, seconds: f64) -> Resu
         sim_frame_ms: None,
         trace: None,
     };
-    let report = render::perform(&Job::prepare("framing", args)?, settings)?;
+    let report = render::perform(&Job::prepare(ExportKind::Framing, args)?, settings)?;
     let fps = report["fps"].as_f64().unwrap_or_default();
     let on = report["devices"].as_array().map_or(0, Vec::len);
     Ok((row("framing job, upscaled", format!("{on} devices"), (2 * CROP.0, 2 * CROP.1), fps), report))

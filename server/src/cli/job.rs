@@ -6,7 +6,7 @@ use actors::NodeOptions;
 use actors::exports::error::RequestError;
 use actors::videos::import::Indexing;
 use config::Settings;
-use edits::{ClipMode, ClipSpec, DetectRule, ExportSpec, FieldError, SourceRule, UpscaleMode};
+use edits::{ExportKind, ExportSpec, FieldError, SourceRule};
 use models::ModelStore;
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ use super::render::RenderArgs;
 
 /// One render.
 pub struct Job {
-    pub kind: &'static str,
+    pub kind: ExportKind,
     pub args: RenderArgs,
     pub spec: Value,
     /// Only the models that the spec needs are loaded.
@@ -27,9 +27,9 @@ pub struct Job {
 
 impl Job {
     /// Reads the spec and looks at the input, so that what is plainly wrong is told before models are loaded.
-    pub fn prepare(kind: &'static str, args: RenderArgs) -> Result<Self, CliError> {
+    pub fn prepare(kind: ExportKind, args: RenderArgs) -> Result<Self, CliError> {
         check_output(&args)?;
-        let spec = read_spec(kind, &args.spec)?;
+        let spec = read_spec(kind.name(), &args.spec)?;
         let parsed = edits::spec::parse(&spec, SourceRule::Implied);
         let Some(shape) = parsed.spec else {
             return Err(mistakes(&args.spec, &parsed.errors));
@@ -77,25 +77,14 @@ impl Job {
 
 const NOTHING: NodeOptions = NodeOptions { upscaler: false, detector: false };
 
+/// Only models that the spec does not name are loaded before it is accepted; a named one is loaded when it is needed.
 fn needed(spec: &ExportSpec) -> NodeOptions {
-    match spec {
-        ExportSpec::Framing(spec) => NodeOptions {
-            upscaler: spec.upscale.mode == UpscaleMode::Ai && spec.upscale.model == "auto",
-            detector: spec.detect.rule != DetectRule::None,
-        },
-        ExportSpec::Detection(_) => NodeOptions { upscaler: false, detector: true },
-        ExportSpec::Overlay(_) | ExportSpec::Annotated(_) | ExportSpec::Clip(_) => NOTHING,
-    }
+    let needs = spec.models();
+    NodeOptions { upscaler: needs.upscaler == Some("auto"), detector: needs.detector }
 }
 
-/// A clip that is copied needs only its own part of the input, which may last for hours.
 fn needed_of_input(spec: &ExportSpec) -> Indexing {
-    match spec {
-        ExportSpec::Clip(ClipSpec { mode: ClipMode::Copy, start, end, .. }) => {
-            Indexing::Around { start: *start, end: *end }
-        }
-        _ => Indexing::Now,
-    }
+    spec.read_range().map_or(Indexing::Now, |(start, end)| Indexing::Around { start, end })
 }
 
 fn check_output(args: &RenderArgs) -> Result<(), CliError> {

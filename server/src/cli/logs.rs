@@ -46,7 +46,7 @@ pub struct Logs {
 /// Who writes lines to stderr.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Writer {
-    /// Whoever has something to say: lines stand in order with what the command prints itself.
+    /// A handle for writers: lines stand in order with what the command prints itself.
     Speaker,
     /// A thread, so that no request waits for a terminal or a pipe.
     Thread,
@@ -85,7 +85,7 @@ impl Logs {
         Ok(Self { lines, _trace: trace })
     }
 
-    /// Follows the `log` section of the live settings until the node stops, and counts the lines that nobody was told.
+    /// Follows the `log` section of the live settings until the node stops, and counts the lines that were dropped.
     pub fn follow(&self, mut settings: watch::Receiver<Arc<Versioned>>) -> impl Future<Output = ()> + use<> {
         let handles = self.lines.as_ref().map(|lines| {
             let untold = lines.thread.as_ref().map(|(untold, _)| untold.clone());
@@ -127,7 +127,7 @@ fn to_stderr(writer: Writer) -> (BoxMakeWriter, BoxMakeWriter, Option<(ErrorCoun
     (BoxMakeWriter::new(lines.clone()), BoxMakeWriter::new(lines), Some((untold, guard)))
 }
 
-/// Writes what has come, then waits a moment for more: so whoever logs seldom has to wake the thread up.
+/// Writes what has come, then waits a moment for more: so the thread has to be woken seldom.
 struct Batches(BufWriter<Stderr>);
 
 impl Write for Batches {
@@ -149,7 +149,7 @@ pub fn hide_panics() {
     std::panic::set_hook(Box::new(|_| {}));
 }
 
-/// What a writer lets through, while it may change. Read by whoever has something to say, several times a request: by
+/// What a writer lets through, while it may change. Read by every log call, several times a request: by
 /// an atomic, since the reader count of a lock would go from core to core.
 #[derive(Clone, Default)]
 struct Threshold(Arc<AtomicU8>);

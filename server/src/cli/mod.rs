@@ -107,7 +107,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error.print();
-            // Not `ExitCode`: worker threads of an interrupted render may still be busy, and nobody waits for them.
+            // Not `ExitCode`: worker threads of an interrupted render may still be busy, and are not waited for.
             std::process::exit(error.exit_code())
         }
     }

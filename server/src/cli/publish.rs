@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::error::CliError;
 
-/// Moves `result` to `output`, replacing what is there. Nobody ever sees half a file.
+/// Moves `result` to `output`, replacing what is there. No reader ever sees half a file.
 pub fn publish(result: &Path, output: &Path) -> Result<(), CliError> {
     let written = match fs::rename(result, output) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy_beside(result, output),

@@ -11,8 +11,10 @@ use actors::progress::message::Progress;
 use actors::videos::error::ImportError;
 use actors::videos::import::NewSource;
 use anyhow::{Context, anyhow};
-use clap::{Args, Subcommand};
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use config::{DeviceList, Settings};
+use edits::ExportKind;
 use entities::exports::{self, Export, ExportState};
 use entities::videos::{Video, VideoState};
 use entities::{TenantId, VideoId, tenants};
@@ -24,25 +26,42 @@ use super::progress::ExportBar;
 use super::signals::Interrupts;
 use super::{print_json, publish, report};
 
-/// The input file stands for every source of the spec, which names none.
-#[derive(Subcommand)]
-#[command(after_help = EXAMPLES)]
-pub enum RenderCommand {
-    /// Frame and upscale clips into one MP4
-    #[command(after_help = FRAMING_EXAMPLES)]
-    Framing(RenderArgs),
-    /// Put a spotlight on a player, and texts; what is not drawn on is copied
-    #[command(after_help = OVERLAY_EXAMPLES)]
-    Overlay(RenderArgs),
-    /// Join clips of the input, each with a card that rates it
-    #[command(after_help = ANNOTATED_EXAMPLES)]
-    Annotated(RenderArgs),
-    /// Take a stretch out of the input, by copy or encoded again
-    #[command(after_help = CLIP_EXAMPLES)]
-    Clip(RenderArgs),
-    /// Find the people in frames of the input; --output is a JSON file
-    #[command(after_help = DETECTION_EXAMPLES)]
-    Detection(RenderArgs),
+/// What to render: a kind of export, each a subcommand with the same arguments. The input file stands for every source of
+/// the spec, which names none.
+pub struct RenderCommand {
+    kind: ExportKind,
+    args: RenderArgs,
+}
+
+impl Subcommand for RenderCommand {
+    fn augment_subcommands(command: Command) -> Command {
+        ExportKind::ALL.iter().fold(command.after_help(EXAMPLES), |command, kind| {
+            let kind = Command::new(kind.name()).about(kind.about()).after_help(kind.examples());
+            command.subcommand(RenderArgs::augment_args(kind))
+        })
+    }
+
+    fn augment_subcommands_for_update(command: Command) -> Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        name.parse::<ExportKind>().is_ok()
+    }
+}
+
+impl FromArgMatches for RenderCommand {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let missing = || clap::Error::raw(ErrorKind::MissingSubcommand, "say which kind of export to render");
+        let (name, matches) = matches.subcommand().ok_or_else(missing)?;
+        let kind = name.parse().map_err(|error| clap::Error::raw(ErrorKind::InvalidSubcommand, error))?;
+        Ok(Self { kind, args: RenderArgs::from_arg_matches(matches)? })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 #[derive(Args)]
@@ -73,12 +92,7 @@ pub struct RenderArgs {
 impl RenderCommand {
     /// The arguments, which all kinds share.
     pub fn args(&self) -> &RenderArgs {
-        let (Self::Framing(args)
-        | Self::Overlay(args)
-        | Self::Annotated(args)
-        | Self::Clip(args)
-        | Self::Detection(args)) = self;
-        args
+        &self.args
     }
 }
 
@@ -93,57 +107,13 @@ Examples:
 Progress is drawn on stderr, the report is printed on stdout as JSON.
 Exit codes: 0 done, 2 bad usage or a bad spec, 3 the input is refused, 1 anything else, 130 interrupted.";
 
-const FRAMING_EXAMPLES: &str = r#"Examples:
-  echo '{"kind": "framing", "clips": [{"start": 12, "end": 15}]}' > reel.json
-  touchline render framing --input match.mp4 --spec reel.json --output reel.mp4
-  touchline render framing --input match.mp4 --spec reel.json --output reel.mp4 --devices cpu:0,cpu:1
-
-Only `clips` with `start` and `end` are required: the largest centred 9:16 crop is upscaled to 810x1440."#;
-
-const OVERLAY_EXAMPLES: &str = r#"Examples:
-  echo '{"regions": [{"start": 1, "end": 3, "keyframes": [
-    {"time": 1, "x": 300, "y": 700, "radius_x": 60, "radius_y": 110},
-    {"time": 3, "x": 420, "y": 690, "radius_x": 62, "radius_y": 112}]}]}' > spotlight.json
-  touchline render overlay --input reel.mp4 --spec spotlight.json --output lit.mp4
-  echo '{"texts": [{"text": "Nr. 7", "start": 0, "end": 2, "x": 0.5, "y": 0.1}]}' > text.json
-  touchline render overlay --input reel.mp4 --spec text.json --output named.mp4
-
-Effects: dark_overlay (default), brightness_boost, none. Shapes: ellipse (default), ground. Only the stretches between
-IDR pictures that change are encoded again; the report's `smart_render` tells how many frames that were, or why all."#;
-
-const ANNOTATED_EXAMPLES: &str = r#"Examples:
-  echo '{"clips": [{"start": 12, "end": 17, "name": "Goal", "notes": "Far post", "rating": 5},
-                   {"start": 40, "end": 44, "rating": 2, "tags": ["Pass"]}]}' > notes.json
-  touchline render annotated --input match.mp4 --spec notes.json --output review.mp4
-
-A clip that cannot be used is left out with a warning. Ratings: 5 !!, 4 !, 3 !? (default), 2 ?, 1 ??."#;
-
-const CLIP_EXAMPLES: &str = r#"Examples:
-  echo '{"start": 754.2, "end": 764.2}' > goal.json
-  touchline render clip --input match.mp4 --spec goal.json --output goal.mp4
-  echo '{"start": 754.2, "end": 764.2, "mode": "encode"}' > exact.json
-  touchline render clip --input match.mp4 --spec exact.json --output exact.mp4
-
-`copy` (default) takes the packets as they are, from the key frame before `start`, and hides what is too early with an
-edit list; `encode` holds exactly the frames from `start` to before `end`."#;
-
-const DETECTION_EXAMPLES: &str = r#"Examples:
-  echo '{"kind": "detection", "every": 1.0}' > every-second.json
-  touchline render detection --input match.mp4 --spec every-second.json --output people.json"#;
-
 /// How long workers get to end before their files are removed under them.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// How often a folder that could not be removed is tried again.
 const POLL: Duration = Duration::from_millis(20);
 
 pub fn run(command: RenderCommand, settings: Settings) -> Result<(), CliError> {
-    let (kind, args) = match command {
-        RenderCommand::Framing(args) => ("framing", args),
-        RenderCommand::Overlay(args) => ("overlay", args),
-        RenderCommand::Annotated(args) => ("annotated", args),
-        RenderCommand::Clip(args) => ("clip", args),
-        RenderCommand::Detection(args) => ("detection", args),
-    };
+    let RenderCommand { kind, args } = command;
     media::init();
     print_json(&perform(&Job::prepare(kind, args)?, settings)?)
 }
@@ -190,7 +160,7 @@ async fn render(job: &Job, node: &Node, bar: &ExportBar) -> Result<Value, CliErr
     let result = node.exports.result_path(&export).context("the export is complete but has no result")?;
     publish::publish(&result, &job.args.output)?;
     let own = export.report.unwrap_or_default();
-    Ok(report::complete(&own, job.kind, &job.args.input, &job.args.output, began.elapsed()))
+    Ok(report::complete(&own, job.kind.name(), &job.args.input, &job.args.output, began.elapsed()))
 }
 
 /// Makes the input file a video of the private database; the file stays where it is.

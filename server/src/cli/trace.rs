@@ -25,7 +25,7 @@ pub struct Finish {
 /// # Errors
 /// When the file cannot be made.
 pub fn to_file(path: &Path) -> anyhow::Result<(Box<dyn Layer<Registry> + Send + Sync>, Finish)> {
-    // It tells who did what: nobody else on this machine reads it.
+    // It tells who did what: no other user of this machine may read it.
     let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     let file = opened.with_context(|| format!("making the trace {}", path.display()))?;
     let (layer, guard) =

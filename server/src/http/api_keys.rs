@@ -8,6 +8,7 @@ use entities::api_keys::{self, ApiKey, NewApiKey, Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::admin::audit;
 use super::auth::api_key;
@@ -16,6 +17,11 @@ use super::problem::Problem;
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
 use super::whole::whole;
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(list_api_keys).service(create_api_key).service(get_api_key).service(revoke_api_key);
+}
 
 /// The longest name of a key, in characters.
 pub const LONGEST_NAME: usize = 200;

@@ -43,7 +43,7 @@ pub fn app(
     let cors = cors(&state.node.settings().cors.allowed_origins);
     App::new()
         .into_utoipa_app()
-        .configure(routes_of_everything)
+        .configure(add_routes)
         .into_app()
         .app_data(state)
         .app_data(document)
@@ -61,7 +61,7 @@ pub fn app(
 
 /// The OpenAPI 3.1 document, made from the handlers.
 pub fn openapi() -> OpenApi {
-    let (_, mut api) = App::new().into_utoipa_app().configure(routes_of_everything).split_for_parts();
+    let (_, mut api) = App::new().into_utoipa_app().configure(add_routes).split_for_parts();
     api.info = InfoBuilder::new()
         .title("Touchline")
         .version(env!("CARGO_PKG_VERSION"))
@@ -81,90 +81,33 @@ pub fn openapi() -> OpenApi {
     api
 }
 
-/// Every route there is.
-fn routes_of_everything(routes: &mut ServiceConfig) {
+/// Every route there is; each module adds its own.
+fn add_routes(everything: &mut ServiceConfig) {
     let api = scope::scope("/api/v1")
         .configure(|api: &mut ServiceConfig| {
             // The router tries one pattern after the other: what players ask for all the time comes first.
-            api.service(videos::read_video_detections);
-            api.service(service::openapi_json);
-            api.service(tokens::log_in).service(tokens::refresh_tokens).service(tokens::log_out);
-            api.service(me::read_me).service(me::change_my_password).service(usage::read_usage);
-            api.service(api_keys::list_api_keys)
-                .service(api_keys::create_api_key)
-                .service(api_keys::get_api_key)
-                .service(api_keys::revoke_api_key);
-            api.service(uploads::upload_capabilities)
-                .service(uploads::begin_upload)
-                .service(uploads::read_upload_offset)
-                .service(uploads::append_to_upload)
-                .service(uploads::terminate_upload);
-            api.service(videos::list_videos).service(videos::download_video);
-            api.service(single_frame::detect_in_frame).service(thumbnail::show_thumbnail);
-            api.service(clips::mark_clip)
-                .service(clips::list_clips)
-                .service(clips::get_clip)
-                .service(clips::change_clip)
-                .service(clips::delete_clip);
-            api.service(reels::make_reel)
-                .service(reels::list_reels)
-                .service(reels::get_reel)
-                .service(reels::change_reel)
-                .service(reels::delete_reel);
-            api.service(links::share_video).service(videos::get_video).service(videos::delete_video);
-            api.service(exports::create_export)
-                .service(exports::estimate_export)
-                .service(exports::list_exports)
-                .service(exports::cancel_export)
-                .service(exports::retry_export);
-            api.service(exports::download_export).service(exports::read_export_detections).service(links::share_export);
-            api.service(exports::get_export).service(exports::delete_export);
-            api.service(links::download_shared_file).service(links::get_link).service(links::revoke_link);
-            api.service(live::create_ticket).service(live::open_socket);
-            api.service(admin::config::read_config)
-                .service(admin::config::change_config)
-                .service(admin::config::list_config_versions)
-                .service(admin::config::roll_config_back)
-                .service(admin::audit::list_audit);
-            api.service(admin::devices::list_devices)
-                .service(admin::devices::drain_device)
-                .service(admin::devices::disable_device)
-                .service(admin::devices::enable_device);
-            api.service(admin::models::list_models).service(admin::models::load_model);
-            api.service(admin::queue::show_queue).service(admin::plan::plan_job);
-            api.service(admin::tenants::list_tenants)
-                .service(admin::tenants::create_tenant)
-                .service(admin::tenants::get_tenant)
-                .service(admin::tenants::change_tenant);
-            api.service(admin::usage::read_everybodys_usage);
-            api.service(admin::users::list_users)
-                .service(admin::users::create_user)
-                .service(admin::users::get_user)
-                .service(admin::users::change_user)
-                .service(admin::users::delete_user);
-            api.service(admin::exports::list_every_export)
-                .service(admin::exports::get_any_export)
-                .service(admin::exports::cancel_any_export);
-            api.service(webhooks::create_webhook)
-                .service(webhooks::list_webhooks)
-                .service(webhooks::get_webhook)
-                .service(webhooks::change_webhook)
-                .service(webhooks::rotate_webhook_secret)
-                .service(webhooks::delete_webhook)
-                .service(webhooks::test_webhook)
-                .service(webhooks::list_deliveries)
-                .service(webhooks::get_delivery)
-                .service(webhooks::send_delivery_again);
-            api.service(users::list_colleagues)
-                .service(users::create_colleague)
-                .service(users::get_colleague)
-                .service(users::change_colleague)
-                .service(users::delete_colleague);
+            videos::routes(api);
+            service::api_routes(api);
+            tokens::routes(api);
+            me::routes(api);
+            usage::routes(api);
+            api_keys::routes(api);
+            uploads::routes(api);
+            single_frame::routes(api);
+            thumbnail::routes(api);
+            clips::routes(api);
+            reels::routes(api);
+            exports::routes(api);
+            links::routes(api);
+            live::routes(api);
+            webhooks::routes(api);
+            users::routes(api);
+            admin::routes(api);
         })
         .wrap(from_fn(limit_rate))
         .wrap(from_fn(authenticate));
-    routes.service(api);
-    routes.service(service::healthz).service(service::readyz).service(service::metrics).service(service::docs);
+    everything.service(api);
+    service::routes(everything);
 }
 
 /// A handler that answers `GET` and `HEAD` is two operations, whose ids have to differ.

@@ -9,14 +9,19 @@ use entities::videos::Video;
 use entities::{Changed, ClipId, UserId, VideoId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::extract::{Editor, Id, Listing, PageQuery, Viewer};
+use super::extract::{Editor, Id, Listing, PageQuery, Row, Viewer, find};
 use super::merge_patch::present;
 use super::precondition::{answer, seen_if_told, stale, with_tag};
 use super::problem::Problem;
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
-use super::videos;
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(mark_clip).service(list_clips).service(get_clip).service(change_clip).service(delete_clip);
+}
 
 const LONGEST_NAME: usize = 200;
 const LONGEST_NOTES: usize = 10_000;
@@ -121,7 +126,7 @@ pub async fn mark_clip(
     new: web::Json<NewClip>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let video = videos::find(&state, editor.tenant, id.0).await?;
+    let video = find::<Video>(&state, editor.tenant, id.0).await?;
     let NewClip { name, start, end, notes, rating, tags } = new.into_inner();
     let mark = Mark { name, start, end, notes, rating, tags };
     check(&mark, &video)?;
@@ -137,25 +142,19 @@ pub async fn mark_clip(
 #[get("/videos/{id}/clips")]
 pub async fn list_clips(
     viewer: Viewer,
-    id: Id<VideoId>,
+    video: Row<Video>,
     page: web::Query<PageQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    videos::find(&state, viewer.tenant, id.0).await?;
-    let page = clips::list(&state.db, viewer.tenant, id.0, &page.request()?).await?;
+    let page = clips::list(&state.db, viewer.tenant, video.0.id, &page.request()?).await?;
     Ok(HttpResponse::Ok().json(Listing::from(page.map(ClipView::from))))
 }
 
 /// Reads a clip.
 #[utoipa::path(tag = "clips", params(("id" = ClipId, Path)), responses((status = 200, description = "the clip", body = ClipView, headers(("ETag" = String))), (status = 304, description = "the client has it already"), ReadRefusals))]
 #[get("/clips/{id}")]
-pub async fn get_clip(
-    viewer: Viewer,
-    id: Id<ClipId>,
-    request: HttpRequest,
-    state: web::Data<State>,
-) -> Result<HttpResponse, Problem> {
-    let clip = clips::get(&state.db, viewer.tenant, id.0).await?.ok_or_else(|| Problem::not_found("clip"))?;
+pub async fn get_clip(_: Viewer, clip: Row<Clip>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let Row(clip) = clip;
     Ok(answer(&request, clip.version, &ClipView::from(clip)))
 }
 
@@ -165,7 +164,7 @@ pub async fn get_clip(
     params(("id" = ClipId, Path), ("If-Match" = Option<String>, Header, description = "the `ETag` that was read, or `*`")),
     responses(
         (status = 200, description = "the clip", body = ClipView, headers(("ETag" = String))),
-        (status = 412, description = "somebody else changed it meanwhile", body = super::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 412, description = "it was changed meanwhile", body = super::problem::ProblemBody, content_type = "application/problem+json"),
         WriteRefusals
     )
 )]
@@ -181,7 +180,7 @@ pub async fn change_clip(
     let not_found = || Problem::not_found("clip");
     let clip = clips::get(db, tenant, id.0).await?.ok_or_else(not_found)?;
     let told = seen_if_told(&request, clip.version)?;
-    let video = videos::find(&state, tenant, clip.video_id).await?;
+    let video = find::<Video>(&state, tenant, clip.video_id).await?;
     let tags = clip.tags.as_array().into_iter().flatten().filter_map(|tag| tag.as_str().map(str::to_owned)).collect();
     let patch = patch.into_inner();
     let mark = Mark {
@@ -193,7 +192,7 @@ pub async fn change_clip(
         tags: patch.tags.unwrap_or(tags),
     };
     check(&mark, &video)?;
-    // What was read is what is changed: a patch is never laid over what nobody looked at.
+    // What was read is what is changed: a patch is never applied to a version that was not read.
     match clips::change(db, tenant, id.0, told.unwrap_or(clip.version), mark).await? {
         Changed::Now(clip) => Ok(with_tag(&mut HttpResponse::Ok(), clip.version).json(ClipView::from(clip))),
         Changed::Stale(version) => Err(stale(version)),

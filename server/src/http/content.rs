@@ -148,7 +148,7 @@ fn wanted_range(request: &HttpRequest, etag: &EntityTag, length: u64) -> Result<
     })
 }
 
-/// `Content-Disposition` with an ASCII name for everybody and the real one for those who read RFC 8187.
+/// `Content-Disposition` with an ASCII name, and the real one for clients that read RFC 8187.
 fn disposition(name: &str, download: bool) -> ContentDisposition {
     let plain: String =
         name.chars()

@@ -14,13 +14,27 @@ use entities::{ExportId, ReelId, Subject, TenantId, UserId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::{IntoParams, ToSchema};
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::content::{FileAnswers, StoredFile, strong_tag};
-use super::extract::{Editor, Id, Listing, PageQuery, Principal, Viewer};
+use super::extract::{Editor, Id, Listing, PageQuery, Row, Viewer};
 use super::problem::Problem;
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
 use super::videos::{Detections, DetectionsQuery, read_detections};
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(create_export)
+        .service(estimate_export)
+        .service(list_exports)
+        .service(cancel_export)
+        .service(retry_export)
+        .service(download_export)
+        .service(read_export_detections)
+        .service(get_export)
+        .service(delete_export);
+}
 
 /// An export. Progress messages have the same fields, with `export_id` for `id`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -85,7 +99,7 @@ impl From<Export> for ExportView {
         Self {
             estimate: export.estimate(),
             id: export.id,
-            kind: export.kind,
+            kind: export.kind.0,
             state: export.state,
             spec: export.spec,
             attempt: export.attempt,
@@ -249,10 +263,10 @@ pub async fn list_exports(
 /// Reads an export.
 #[utoipa::path(tag = "exports", params(("id" = ExportId, Path)), responses((status = 200, description = "the export", body = ExportView), ReadRefusals))]
 #[get("/exports/{id}")]
-pub async fn get_export(viewer: Viewer, id: Id<ExportId>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
-    let export = find(&state, &viewer, id.0).await?;
+pub async fn get_export(viewer: Viewer, export: Row<Export>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+    let Row(export) = export;
     // Progress is stored less often than it is told: a reader sees what a listener hears.
-    let latest = state.node.progress.send(GetLatest { tenant: viewer.tenant, export: id.0 }).await?;
+    let latest = state.node.progress.send(GetLatest { tenant: viewer.tenant, export: export.id }).await?;
     let mut view = ExportView::from(export);
     if let Some(latest) = latest.filter(|_| view.finished_at.is_none()) {
         view.progress = view.progress.max(latest.progress);
@@ -323,13 +337,12 @@ pub async fn delete_export(editor: Editor, id: Id<ExportId>, state: web::Data<St
 )]
 #[route("/exports/{id}/file", method = "GET", method = "HEAD")]
 pub async fn download_export(
-    viewer: Viewer,
-    id: Id<ExportId>,
+    _: Viewer,
+    export: Row<Export>,
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let export = find(&state, &viewer, id.0).await?;
-    stored_file(&state, &export, true)?.answer(&request).await
+    stored_file(&state, &export.0, true)?.answer(&request).await
 }
 
 /// Reads what was detected during an export, in output pixels. Never starts inference.
@@ -353,10 +366,6 @@ pub async fn read_export_detections(
     read_detections(&state, &viewer, Subject::Export(id.0), query.into_inner(), &request).await
 }
 
-async fn find(state: &State, who: &Principal, id: ExportId) -> Result<Export, Problem> {
-    exports::get(&state.db, who.tenant, id).await?.ok_or_else(|| Problem::not_found("export"))
-}
-
 /// An export's result, to be sent.
 pub(super) fn stored_file(state: &State, export: &Export, download: bool) -> Result<StoredFile, Problem> {
     let Some(path) = state.node.exports.result_path(export) else {
@@ -365,20 +374,14 @@ pub(super) fn stored_file(state: &State, export: &Export, download: bool) -> Res
             format!("the export is {}; its file comes when it is complete", state_name(export.state)),
         ));
     };
-    let (kind, ending, content_type) = match export.kind {
-        ExportKind::Detection => ("detection", "json", "application/json"),
-        ExportKind::Framing => ("framing", "mp4", "video/mp4"),
-        ExportKind::Overlay => ("overlay", "mp4", "video/mp4"),
-        ExportKind::Annotated => ("annotated", "mp4", "video/mp4"),
-        ExportKind::Clip => ("clip", "mp4", "video/mp4"),
-    };
+    let kind = export.kind.0;
     // The tag covers the bytes; where there is none, the key names the attempt that made them.
     let tag = export.result_etag.clone().unwrap_or_else(|| format!("{}-{}", export.id, export.attempt));
     Ok(StoredFile {
         path,
         etag: strong_tag(&tag),
-        content_type,
-        name: format!("{kind}-{}.{ending}", export.id),
+        content_type: kind.media_type(),
+        name: format!("{kind}-{}.{}", export.id, kind.extension()),
         download,
     })
 }

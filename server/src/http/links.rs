@@ -8,6 +8,7 @@ use entities::links::{self, Link};
 use entities::{ExportId, LinkId, Subject, SubjectKind, VideoId, exports, tenants, videos};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
 
 use super::content::FileAnswers;
@@ -16,6 +17,11 @@ use super::problem::Problem;
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
 use super::whole::whole;
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(share_video).service(share_export).service(download_shared_file).service(get_link).service(revoke_link);
+}
 
 /// How long a link holds unless asked otherwise, in seconds: a day.
 const DEFAULT_LIFE: i64 = 24 * 3600;
@@ -43,7 +49,7 @@ pub struct NewLink {
 pub struct LinkView {
     /// The link.
     pub id: LinkId,
-    /// The address that plays: whoever has it may read the file.
+    /// The address that plays: it is all that is needed to read the file.
     pub url: String,
     /// What it opens.
     pub subject_kind: SubjectKind,

@@ -17,12 +17,18 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use utoipa::{IntoParams, ToSchema};
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::auth::ticket::TICKET_LIFE;
 use super::extract::{Principal, Viewer, standing};
 use super::problem::Problem;
 use super::refusals::ReadRefusals;
 use super::state::State;
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(create_ticket).service(open_socket);
+}
 
 /// Progress waiting for one socket; the hub skips what a newer state will follow when it is full.
 const WAITING: usize = 64;

@@ -5,6 +5,7 @@ use entities::users::Role;
 use entities::{TenantId, api_keys, tenants, users};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
 
 use super::auth::password;
@@ -13,6 +14,11 @@ use super::problem::Problem;
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
 use super::users::{self as accounts, UserPatch};
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(read_me).service(change_my_password);
+}
 
 /// Who stands behind a credential.
 #[derive(Debug, Serialize, ToSchema)]
@@ -41,7 +47,7 @@ pub enum MyKind {
     User,
     /// A program with an API key.
     Key,
-    /// Somebody whom a foreign issuer vouches for.
+    /// A user of a foreign issuer.
     Foreign,
 }
 

@@ -69,7 +69,7 @@ impl Routes {
     }
 }
 
-/// Answers what nobody else does.
+/// Answers what no route matches.
 pub async fn nothing_here(request: HttpRequest, routes: web::Data<Routes>) -> Result<HttpResponse, Problem> {
     Err(routes.refusal(request.path()))
 }

@@ -1,4 +1,4 @@
-//! The figures of the process: their recorder, their meaning, and those that are looked up when somebody asks.
+//! The figures of the process: their recorder, their meaning, and those that are read at each scrape.
 //!
 //! `docs/operations.md` lists every one; a test here compares.
 
@@ -50,7 +50,7 @@ fn describe() {
     describe_counter!(
         "touchline_log_lines_lost_total",
         Unit::Count,
-        "Log lines that nobody was told, because whoever reads them was stuck and 100 000 more were waiting."
+        "Log lines that were dropped, because their reader was stuck and 100 000 more were waiting."
     );
     describe_histogram!(
         "touchline_http_request_seconds",
@@ -89,7 +89,7 @@ fn describe() {
     describe_gauge!("process_threads", Unit::Count, "Threads of the process.");
 }
 
-/// Looks up what nobody counts as it happens.
+/// Reads what is not counted as it happens.
 ///
 /// # Errors
 /// When the database does not answer.

@@ -1,5 +1,5 @@
 //! Rows that have versions: the version is the `ETag`, and a change names in `If-Match` the one it saw
-//! (RFC 9110 §13.1.1), so that nobody overwrites what somebody else did meanwhile.
+//! (RFC 9110 §13.1.1), so that no client overwrites a change that it has not seen.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, EntityTag, IfMatch};
@@ -41,7 +41,7 @@ pub fn seen_if_told(request: &HttpRequest, in_force: i64) -> Result<Option<i64>,
     if request.headers().contains_key(header::IF_MATCH) { seen(request, in_force) } else { Ok(None) }
 }
 
-/// 412: somebody else was quicker.
+/// 412: another change came first.
 pub fn stale(version: i64) -> Problem {
     Problem::new(
         StatusCode::PRECONDITION_FAILED,

@@ -84,7 +84,7 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, code, detail)
     }
 
-    /// 404: `what` does not exist, or belongs to somebody else; the two look the same on purpose.
+    /// 404: `what` does not exist, or belongs to another tenant; the two look the same on purpose.
     pub fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
     }

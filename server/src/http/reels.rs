@@ -9,13 +9,19 @@ use entities::{Changed, Database, ReelId, TenantId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
+use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::extract::{Editor, Id, Listing, PageQuery, Viewer};
+use super::extract::{Editor, Id, Listing, PageQuery, Row, Viewer};
 use super::merge_patch::present;
 use super::precondition::{answer, seen, stale, with_tag};
 use super::problem::Problem;
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(make_reel).service(list_reels).service(get_reel).service(change_reel).service(delete_reel);
+}
 
 const LONGEST_NAME: usize = 200;
 
@@ -115,13 +121,8 @@ pub async fn list_reels(
 /// Reads a reel; the `ETag` is for `If-Match` of a change.
 #[utoipa::path(tag = "reels", params(("id" = ReelId, Path)), responses((status = 200, description = "the reel", body = ReelView, headers(("ETag" = String))), (status = 304, description = "the client has it already"), ReadRefusals))]
 #[get("/reels/{id}")]
-pub async fn get_reel(
-    viewer: Viewer,
-    id: Id<ReelId>,
-    request: HttpRequest,
-    state: web::Data<State>,
-) -> Result<HttpResponse, Problem> {
-    let reel = reels::get(&state.db, viewer.tenant, id.0).await?.ok_or_else(|| Problem::not_found("reel"))?;
+pub async fn get_reel(_: Viewer, reel: Row<Reel>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let Row(reel) = reel;
     Ok(answer(&request, reel.version, &ReelView::from(reel)))
 }
 
@@ -131,7 +132,7 @@ pub async fn get_reel(
     params(("id" = ReelId, Path), ("If-Match" = String, Header, description = "the `ETag` that was read, or `*`")),
     responses(
         (status = 200, description = "the reel", body = ReelView, headers(("ETag" = String))),
-        (status = 412, description = "somebody else changed it meanwhile", body = super::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 412, description = "it was changed meanwhile", body = super::problem::ProblemBody, content_type = "application/problem+json"),
         (status = 428, description = "`If-Match` is missing", body = super::problem::ProblemBody, content_type = "application/problem+json"),
         WriteRefusals
     )

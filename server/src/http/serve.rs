@@ -84,7 +84,7 @@ async fn answer_until(node: &Node, stop: impl Future<Output = ()>) -> anyhow::Re
         ended = &mut server => ended,
         () = stop => {
             tracing::info!("stopping");
-            // Nobody listens any more when every worker has gone; that is fine.
+            // It has no receiver any more when every worker has gone; that is fine.
             let _ = tell_stop.send(true);
             handle.stop(true).await;
             server.await

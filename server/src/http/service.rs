@@ -6,10 +6,21 @@ use actors::node::Readiness;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use utoipa::openapi::OpenApi;
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::metrics::look_up;
 use super::refusals::ReadRefusals;
 use super::state::State;
+
+/// Adds the routes below the prefix of the API.
+pub fn api_routes(api: &mut ServiceConfig) {
+    api.service(openapi_json);
+}
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(healthz).service(readyz).service(metrics).service(docs);
+}
 
 /// The documentation page: one file, no downloads.
 const DOCS: &str = include_str!("docs.html");

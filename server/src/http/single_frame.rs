@@ -4,14 +4,21 @@ use actix_web::{HttpResponse, post, web};
 use actors::videos::error::FrameDetectionError;
 use actors::videos::frame::FrameChoice;
 use entities::VideoId;
+use entities::videos::Video;
 use serde::Deserialize;
 use utoipa::ToSchema;
+use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::extract::{Editor, Id};
+use super::extract::{Editor, Id, find};
 use super::problem::Problem;
 use super::refusals::WriteRefusals;
 use super::state::State;
 use super::videos::Detections;
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(detect_in_frame);
+}
 
 /// Which frame to look at: `time` or `frame`, exactly one of the two.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -66,7 +73,7 @@ pub async fn detect_in_frame(
 ) -> Result<HttpResponse, Problem> {
     let choice = question.choice();
     // Whose video it is comes before what is wrong with the question.
-    super::videos::find(&state, editor.tenant, id.0).await?;
+    find::<Video>(&state, editor.tenant, id.0).await?;
     let choice = choice?;
     let pointer = if question.time.is_some() { "/time" } else { "/frame" };
     let found = state.node.videos.detect_in_frame(editor.tenant, id.0, choice).await.map_err(|error| match error {

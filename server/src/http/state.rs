@@ -19,7 +19,7 @@ use super::auth::signature::LinkSigner;
 use super::auth::throttle::LoginThrottle;
 use super::auth::ticket::{TICKET_LIFE, Tickets};
 use super::auth::token::AccessTokens;
-use super::extract::Standings;
+use super::extract::PrincipalCache;
 use super::rates::Rates;
 
 /// The running node and the server's own small things.
@@ -39,7 +39,7 @@ pub struct State {
     /// When API keys were used.
     pub key_use: KeyUse,
     /// How users stand.
-    pub standings: Standings,
+    pub principals: PrincipalCache,
     /// How fast requests come.
     pub rates: Rates,
     /// WebSocket tickets not used yet.
@@ -76,7 +76,7 @@ impl State {
             refresh: RefreshTokens::new(&secret, previous, auth.refresh_days),
             links: LinkSigner::new(&secret, previous),
             key_use: KeyUse::default(),
-            standings: Standings::default(),
+            principals: PrincipalCache::default(),
             rates: Rates::new(Arc::clone(&brief), &node.settings().server),
             tickets: Tickets::new(TICKET_LIFE, Arc::clone(&brief)),
             throttle: LoginThrottle::new(brief),
@@ -95,7 +95,7 @@ impl State {
 pub struct UploadLocks(Mutex<HashSet<VideoId>>);
 
 impl UploadLocks {
-    /// The right to write to an upload, given back when dropped; `None` while somebody has it.
+    /// The right to write to an upload, returned when dropped; `None` while another request has it.
     pub fn lock(self: &Arc<Self>, upload: VideoId) -> Option<UploadLock> {
         let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(upload);
         taken.then(|| UploadLock { locks: Arc::clone(self), upload })

@@ -4,14 +4,21 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use actors::videos::error::FrameDetectionError;
 use entities::VideoId;
+use entities::videos::Video;
 use serde::Deserialize;
 use utoipa::IntoParams;
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::content::{is_known, not_modified, strong_tag};
-use super::extract::{Id, Viewer};
+use super::extract::{Id, Viewer, find};
 use super::problem::Problem;
 use super::refusals::ReadRefusals;
 use super::state::State;
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(show_thumbnail);
+}
 
 /// Width of a picture, unless asked otherwise, at least and at most, in pixels.
 const WIDTH: u32 = 320;
@@ -51,7 +58,7 @@ pub async fn show_thumbnail(
 ) -> Result<HttpResponse, Problem> {
     let (time, width) = (query.time, query.width.unwrap_or(WIDTH));
     // Whose video it is comes before what is wrong with the question.
-    super::videos::find(&state, viewer.tenant, id.0).await?;
+    find::<Video>(&state, viewer.tenant, id.0).await?;
     if time.is_some_and(|time| !(time.is_finite() && time >= 0.0)) {
         return Err(Problem::bad_request("bad_query", "time is 0 or later"));
     }

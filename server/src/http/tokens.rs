@@ -5,6 +5,7 @@ use entities::tokens::{self, RefreshToken, Rotation};
 use entities::users::{self, User};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::auth::{logged_out, password};
 use super::extract::{Session, check_active};
@@ -12,6 +13,11 @@ use super::problem::Problem;
 use super::refusals::WriteRefusals;
 use super::state::State;
 use super::users::LONGEST_EMAIL;
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(log_in).service(refresh_tokens).service(log_out);
+}
 
 /// What a login takes.
 #[derive(Deserialize, ToSchema)]
@@ -55,7 +61,7 @@ fn wrong_credentials() -> Problem {
 #[post("/auth/token")]
 pub async fn log_in(credentials: web::Json<Credentials>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
     let Credentials { email, password } = credentials.into_inner();
-    // Nobody has such an address or password; the throttle is not to remember them.
+    // No account has such an address or password; the throttle is not to remember them.
     if email.len() > LONGEST_EMAIL || password.len() > password::LONGEST {
         return Err(wrong_credentials());
     }

@@ -1,4 +1,4 @@
-//! Takes away what nobody will come back for: uploads that expired, files whose row is gone, refresh
+//! Removes what cannot be resumed: uploads that expired, files whose row is gone, refresh
 //! tokens past their end.
 
 use std::path::PathBuf;

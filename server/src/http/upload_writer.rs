@@ -53,7 +53,7 @@ pub struct UploadWriter {
     path: PathBuf,
     /// What the piece has to add up to. It counts as a whole or not at all then.
     checksum: Option<Checksum>,
-    /// Given back when the writer is done, also when nobody waits for it any more.
+    /// Given back when the writer is done, also when its request has gone.
     _lock: UploadLock,
 }
 
@@ -185,7 +185,7 @@ impl UploadWriter {
         let Upload { id, tenant_id, received, .. } = self.upload;
         let (at, expires_at) = (at as i64, expires_at());
         if !uploads::advance(&self.state.db, tenant_id, id, received, at, expires_at).await? {
-            return Err(Problem::conflict("upload_offset", "the upload was moved or ended by somebody else"));
+            return Err(Problem::conflict("upload_offset", "the upload was moved or ended by another request"));
         }
         failpoints::passed(Point::PieceAcknowledged);
         self.upload.received = at;

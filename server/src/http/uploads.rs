@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use config::Limits;
 use entities::uploads::{self, NewUpload, Upload};
 use entities::{TenantId, VideoId, videos};
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::extract::{Editor, Id, Principal};
 use super::problem::Problem;
@@ -18,6 +19,15 @@ use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
 use super::tus::{self, Checksum, Metadata};
 use super::upload_writer::{self, UploadWriter, Written};
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(upload_capabilities)
+        .service(begin_upload)
+        .service(read_upload_offset)
+        .service(append_to_upload)
+        .service(terminate_upload);
+}
 
 /// A piece of a file, in the OpenAPI document: bytes.
 #[derive(utoipa::ToSchema)]
@@ -102,7 +112,7 @@ async fn begin(
         let lock = state.writing.lock(upload.id).ok_or_else(locked)?;
         let (id, shared) = (upload.id, state.clone());
         match UploadWriter::new(state, upload, lock, checksum).write(payload).await {
-            // Nobody was told where it is, so nobody could go on with it.
+            // Its address was not answered, so it cannot be resumed.
             Err(problem) if problem.status() == tus::checksum_mismatch().status() => {
                 uploads::delete(&shared.db, editor.tenant, id).await?;
                 upload_writer::remove(upload_writer::path(&shared, editor.tenant, id)).await;

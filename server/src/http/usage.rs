@@ -6,11 +6,17 @@ use entities::ExportId;
 use entities::usage::{self, DeviceTotals, ExportTotals, Period, Totals};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::extract::Viewer;
 use super::problem::Problem;
 use super::refusals::ReadRefusals;
 use super::state::State;
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(read_usage);
+}
 
 /// Exports of an answer, unless `limit` says otherwise, and at most.
 const USUAL: u64 = 50;

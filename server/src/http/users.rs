@@ -8,6 +8,7 @@ use entities::{TenantId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::admin::audit;
 use super::auth::password::{self, PasswordError};
@@ -15,6 +16,15 @@ use super::extract::{Id, Listing, PageQuery, Principal, TenantAdmin};
 use super::problem::Problem;
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(list_colleagues)
+        .service(create_colleague)
+        .service(get_colleague)
+        .service(change_colleague)
+        .service(delete_colleague);
+}
 
 /// The longest address that mail can be sent to, in bytes (RFC 5321, RFC 3696 erratum 1690).
 pub(super) const LONGEST_EMAIL: usize = 254;
@@ -175,7 +185,7 @@ pub(super) async fn change(state: &State, who: &Principal, user: User, patch: Us
     });
     let change = UserChange { email: patch.email, password_hash, role: patch.role };
     let changed = users::change(&state.db, user.tenant_id, user.id, change).await?;
-    state.standings.forget();
+    state.principals.forget();
     let changed = changed.ok_or_else(|| Problem::not_found("user"))?;
     audit::note(state, who, Some(user.tenant_id), "user.change", user.id, details).await;
     Ok(changed)
@@ -190,13 +200,13 @@ pub(super) async fn remove(state: &State, who: &Principal, user: User) -> Result
     if !users::delete(&state.db, user.tenant_id, user.id).await? {
         return Err(Problem::not_found("user"));
     }
-    state.standings.forget();
+    state.principals.forget();
     let details = json!({"email": user.email, "role": user.role});
     audit::note(state, who, Some(user.tenant_id), "user.delete", user.id, details).await;
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Nobody gives, or takes, a right that is more than their own.
+/// A user cannot give, or take, a right that is more than their own.
 fn check_role(who: &Principal, role: Role) -> Result<(), Problem> {
     if role <= who.role {
         return Ok(());
@@ -205,7 +215,7 @@ fn check_role(who: &Principal, role: Role) -> Result<(), Problem> {
 }
 
 fn own_account(what: &str) -> Problem {
-    let detail = format!("you cannot {what} your own account, or nobody might be left to give it back");
+    let detail = format!("you cannot {what} your own account, as no user might be left to give it back");
     Problem::conflict("own_account", detail)
 }
 

@@ -5,16 +5,26 @@ use actors::detections::cache::GetDetections;
 use actors::videos::service::Deletion;
 use chrono::{DateTime, Utc};
 use entities::videos::{self, Video, VideoState};
-use entities::{Subject, TenantId, VideoId};
+use entities::{Subject, VideoId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::content::{FileAnswers, StoredFile, is_known, not_modified, strong_tag};
-use super::extract::{Editor, Id, Listing, PageQuery, Viewer};
+use super::extract::{Editor, Id, Listing, PageQuery, Row, Viewer};
 use super::links::noun;
 use super::problem::Problem;
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(read_video_detections)
+        .service(list_videos)
+        .service(download_video)
+        .service(get_video)
+        .service(delete_video);
+}
 
 /// An uploaded source file.
 #[derive(Debug, Serialize, ToSchema)]
@@ -94,9 +104,8 @@ pub async fn list_videos(
 /// Reads a video.
 #[utoipa::path(tag = "videos", params(("id" = VideoId, Path)), responses((status = 200, description = "the video", body = VideoView), ReadRefusals))]
 #[get("/videos/{id}")]
-pub async fn get_video(viewer: Viewer, id: Id<VideoId>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
-    let video = find(&state, viewer.tenant, id.0).await?;
-    Ok(HttpResponse::Ok().json(VideoView::from(video)))
+pub async fn get_video(_: Viewer, video: Row<Video>) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(VideoView::from(video.0)))
 }
 
 /// Deletes a video and its file. 409 while exports use it, unless forced: then they are cancelled.
@@ -131,13 +140,12 @@ pub async fn delete_video(
 )]
 #[route("/videos/{id}/file", method = "GET", method = "HEAD")]
 pub async fn download_video(
-    viewer: Viewer,
-    id: Id<VideoId>,
+    _: Viewer,
+    video: Row<Video>,
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let video = find(&state, viewer.tenant, id.0).await?;
-    stored_file(&state, &video, false)?.answer(&request).await
+    stored_file(&state, &video.0, false)?.answer(&request).await
 }
 
 /// Reads what was detected in a video, in source pixels. Never starts inference.
@@ -200,11 +208,6 @@ pub(super) async fn read_detections(
         .insert_header((actix_web::http::header::CACHE_CONTROL, "private, no-cache"))
         .content_type("application/json")
         .body(found.body.clone()))
-}
-
-/// The tenant's video.
-pub(super) async fn find(state: &State, tenant: TenantId, id: VideoId) -> Result<Video, Problem> {
-    videos::get(&state.db, tenant, id).await?.ok_or_else(|| Problem::not_found("video"))
 }
 
 /// A video's file, to be sent. Its bytes never change, so its id is its validator.

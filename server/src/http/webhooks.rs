@@ -10,13 +10,28 @@ use entities::{Changed, DeliveryId, WebhookId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::admin::audit;
-use super::extract::{Id, Listing, PageQuery, TenantAdmin};
+use super::extract::{Id, Listing, PageQuery, Row, TenantAdmin, find};
 use super::precondition::{answer, seen_if_told, stale, with_tag};
 use super::problem::{Problem, ProblemBody};
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(create_webhook)
+        .service(list_webhooks)
+        .service(get_webhook)
+        .service(change_webhook)
+        .service(rotate_webhook_secret)
+        .service(delete_webhook)
+        .service(test_webhook)
+        .service(list_deliveries)
+        .service(get_delivery)
+        .service(send_delivery_again);
+}
 
 /// Webhooks of one tenant at most.
 const MOST: u64 = 20;
@@ -177,13 +192,8 @@ pub async fn list_webhooks(
 /// Reads a webhook.
 #[utoipa::path(tag = "webhooks", params(("id" = WebhookId, Path)), responses((status = 200, description = "the webhook", body = WebhookView, headers(("ETag" = String))), (status = 304, description = "the client has it already"), ReadRefusals))]
 #[get("/webhooks/{id}")]
-pub async fn get_webhook(
-    admin: TenantAdmin,
-    id: Id<WebhookId>,
-    request: HttpRequest,
-    state: web::Data<State>,
-) -> Result<HttpResponse, Problem> {
-    let webhook = find(&state, &admin, id.0).await?;
+pub async fn get_webhook(_: TenantAdmin, webhook: Row<Webhook>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let Row(webhook) = webhook;
     Ok(answer(&request, webhook.version, &WebhookView::from(webhook)))
 }
 
@@ -193,7 +203,7 @@ pub async fn get_webhook(
     params(("id" = WebhookId, Path), ("If-Match" = Option<String>, Header, description = "the `ETag` that was read, or `*`")),
     responses(
         (status = 200, description = "the webhook", body = WebhookView, headers(("ETag" = String))),
-        (status = 412, description = "somebody else changed it meanwhile", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 412, description = "it was changed meanwhile", body = ProblemBody, content_type = "application/problem+json"),
         WriteRefusals
     )
 )]
@@ -205,7 +215,7 @@ pub async fn change_webhook(
     patch: web::Json<WebhookPatch>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let webhook = find(&state, &admin, id.0).await?;
+    let webhook = find::<Webhook>(&state, admin.tenant, id.0).await?;
     let told = seen_if_told(&request, webhook.version)?;
     let patch = patch.into_inner();
     let settings = Settings {
@@ -243,11 +253,11 @@ pub async fn rotate_webhook_secret(
 #[delete("/webhooks/{id}")]
 pub async fn delete_webhook(
     admin: TenantAdmin,
-    id: Id<WebhookId>,
+    webhook: Row<Webhook>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let webhook = find(&state, &admin, id.0).await?;
-    if !webhooks::delete(&state.db, admin.tenant, id.0).await? {
+    let Row(webhook) = webhook;
+    if !webhooks::delete(&state.db, admin.tenant, webhook.id).await? {
         return Err(Problem::not_found("webhook"));
     }
     note(&state, &admin, "webhook.delete", &webhook).await;
@@ -316,10 +326,6 @@ pub async fn send_delivery_again(
 fn delivery_id(request: &HttpRequest) -> Result<DeliveryId, Problem> {
     let id = request.match_info().get("delivery_id").and_then(|id| id.parse().ok());
     id.ok_or_else(|| Problem::not_found("delivery"))
-}
-
-async fn find(state: &State, admin: &TenantAdmin, id: WebhookId) -> Result<Webhook, Problem> {
-    webhooks::get(&state.db, admin.tenant, id).await?.ok_or_else(|| Problem::not_found("webhook"))
 }
 
 fn now(changed: Changed<Webhook>) -> Result<Webhook, Problem> {

@@ -1,13 +1,14 @@
 //! Ready answers in this process, bounded by weight.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use entities::Subject;
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use moka::sync::Cache;
 
-use super::{Answers, CachedDetections, Key};
+use super::{CachedDetections, DetectionStore, Key};
+use crate::detections::freshness::{Held, Writers};
 
 /// Bytes of ready answers held in memory.
 const HELD_BYTES: u64 = 64 << 20;
@@ -16,21 +17,17 @@ const HELD_BYTES: u64 = 64 << 20;
 pub const MEMORY: &str = "memory";
 
 /// See the [module](self).
-pub struct MemoryDetections(Cache<Key, Held>);
+pub struct MemoryDetections(Cache<Key, Entry>);
 
 #[derive(Clone)]
-struct Held {
+struct Entry {
     answer: Arc<CachedDetections>,
-    version: i64,
-    /// When the version was last asked for and was the newest.
-    right_at: Instant,
-    /// The connection's connection at that time; None while it was down.
-    epoch: Option<u64>,
+    held: Held,
 }
 
 impl Default for MemoryDetections {
     fn default() -> Self {
-        let weigh = |_: &Key, held: &Held| u32::try_from(held.answer.body.len()).unwrap_or(u32::MAX);
+        let weigh = |_: &Key, entry: &Entry| u32::try_from(entry.answer.body.len()).unwrap_or(u32::MAX);
         let held = Cache::builder()
             .max_capacity(HELD_BYTES)
             .weigher(weigh)
@@ -42,25 +39,16 @@ impl Default for MemoryDetections {
 }
 
 impl MemoryDetections {
-    /// The answer to a key whatever its version, as nothing changes unheard in this deployment.
-    pub fn any(&self, key: &Key) -> Option<Arc<CachedDetections>> {
-        self.0.get(key).map(|held| held.answer)
+    /// The held answer to a key, if it is right at `now` without asking the database.
+    pub fn if_right(&self, key: &Key, writers: Writers, now: Instant) -> Option<Arc<CachedDetections>> {
+        self.0.get(key).filter(|entry| entry.held.is_right(writers, now)).map(|entry| entry.answer)
     }
 
-    /// The answer to a key if it was right not longer ago than `within`, and every change since was heard on the same
-    /// connection.
-    pub fn recent(&self, key: &Key, epoch: u64, within: Duration) -> Option<Arc<CachedDetections>> {
-        let held = self.0.get(key)?;
-        (held.epoch == Some(epoch) && held.right_at.elapsed() < within).then_some(held.answer)
-    }
-
-    /// Holds an answer whose version was asked for at `right_at`, unless a newer one is held: whoever asked first may
-    /// be answered last.
-    pub fn hold(&self, key: Key, version: i64, answer: Arc<CachedDetections>, right_at: Instant, epoch: Option<u64>) {
-        let new = Held { answer, version, right_at, epoch };
-        self.0.entry(key).and_upsert_with(|held| match held.map(moka::Entry::into_value) {
-            Some(held) if (held.version, held.right_at) > (new.version, new.right_at) => held,
-            _ => new,
+    /// Holds an answer, unless the one that is held outranks it.
+    pub fn hold(&self, key: Key, answer: Arc<CachedDetections>, held: Held) {
+        self.0.entry(key).and_upsert_with(|kept| match kept.map(moka::Entry::into_value) {
+            Some(kept) if kept.held.outranks(&held) => kept,
+            _ => Entry { answer, held },
         });
     }
 
@@ -73,18 +61,18 @@ impl MemoryDetections {
     }
 }
 
-impl Answers for MemoryDetections {
+impl DetectionStore for MemoryDetections {
     fn name(&self) -> &'static str {
         MEMORY
     }
 
     fn get<'a>(&'a self, key: &'a Key, version: i64) -> BoxFuture<'a, Option<Arc<CachedDetections>>> {
-        let held = self.0.get(key).filter(|held| held.version == version);
-        ready(held.map(|held| held.answer)).boxed()
+        let entry = self.0.get(key).filter(|entry| entry.held.version == version);
+        ready(entry.map(|entry| entry.answer)).boxed()
     }
 
     fn put<'a>(&'a self, key: &'a Key, version: i64, answer: &'a Arc<CachedDetections>) -> BoxFuture<'a, ()> {
-        self.hold(key.clone(), version, Arc::clone(answer), Instant::now(), None);
+        self.hold(key.clone(), Arc::clone(answer), Held { version, right_at: Instant::now(), epoch: None });
         ready(()).boxed()
     }
 }
@@ -96,34 +84,24 @@ mod tests {
 
     use super::*;
 
-    const EPOCH: u64 = 7;
-
     fn answer(text: &'static str) -> Arc<CachedDetections> {
         Arc::new(CachedDetections::new(Bytes::from_static(text.as_bytes())))
     }
 
-    fn key() -> Key {
-        Key { tenant: TenantId::new(), subject: Subject::Video(VideoId::new()), model: None, confidence: 0 }
-    }
-
     #[test]
     fn a_late_answer_of_an_older_version_is_not_held() {
-        let (memory, key, asked) = (MemoryDetections::default(), key(), Instant::now());
-        memory.hold(key.clone(), 2, answer("new"), asked, Some(EPOCH));
-        memory.hold(key.clone(), 1, answer("old"), Instant::now(), Some(EPOCH));
-        assert_eq!(memory.recent(&key, EPOCH, Duration::from_secs(60)), Some(answer("new")));
-        memory.hold(key.clone(), 3, answer("newer"), asked, Some(EPOCH));
-        assert_eq!(memory.any(&key), Some(answer("newer")));
-    }
-
-    #[test]
-    fn an_answer_is_as_old_as_the_question() {
-        let (memory, key) = (MemoryDetections::default(), key());
-        let long_ago = Instant::now().checked_sub(Duration::from_secs(2)).expect("the machine has been on for longer");
-        memory.hold(key.clone(), 1, answer("old"), long_ago, Some(EPOCH));
-        assert_eq!(memory.recent(&key, EPOCH, Duration::from_secs(1)), None);
-        memory.hold(key.clone(), 1, answer("old"), Instant::now(), Some(EPOCH));
-        assert_eq!(memory.recent(&key, EPOCH + 1, Duration::from_secs(60)), None, "of another connection");
-        assert_eq!(memory.recent(&key, EPOCH, Duration::from_secs(60)), Some(answer("old")));
+        let subject = Subject::Video(VideoId::new());
+        let key = Key { tenant: TenantId::new(), subject, model: None, confidence: 0 };
+        let (memory, at) = (MemoryDetections::default(), Instant::now());
+        let of = |version| Held { version, right_at: at, epoch: None };
+        let found = |memory: &MemoryDetections| memory.if_right(&key, Writers::ThisProcess, at);
+        memory.hold(key.clone(), answer("new"), of(2));
+        memory.hold(key.clone(), answer("old"), of(1));
+        assert_eq!(found(&memory), Some(answer("new")));
+        memory.hold(key.clone(), answer("newer"), of(3));
+        assert_eq!(found(&memory), Some(answer("newer")));
+        assert_eq!(memory.if_right(&key, Writers::Nodes { epoch: None }, at), None, "the database has to be asked");
+        memory.forget(subject);
+        assert_eq!(found(&memory), None);
     }
 }

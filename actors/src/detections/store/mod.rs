@@ -2,7 +2,7 @@
 //!
 //! Each answer is kept with the version that its subject's detections had in the database before they were read
 //! ([`entities::detections::version`]), and found only under that version. So no answer can be taken for a newer one,
-//! whoever kept it and whatever became of Redis in between.
+//! whichever node kept it and whatever became of Redis in between.
 
 mod memory;
 mod redis;
@@ -45,7 +45,7 @@ pub struct Key {
 }
 
 /// Keeps ready answers. Any may be gone at any time.
-pub trait Answers: Send + Sync {
+pub trait DetectionStore: Send + Sync {
     /// What the place is called in the metrics.
     fn name(&self) -> &'static str;
 
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
     use crate::redis_connection::RedisConnection;
 
-    async fn keeps_by_version(answers: &dyn Answers) {
+    async fn keeps_by_version(answers: &dyn DetectionStore) {
         let subject = Subject::Video(VideoId::new());
         let key = Key { tenant: TenantId::new(), subject, model: None, confidence: 500_000 };
         assert_eq!(answers.get(&key, 1).await, None);

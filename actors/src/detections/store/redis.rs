@@ -7,7 +7,7 @@ use entities::Subject;
 use futures_util::future::{BoxFuture, FutureExt};
 use sha2::{Digest, Sha256};
 
-use super::{Answers, CachedDetections, Key};
+use super::{CachedDetections, DetectionStore, Key};
 use crate::checksum::hex;
 use crate::redis_connection::{self, RedisConnection};
 
@@ -36,14 +36,14 @@ fn name_of(key: &Key, version: i64) -> String {
     redis_connection::key(key.tenant, &format!("detections:{kind}:{id}:{version}:{model}:{}", key.confidence))
 }
 
-impl Answers for RedisDetections {
+impl DetectionStore for RedisDetections {
     fn name(&self) -> &'static str {
         "redis"
     }
 
     fn get<'a>(&'a self, key: &'a Key, version: i64) -> BoxFuture<'a, Option<Arc<CachedDetections>>> {
         async move {
-            let body: Option<Vec<u8>> = self.0.ask(redis::cmd("GET").arg(name_of(key, version))).await.ok()?;
+            let body: Option<Vec<u8>> = self.0.query(redis::cmd("GET").arg(name_of(key, version))).await.ok()?;
             body.map(|body| Arc::new(CachedDetections::new(body.into())))
         }
         .boxed()
@@ -55,7 +55,7 @@ impl Answers for RedisDetections {
                 let mut set = redis::cmd("SET");
                 set.arg(name_of(key, version)).arg(&answer.body[..]).arg("EX").arg(KEPT.as_secs());
                 // Who finds nothing asks the database.
-                let _ = self.0.ask::<()>(&set).await;
+                let _ = self.0.query::<()>(&set).await;
             }
         }
         .boxed()

@@ -72,7 +72,7 @@ impl SimDevice {
 }
 
 /// Waits a fixed time per frame. Pictures come back as they were, so that the resampling to the output size gives
-/// the plain Lanczos result; nobody is ever detected.
+/// the plain Lanczos result; no person is ever detected.
 pub struct SimEngine {
     device: Arc<SimDevice>,
 }
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
     use crate::inference::profile::ModelProfile;
 
-    fn told(fault: SimFault, after: u64, times: Option<u64>) -> Arc<SimDevice> {
+    fn faulty(fault: SimFault, after: u64, times: Option<u64>) -> Arc<SimDevice> {
         let settings = SimSettings { device: config::DeviceName::Sim(0), speed: 1.0, fault: Some(fault), after, times };
         Arc::new(SimDevice::new(Duration::ZERO, Some(&settings)))
     }
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_fault_begins_and_ends_when_it_is_told_to() {
-        let device = told(SimFault::Error, 2, Some(3));
+        let device = faulty(SimFault::Error, 2, Some(3));
         let mut engine = SimEngine::load(Arc::clone(&device)).unwrap();
         let served: Vec<_> = (0..4).map(|_| run(&mut engine).is_ok()).collect();
         assert_eq!(served, [true, true, false, false]);
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_device_that_always_fails_still_comes_up_once() {
-        let device = told(SimFault::Garbage, 0, None);
+        let device = faulty(SimFault::Garbage, 0, None);
         let mut engine = SimEngine::load(Arc::clone(&device)).unwrap();
         let answers = run(&mut engine).unwrap();
         assert!(matches!(&answers[..], [Output::Image(image)] if (image.width, image.height) == (5, 2)));

@@ -82,7 +82,7 @@ impl DeviceSupervisor {
     pub fn new(setup: DeviceSetup, queue: Arc<FrameQueue>) -> (Self, watch::Receiver<DeviceState>) {
         let state = DeviceState::new(setup.id.clone(), setup.class, setup.batch);
         let (shown, watched) = watch::channel(state.clone());
-        // A worker speaks at most three times a batch and waits when nobody listens.
+        // A worker speaks at most three times a batch and waits while the supervisor is busy.
         let (events, inbox) = mpsc::channel(8);
         let supervisor = Self {
             setup,
@@ -373,7 +373,7 @@ impl StreamHandler<WorkerEvent> for DeviceSupervisor {
 }
 
 /// Has this device serve a frame, and no other: its model is loaded by that. Where the device does not serve, the frame
-/// waits until it does, or until nobody waits for its answer.
+/// waits until it does, or until its answer has no receiver.
 pub struct Load(pub Arc<FrameJob>);
 
 impl Message for Load {

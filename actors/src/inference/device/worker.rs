@@ -35,7 +35,7 @@ pub enum WorkerNews {
     Began { at: Instant },
     /// The first batch is served: an answer a frame, in order.
     Served { answers: Vec<Output>, began: Instant, ended: Instant },
-    /// Nobody waits for the first batch any more.
+    /// The answers of the first batch have no receiver any more.
     Skipped,
     /// The first batch failed; the worker goes on.
     Failed { reason: String },
@@ -69,17 +69,17 @@ impl Worker {
         let life = Arc::downgrade(&alive);
         thread::Builder::new().name(format!("device-{device}")).spawn(move || {
             let _alive = alive;
-            let tell = |what| {
+            let report = |what| {
                 // The supervisor may have gone: then the node is stopping, and so does this thread.
                 let _ = events.blocking_send(WorkerEvent { epoch, what });
             };
-            let ended = catch_unwind(AssertUnwindSafe(|| serve(&name, &factory, &inbox, &tell)));
+            let ended = catch_unwind(AssertUnwindSafe(|| serve(&name, &factory, &inbox, &report)));
             let reason = match ended {
                 Ok(Ok(())) => return,
                 Ok(Err(reason)) => reason,
                 Err(panic) => format!("the worker panicked: {}", panic_text(&*panic)),
             };
-            tell(WorkerNews::Ended { reason });
+            report(WorkerNews::Ended { reason });
         })?;
         Ok(Self { batches, life })
     }
@@ -101,18 +101,18 @@ fn serve(
     device: &Arc<str>,
     factory: &EngineFactory,
     inbox: &Receiver<Batch>,
-    tell: &dyn Fn(WorkerNews),
+    report: &dyn Fn(WorkerNews),
 ) -> Result<(), String> {
     let mut engine = factory()?;
-    tell(WorkerNews::Ready);
+    report(WorkerNews::Ready);
     while let Ok(batch) = inbox.recv() {
         if batch.iter().all(|job| job.is_dead()) {
-            tell(WorkerNews::Skipped);
+            report(WorkerNews::Skipped);
             continue;
         }
         let began = Instant::now();
-        tell(WorkerNews::Began { at: began });
-        tell(match span_of(device, &batch).in_scope(|| run(engine.as_mut(), &batch)) {
+        report(WorkerNews::Began { at: began });
+        report(match span_of(device, &batch).in_scope(|| run(engine.as_mut(), &batch)) {
             Ok(answers) => WorkerNews::Served { answers, began, ended: Instant::now() },
             Err(reason) => WorkerNews::Failed { reason },
         });

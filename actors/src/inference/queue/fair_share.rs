@@ -2,7 +2,7 @@
 //!
 //! Start-time fair queueing (Goyal, Vin and Cheng, "Start-time Fair Queueing", 1996) over tenants, in device seconds
 //! over weight. A tenant's *tag* grows by what it is given; the tenant of the least tag is next. Virtual time is the
-//! tag of whoever was served last; a tenant that begins to wait is put there, so that nobody saves up while idle.
+//! tag of the tenant served last; a tenant that begins to wait is put there, so that an idle tenant saves nothing up.
 //!
 //! Two things follow the same account. Frames are charged here when they are handed out, by estimate, and corrected
 //! when a device has said what they took. Segments are charged in the database when they are claimed, and corrected
@@ -78,7 +78,7 @@ impl<K: Copy + Eq + Hash> FairShare<K> {
     }
 
     /// What was charged as `estimate` took `actual` device seconds.
-    pub fn settle(&mut self, tenant: K, estimate: f64, actual: f64) {
+    pub fn reconcile(&mut self, tenant: K, estimate: f64, actual: f64) {
         let account = self.account(tenant);
         account.tag += (actual - estimate) / account.weight;
         account.served += actual;
@@ -94,13 +94,13 @@ impl<K: Copy + Eq + Hash> FairShare<K> {
 mod tests {
     use super::*;
 
-    /// Serves `turns` frames of a second each to whoever's turn it is among `tenants`.
+    /// Serves `turns` frames of a second each to the tenant whose turn it is among `tenants`.
     fn serve(shares: &mut FairShare<u32>, tenants: &[u32], turns: u32) -> HashMap<u32, u32> {
         let mut served = HashMap::new();
         for _ in 0..turns {
             let next = *tenants.iter().min_by(|a, b| shares.tag(a).total_cmp(&shares.tag(b))).unwrap();
             shares.charge(next, 1.0);
-            shares.settle(next, 1.0, 1.0);
+            shares.reconcile(next, 1.0, 1.0);
             *served.entry(next).or_default() += 1;
         }
         served
@@ -147,7 +147,7 @@ mod tests {
         shares.arrive(1);
         shares.arrive(2);
         shares.charge(1, 1.0);
-        shares.settle(1, 1.0, 3.0);
+        shares.reconcile(1, 1.0, 3.0);
         shares.charge(2, 1.0);
         shares.refund(2, 1.0);
         assert_eq!((shares.tag(&1), shares.tag(&2)), (3.0, 0.0));

@@ -72,7 +72,7 @@ impl Lane {
 }
 
 /// One frame that waits for a device, or is in its hands. Kept shared so that it can be given to another device
-/// when the first one stalls: whoever answers first wins.
+/// when the first one stalls: the first answer wins.
 pub struct FrameJob {
     pub tenant: TenantId,
     /// The export it is of; nil for a single frame.
@@ -139,11 +139,11 @@ impl FrameJob {
             let waited = served.began.saturating_duration_since(self.queued).as_secs_f64();
             metrics::histogram!("touchline_queue_wait_seconds", "lane" => self.lane.name()).record(waited);
         }
-        // The requester may have gone away in the meantime: then nobody wants the answer.
+        // The requester may have gone away in the meantime: then the answer is dropped.
         let _ = reply.send(result);
     }
 
-    /// Whether nobody waits for the answer any more.
+    /// Whether the answer has no receiver any more.
     pub fn is_dead(&self) -> bool {
         lock(&self.reply).as_ref().is_none_or(oneshot::Sender::is_closed)
     }

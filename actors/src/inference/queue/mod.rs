@@ -99,7 +99,7 @@ impl FrameQueue {
         Ok(())
     }
 
-    /// Adds a frame that a person waits for. Does not block: whoever lets people in bounds their number.
+    /// Adds a frame that a person waits for. Does not block: the permits of single frames bound their number.
     pub fn push_interactive(&self, job: Arc<FrameJob>) -> Result<(), PushError> {
         let mut state = lock(&self.state);
         if state.closed {
@@ -139,8 +139,8 @@ impl FrameQueue {
     }
 
     /// Corrects the account of `tenant`: what was estimated at `estimate` device seconds took `actual`.
-    pub fn settle(&self, tenant: TenantId, estimate: f64, actual: f64) {
-        lock(&self.state).waiting.shares.settle(tenant, estimate, actual);
+    pub fn reconcile(&self, tenant: TenantId, estimate: f64, actual: f64) {
+        lock(&self.state).waiting.shares.reconcile(tenant, estimate, actual);
         metrics::gauge!("touchline_tenant_device_seconds", "tenant" => tenant.to_string()).increment(actual);
     }
 
@@ -174,7 +174,7 @@ impl FrameQueue {
         }
     }
 
-    /// Whether no device can be relied on now: whoever waits for one waits with reason.
+    /// Whether no device can be relied on now: waiting for one is no stall then.
     pub fn is_deserted(&self) -> bool {
         lock(&self.state).ready.is_empty()
     }
@@ -201,7 +201,7 @@ impl FrameQueue {
         self.len() == 0
     }
 
-    /// Refuses further frames and wakes everybody who waits to push one.
+    /// Refuses further frames and wakes every thread that waits to push one.
     pub fn close(&self) {
         lock(&self.state).closed = true;
         self.room.notify_all();
@@ -279,7 +279,7 @@ mod tests {
         assert!(queue.try_next(&wanted("sim:0")).is_empty(), "it failed on it");
         assert!(queue.try_next(&wanted("sim:2")).is_empty(), "it is not ready itself");
         queue.set_ready(&"sim:1".into(), DeviceClass::Sim, false);
-        assert_eq!(queue.try_next(&wanted("sim:0")).len(), 1, "nobody else is ready");
+        assert_eq!(queue.try_next(&wanted("sim:0")).len(), 1, "no other device is ready");
     }
 
     #[test]
@@ -371,12 +371,12 @@ mod tests {
         let (tenant, other) = (TenantId::new(), TenantId::new());
         let kept: Vec<_> = [tenant, tenant, other].map(job).into();
         kept.iter().for_each(|(work, _)| queue.push(Arc::clone(work), &|| false).unwrap());
-        let task = Task { kind: TaskKind::Detect, profile: Arc::new(ModelProfile::simulated("look")) };
-        let (look, _answer) = FrameJob::interactive(tenant, task, Arc::new(RgbImage::new(2, 2)), 0.1);
-        queue.push_interactive(look).unwrap();
+        let task = Task { kind: TaskKind::Detect, profile: Arc::new(ModelProfile::simulated("detector")) };
+        let (single, _answer) = FrameJob::interactive(tenant, task, Arc::new(RgbImage::new(2, 2)), 0.1);
+        queue.push_interactive(single).unwrap();
         assert!(queue.try_next(&Wanted { class: DeviceClass::Cpu, ..wanted("cpu:0") }).is_empty());
         assert_eq!(queue.try_next(&wanted("sim:0"))[0].lane, Lane::Interactive);
-        assert_eq!(queue.try_next(&wanted("sim:0"))[0].tenant, other, "the look was the tenant's turn");
+        assert_eq!(queue.try_next(&wanted("sim:0"))[0].tenant, other, "the single frame was the tenant's turn");
     }
 
     #[test]
@@ -386,7 +386,7 @@ mod tests {
         let (work, _answer) = job(tenant);
         queue.weigh(tenant, 2.0);
         queue.push(work, &|| false).unwrap();
-        queue.settle(tenant, 0.1, 0.3);
+        queue.reconcile(tenant, 0.1, 0.3);
         let shown = queue.snapshot();
         assert_eq!((shown.len(), shown[0].tenant, shown[0].frames, shown[0].interactive), (1, tenant, 1, 0));
         assert_eq!((shown[0].weight, shown[0].device_seconds), (2.0, 0.3));

@@ -16,7 +16,7 @@ pub struct TenantQueue {
     pub weight: f64,
     /// Frames of its exports that wait for a device.
     pub frames: usize,
-    /// Single frames that somebody waits for.
+    /// Single frames that a user waits for.
     pub interactive: usize,
     /// How long the oldest has waited, in seconds; 0 when nothing waits.
     pub oldest_seconds: f64,

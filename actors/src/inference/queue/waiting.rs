@@ -114,7 +114,7 @@ impl Waiting {
     fn drop_dead(&mut self) {
         for exports in self.tenants.values_mut() {
             exports.by_age.values_mut().for_each(|queue| queue.retain(|job| !job.is_dead()));
-            exports.settle();
+            exports.drop_empty();
         }
         self.tenants.retain(|_, exports| exports.len > 0);
     }
@@ -146,11 +146,11 @@ impl Exports {
         for queue in self.by_age.values_mut() {
             take_alike(queue, wanted, ready, &mut batch);
         }
-        self.settle();
+        self.drop_empty();
         batch
     }
 
-    fn settle(&mut self) {
+    fn drop_empty(&mut self) {
         self.by_age.retain(|_, queue| !queue.is_empty());
         self.len = self.by_age.values().map(VecDeque::len).sum();
     }
@@ -183,7 +183,7 @@ mod tests {
     use crate::inference::profile::{DeviceClass, ModelProfile};
     use crate::inference::queue::{Task, TaskKind};
 
-    /// Frames whose answers nobody drops while the test runs.
+    /// Frames whose answers keep their receivers while the test runs.
     #[derive(Default)]
     struct Frames(Vec<Box<dyn std::any::Any>>);
 

@@ -45,10 +45,10 @@ async fn listen(hub: &Addr<ProgressHub>, tenant: TenantId, room: usize) -> Recei
 async fn ends(messages: &mut Receiver<Arc<Progress>>, count: usize) -> Vec<ExportId> {
     let mut ended = Vec::new();
     while ended.len() < count {
-        let told = tokio::time::timeout(Duration::from_secs(60), messages.recv()).await;
-        let told = told.expect("a last message did not come").expect("the hub is gone");
-        if told.state.is_terminal() {
-            ended.push(told.export_id);
+        let last = tokio::time::timeout(Duration::from_secs(60), messages.recv()).await;
+        let last = last.expect("a last message did not come").expect("the hub is gone");
+        if last.state.is_terminal() {
+            ended.push(last.export_id);
         }
     }
     ended.sort();
@@ -72,7 +72,7 @@ async fn who_does_not_read_keeps_nobody_waiting_and_hears_every_end_later() {
     }
     assert_eq!(ends(&mut keen, 100).await, exports);
     assert_eq!(ends(&mut deaf, 100).await, exports);
-    assert!(stranger.try_recv().is_err(), "somebody else heard of them");
+    assert!(stranger.try_recv().is_err(), "another tenant heard of them");
 }
 
 #[actix::test]
@@ -112,12 +112,12 @@ async fn listeners_of_another_node_hear_every_end_and_nothing_old() {
     assert_eq!((first.state, first.tenant, first.attempt), (ExportState::Rendering, tenant, 1));
     here.send(Publish(progress(tenant, export, ExportState::Complete))).await.unwrap();
     assert_eq!(ends(&mut messages, 1).await, [export]);
-    // A late message of the same attempt is not told; the next attempt is.
+    // A late message of the same attempt is not last; the next attempt is.
     there.send(PublishRemote(progress(tenant, export, ExportState::Rendering))).await.unwrap();
     assert!(messages.try_recv().is_err());
     let again = Progress { attempt: 2, progress: 0.0, ..progress(tenant, export, ExportState::Queued) };
     here.send(Publish(again)).await.unwrap();
     let again = messages.recv().await.unwrap();
     assert_eq!((again.attempt, again.progress), (2, 0.0));
-    assert!(strangers.try_recv().is_err(), "somebody else heard of it");
+    assert!(strangers.try_recv().is_err(), "another tenant heard of it");
 }

@@ -10,8 +10,8 @@ use crate::progress::message::Progress;
 /// Brings progress to the other nodes, as well as it can: what does not arrive is found in the rows.
 pub trait Relay: Send + Sync {
     /// Tells the other nodes. Never waits.
-    fn tell(&self, progress: &Progress);
+    fn publish(&self, progress: &Progress);
 
     /// Whether everything that other nodes tell arrives here, as far as is known.
-    fn hears_all(&self) -> bool;
+    fn is_lossless(&self) -> bool;
 }

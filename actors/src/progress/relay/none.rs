@@ -3,16 +3,16 @@
 use super::Relay;
 use crate::progress::message::Progress;
 
-/// A node that tells nobody.
+/// A node without other nodes to inform.
 pub struct NoRelay {
     /// Others may use the same database all the same.
     pub shared_database: bool,
 }
 
 impl Relay for NoRelay {
-    fn tell(&self, _: &Progress) {}
+    fn publish(&self, _: &Progress) {}
 
-    fn hears_all(&self) -> bool {
+    fn is_lossless(&self) -> bool {
         !self.shared_database
     }
 }

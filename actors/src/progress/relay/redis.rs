@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::Relay;
-use crate::progress::hub::{LookAgain, ProgressHub, PublishRemote};
+use crate::progress::hub::{ProgressHub, PublishRemote, ReadRows};
 use crate::progress::message::Progress;
 use crate::redis_connection::{PubSubEvent, RedisConnection};
 
@@ -31,12 +31,12 @@ struct Envelope {
 impl RedisRelay {
     /// A relay through `connection`. Must be called inside an actix system.
     pub fn new(redis: RedisConnection) -> Self {
-        let (outgoing, mut letters) = channel::<(TenantId, Vec<u8>)>(WAITING);
-        let way = redis.clone();
+        let (outgoing, mut envelopes) = channel::<(TenantId, Vec<u8>)>(WAITING);
+        let connection = redis.clone();
         actix::spawn(async move {
-            while let Some((tenant, letter)) = letters.recv().await {
+            while let Some((tenant, envelope)) = envelopes.recv().await {
                 // What does not arrive is found in the rows.
-                let _ = way.tell(tenant, TOPIC, &letter).await;
+                let _ = connection.publish(tenant, TOPIC, &envelope).await;
             }
         });
         Self { redis, outgoing }
@@ -44,35 +44,35 @@ impl RedisRelay {
 }
 
 impl Relay for RedisRelay {
-    fn tell(&self, progress: &Progress) {
+    fn publish(&self, progress: &Progress) {
         if !self.redis.is_up() {
             return;
         }
-        let letter = Envelope { attempt: progress.attempt, progress: progress.clone() };
-        let letter = serde_json::to_vec(&letter).expect("numbers and strings serialise");
-        if self.outgoing.try_send((progress.tenant, letter)).is_err() {
-            tracing::warn!(export = %progress.export_id, "other nodes are not told of progress: too much waits");
+        let envelope = Envelope { attempt: progress.attempt, progress: progress.clone() };
+        let envelope = serde_json::to_vec(&envelope).expect("numbers and strings serialise");
+        if self.outgoing.try_send((progress.tenant, envelope)).is_err() {
+            tracing::warn!(export = %progress.export_id, "progress is not published to other nodes: too many messages wait");
         }
     }
 
-    fn hears_all(&self) -> bool {
+    fn is_lossless(&self) -> bool {
         self.redis.is_up()
     }
 }
 
 /// Passes on to the hub what other nodes tell, until it is gone.
 pub async fn follow(redis: RedisConnection, hub: Addr<ProgressHub>) {
-    let mut heard: Receiver<PubSubEvent> = redis.hear(TOPIC);
-    while let Some(heard) = heard.recv().await {
-        let passed = match heard {
-            PubSubEvent::Reconnected => hub.send(LookAgain).await,
+    let mut events: Receiver<PubSubEvent> = redis.subscribe(TOPIC);
+    while let Some(events) = events.recv().await {
+        let passed = match events {
+            PubSubEvent::Reconnected => hub.send(ReadRows).await,
             PubSubEvent::Message { tenant: None, .. } => continue,
             PubSubEvent::Message { tenant: Some(tenant), body } => match serde_json::from_slice::<Envelope>(&body) {
                 Ok(Envelope { attempt, progress }) => {
                     hub.send(PublishRemote(Progress { tenant, attempt, ..progress })).await
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "another node told of progress in a way that is not understood");
+                    tracing::warn!(%error, "a progress message of another node cannot be read");
                     continue;
                 }
             },

@@ -7,11 +7,17 @@ use entities::{AuditId, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::http::extract::{Identity, Listing, Operator, PageQuery, Principal};
 use crate::http::problem::Problem;
 use crate::http::refusals::ReadRefusals;
 use crate::http::state::State;
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(list_audit);
+}
 
 /// Something that was administered.
 #[derive(Debug, Serialize, ToSchema)]

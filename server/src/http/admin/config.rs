@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 use utoipa::{PartialSchema, ToSchema};
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::audit;
 use crate::http::extract::{Listing, Operator, PageQuery};
@@ -17,6 +18,11 @@ use crate::http::precondition;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::refusals::{ReadRefusals, WriteRefusals};
 use crate::http::state::State;
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(read_config).service(change_config).service(list_config_versions).service(roll_config_back);
+}
 
 /// The settings in force.
 #[derive(Debug, Serialize)]
@@ -66,7 +72,7 @@ pub async fn read_config(_: Operator, request: HttpRequest, state: web::Data<Sta
     request_body(content = serde_json::Value, content_type = "application/json"),
     responses(
         (status = 200, description = "the new settings", body = LiveConfig, headers(("ETag" = String))),
-        (status = 412, description = "somebody else changed them meanwhile", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 412, description = "they were changed meanwhile", body = ProblemBody, content_type = "application/problem+json"),
         (status = 428, description = "`If-Match` is missing", body = ProblemBody, content_type = "application/problem+json"),
         WriteRefusals
     )
@@ -135,7 +141,7 @@ pub async fn list_config_versions(
     params(("If-Match" = Option<String>, Header, description = "the `ETag` that was read, or `*`")),
     responses(
         (status = 200, description = "the new settings", body = LiveConfig, headers(("ETag" = String))),
-        (status = 412, description = "somebody else changed them meanwhile", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 412, description = "they were changed meanwhile", body = ProblemBody, content_type = "application/problem+json"),
         WriteRefusals
     )
 )]

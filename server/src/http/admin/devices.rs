@@ -3,12 +3,18 @@
 use actix_web::{HttpResponse, get, post, web};
 use actors::inference::device::{DeviceState, Operation};
 use serde_json::json;
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::audit;
 use crate::http::extract::{Listing, Operator};
 use crate::http::problem::Problem;
 use crate::http::refusals::{ReadRefusals, WriteRefusals};
 use crate::http::state::State;
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(list_devices).service(drain_device).service(disable_device).service(enable_device);
+}
 
 /// Tells how every device is doing.
 #[utoipa::path(tag = "admin", responses((status = 200, description = "the devices", body = Listing<DeviceState>), ReadRefusals))]

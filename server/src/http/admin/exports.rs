@@ -6,6 +6,7 @@ use entities::{ExportId, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::audit;
 use crate::http::exports::{ExportView, cancel};
@@ -13,6 +14,11 @@ use crate::http::extract::{Id, Listing, Operator, PageQuery};
 use crate::http::problem::Problem;
 use crate::http::refusals::{ReadRefusals, WriteRefusals};
 use crate::http::state::State;
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(list_every_export).service(get_any_export).service(cancel_any_export);
+}
 
 /// An export, and whose it is.
 #[derive(Debug, Serialize, ToSchema)]

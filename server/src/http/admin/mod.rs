@@ -10,3 +10,19 @@ pub mod queue;
 pub mod tenants;
 pub mod usage;
 pub mod users;
+
+use utoipa_actix_web::service_config::ServiceConfig;
+
+/// Adds the routes of every module here.
+pub fn routes(api: &mut ServiceConfig) {
+    config::routes(api);
+    audit::routes(api);
+    devices::routes(api);
+    models::routes(api);
+    queue::routes(api);
+    plan::routes(api);
+    tenants::routes(api);
+    usage::routes(api);
+    users::routes(api);
+    exports::routes(api);
+}

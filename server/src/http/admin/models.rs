@@ -7,12 +7,18 @@ use models::{ModelKind, ModelStatus, ModelStore};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::audit;
 use crate::http::extract::{Listing, Operator};
 use crate::http::problem::Problem;
 use crate::http::refusals::{ReadRefusals, WriteRefusals};
 use crate::http::state::State;
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(list_models).service(load_model);
+}
 
 /// A model, and where it is loaded.
 #[derive(Debug, Serialize, ToSchema)]
@@ -66,7 +72,7 @@ pub async fn load_model(
     if !known {
         return Err(Problem::not_found("model"));
     }
-    // Nobody waits for it: a large network is measured for minutes when it is first used on a machine.
+    // Not awaited: a large network is measured for minutes when it is first used on a machine.
     let (node, model) = (state.node.clone(), id.clone());
     actix_web::rt::spawn(async move {
         if let Err(error) = node.devices.load_model(&model).await {

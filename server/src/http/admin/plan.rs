@@ -4,11 +4,17 @@ use actix_web::{HttpResponse, get, web};
 use edits::planner::{Job, Plan, Policy};
 use serde::Deserialize;
 use utoipa::IntoParams;
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::http::extract::Operator;
 use crate::http::problem::Problem;
 use crate::http::refusals::ReadRefusals;
 use crate::http::state::State;
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(plan_job);
+}
 
 /// The job to plan.
 #[derive(Debug, Deserialize, IntoParams)]

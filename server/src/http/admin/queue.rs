@@ -10,11 +10,17 @@ use entities::jobs::{self, JobKind, JobState, QueueDepth};
 use entities::tenants::{self, Tenant, TenantState};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::http::extract::{Listing, Operator};
 use crate::http::problem::Problem;
 use crate::http::refusals::ReadRefusals;
 use crate::http::state::State;
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(show_queue);
+}
 
 /// What a tenant has in the queue.
 #[derive(Debug, Serialize, ToSchema)]
@@ -43,7 +49,7 @@ pub struct TenantQueueView {
 /// Unfinished exports.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct ExportCounts {
-    /// Accepted; nobody works on them yet.
+    /// Accepted and not begun yet.
     pub queued: i64,
     /// At work.
     pub running: i64,
@@ -52,7 +58,7 @@ pub struct ExportCounts {
 /// Unfinished parts of exports.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct PartCounts {
-    /// Nobody works on them yet.
+    /// Not begun yet.
     pub ready: i64,
     /// Being rendered.
     pub running: i64,
@@ -65,7 +71,7 @@ pub struct PartCounts {
 pub struct FrameCounts {
     /// Of exports.
     pub waiting: usize,
-    /// Single ones that somebody waits for.
+    /// Single ones that a user waits for.
     pub interactive: usize,
     /// How long the oldest has waited, in seconds.
     pub oldest_seconds: f64,

@@ -11,6 +11,7 @@ use models::ModelKind;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::audit;
 use crate::http::extract::{Id, Listing, Operator, PageQuery};
@@ -18,6 +19,11 @@ use crate::http::merge_patch::{object, present};
 use crate::http::problem::Problem;
 use crate::http::refusals::{ReadRefusals, WriteRefusals};
 use crate::http::state::State;
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(list_tenants).service(create_tenant).service(get_tenant).service(change_tenant);
+}
 
 /// The longest name of a tenant, in characters.
 const LONGEST_NAME: usize = 200;
@@ -35,7 +41,7 @@ pub struct TenantView {
     pub state: TenantState,
     /// Its share of the devices relative to other tenants.
     pub weight: f64,
-    /// Limits of its own; null: as for everybody.
+    /// Limits of its own; null: the deployment's.
     pub limits: OwnLimits,
     /// Default models of its own; null: the deployment's.
     pub models: OwnModels,
@@ -303,7 +309,7 @@ pub async fn change_tenant(
         detect_model: patch.models.detect,
     };
     let tenant = tenants::change(db, id.0, change, &limits).await?.ok_or_else(|| Problem::not_found("tenant"))?;
-    state.standings.forget();
+    state.principals.forget();
     state.node.devices.set_weight(id.0, tenant.weight);
     let after = TenantView::new(tenant, &limits);
     let details = differences(&json!(before), &json!(after));

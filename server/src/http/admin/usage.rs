@@ -2,12 +2,18 @@
 
 use actix_web::{HttpResponse, get, web};
 use entities::usage;
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::http::extract::{Listing, Operator};
 use crate::http::problem::Problem;
 use crate::http::refusals::ReadRefusals;
 use crate::http::state::State;
 use crate::http::usage::PeriodQuery;
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(read_everybodys_usage);
+}
 
 /// Tells what each tenant used, by tenant.
 #[utoipa::path(tag = "admin", params(PeriodQuery), responses((status = 200, description = "a line a tenant", body = Listing<usage::TenantTotals>), ReadRefusals))]

@@ -6,12 +6,18 @@ use entities::users::{self, Role, User};
 use entities::{TenantId, UserId, tenants};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
+use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::http::extract::{Id, Listing, Operator, PageQuery};
 use crate::http::problem::Problem;
 use crate::http::refusals::{ReadRefusals, WriteRefusals};
 use crate::http::state::State;
 use crate::http::users::{self as accounts, UserPatch, UserView};
+
+/// Adds the routes of this module.
+pub fn routes(api: &mut ServiceConfig) {
+    api.service(list_users).service(create_user).service(get_user).service(change_user).service(delete_user);
+}
 
 /// An account to be.
 #[derive(Deserialize, ToSchema)]

@@ -24,13 +24,13 @@ pub async fn tell(redis: &RedisConnection, claims: &Claims) {
     let token = LoggedOut { jti: claims.jti, exp: claims.exp };
     let body = serde_json::to_vec(&token).expect("an id and a number serialise");
     // Who does not hear it now is given it when Redis is back.
-    let _ = redis.tell_all(TOPIC, &body).await;
+    let _ = redis.publish_to_all(TOPIC, &body).await;
     add(redis, &[(token.jti, token.exp)]).await;
 }
 
 /// Listens to what is `heard` of other nodes' tokens for ever, and evens out what was missed whenever the connection comes up.
 pub async fn follow(redis: RedisConnection, tokens: AccessTokens) {
-    let mut heard: Receiver<PubSubEvent> = redis.hear(TOPIC);
+    let mut heard: Receiver<PubSubEvent> = redis.subscribe(TOPIC);
     while let Some(heard) = heard.recv().await {
         match heard {
             PubSubEvent::Reconnected => even_out(&redis, &tokens).await,
@@ -47,13 +47,13 @@ async fn even_out(redis: &RedisConnection, tokens: &AccessTokens) {
     let mut read = redis::cmd("ZRANGE");
     read.arg(common_key(TOPIC)).arg(Utc::now().timestamp() - 60).arg("+inf").arg("BYSCORE").arg("WITHSCORES");
     let own = tokens.logged_out();
-    let known: Vec<(String, i64)> = redis.ask(&read).await.unwrap_or_default();
+    let known: Vec<(String, i64)> = redis.query(&read).await.unwrap_or_default();
     let known = known.into_iter().filter_map(|(jti, exp)| Some((jti.parse::<Uuid>().ok()?, exp)));
     known.for_each(|(jti, exp)| tokens.remember(jti, exp));
     add(redis, &own).await;
     for (jti, exp) in own {
         let body = serde_json::to_vec(&LoggedOut { jti, exp }).expect("an id and a number serialise");
-        let _ = redis.tell_all(TOPIC, &body).await;
+        let _ = redis.publish_to_all(TOPIC, &body).await;
     }
 }
 
@@ -67,8 +67,8 @@ async fn add(redis: &RedisConnection, tokens: &[(Uuid, i64)]) {
     for (jti, exp) in tokens {
         add.arg(exp).arg(jti.to_string());
     }
-    let _ = redis.ask::<()>(&add).await;
-    let _ = redis.ask::<()>(redis::cmd("EXPIRE").arg(&key).arg(SET_LIFE)).await;
+    let _ = redis.query::<()>(&add).await;
+    let _ = redis.query::<()>(redis::cmd("EXPIRE").arg(&key).arg(SET_LIFE)).await;
     let expired = Utc::now().timestamp() - 60;
-    let _ = redis.ask::<()>(redis::cmd("ZREMRANGEBYSCORE").arg(&key).arg("-inf").arg(expired)).await;
+    let _ = redis.query::<()>(redis::cmd("ZREMRANGEBYSCORE").arg(&key).arg("-inf").arg(expired)).await;
 }

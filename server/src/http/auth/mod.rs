@@ -1,4 +1,4 @@
-//! Who somebody is: passwords, tokens, API keys, tickets, link signatures, and the secret behind them.
+//! Authentication: passwords, tokens, API keys, tickets, link signatures, and the secret behind them.
 
 pub mod api_key;
 pub mod first_start;

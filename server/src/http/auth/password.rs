@@ -15,9 +15,9 @@ pub const SHORTEST: usize = 8;
 /// The longest password accepted, in bytes; bounds what a request can make us hash.
 pub const LONGEST: usize = 1024;
 
-/// A hash nobody's password has: verifying against it makes an unknown address take as long as a
+/// A hash of no password: verifying against it makes an unknown address take as long as a
 /// known one.
-static NOBODY: LazyLock<String> = LazyLock::new(|| hash(&random_text::<32>()).unwrap_or_default());
+static DUMMY_HASH: LazyLock<String> = LazyLock::new(|| hash(&random_text::<32>()).unwrap_or_default());
 
 /// Why a password is refused when an account is made.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,7 @@ pub fn matches(password: &str, hash: Option<&str>) -> bool {
     if password.len() > LONGEST {
         return false;
     }
-    let Ok(parsed) = PasswordHash::new(hash.unwrap_or(&NOBODY)) else {
+    let Ok(parsed) = PasswordHash::new(hash.unwrap_or(&DUMMY_HASH)) else {
         return false;
     };
     Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok() && hash.is_some()

@@ -81,7 +81,7 @@ pub fn load_or_create(configured: Option<&str>, data_dir: &Path) -> anyhow::Resu
         .map_err(|error| anyhow::anyhow!("cannot read or create the secret {}: {error}", path.display()))?;
     anyhow::ensure!(
         secret.len() >= SHORTEST,
-        "the secret {} is too short; remove it to have a new one made (everybody logs in again)",
+        "the secret {} is too short; remove it to have a new one made (every user logs in again)",
         path.display()
     );
     Ok(secret)

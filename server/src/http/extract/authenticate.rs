@@ -57,7 +57,7 @@ async fn identify(request: &ServiceRequest) -> Outcome {
     let claims =
         state.tokens.verify(token).map_err(|error| Problem::unauthorized("invalid_token", error.to_string()))?;
     let principal = Principal { tenant: claims.tid, identity: Identity::User(claims.sub), role: claims.role };
-    let principal = state.standings.of(&state.db, principal).await?;
+    let principal = state.principals.of(&state.db, principal).await?;
     Ok(Session { principal, claims: Some(claims) })
 }
 

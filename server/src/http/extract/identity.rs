@@ -14,7 +14,7 @@ pub enum Identity {
     User(UserId),
     /// A program that holds an API key.
     Key(ApiKeyId),
-    /// Somebody whom a foreign issuer vouches for.
+    /// A user of a foreign issuer.
     Foreign {
         /// Issuer and subject as one id.
         subject: Uuid,

@@ -8,11 +8,13 @@ mod id;
 mod identity;
 mod page;
 mod principal;
-mod standings;
+mod principal_cache;
+mod row;
 
 pub use authenticate::{authenticate, check_active, standing};
 pub use id::Id;
 pub use identity::Identity;
 pub use page::{Listing, PageQuery};
 pub use principal::{Editor, Operator, Principal, Session, TenantAdmin, Viewer, tenant_of};
-pub use standings::Standings;
+pub use principal_cache::PrincipalCache;
+pub use row::{Row, find};

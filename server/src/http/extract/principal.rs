@@ -14,7 +14,7 @@ use super::identity::Identity;
 use crate::http::auth::token::Claims;
 use crate::http::problem::Problem;
 
-/// Somebody who acts for a tenant, known by a token, a key or a ticket.
+/// What acts for a tenant, known by a token, a key or a ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Principal {
     /// Whose rows may be touched.

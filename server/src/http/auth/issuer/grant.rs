@@ -101,8 +101,8 @@ mod tests {
         let tenant = |club: Value| grants.tenant(&claims(json!({"club": club}))).map(str::to_owned);
         assert_eq!(tenant(json!("a")).as_deref(), Some("A"));
         assert_eq!(tenant(json!(["x", "also-a", "a"])).as_deref(), Some("A"));
-        for nobody in [json!("A"), json!("x"), json!(["a", "b"]), json!([]), json!(1), json!({"a": 1}), Value::Null] {
-            assert_eq!(tenant(nobody.clone()), None, "{nobody}");
+        for invalid in [json!("A"), json!("x"), json!(["a", "b"]), json!([]), json!(1), json!({"a": 1}), Value::Null] {
+            assert_eq!(tenant(invalid.clone()), None, "{invalid}");
         }
         assert_eq!(grants.tenant(&claims(json!({}))), None);
     }

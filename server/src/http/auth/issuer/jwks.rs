@@ -113,7 +113,7 @@ impl Jwks {
         let held = self.0.held();
         if let Some(key) = held.find(id, algorithm) {
             if held.is_stale() && held.may_ask() {
-                // Nobody waits for it: the keys at hand are still good.
+                // Not awaited: the keys at hand are still valid.
                 let inner = Arc::clone(&self.0);
                 actix_web::rt::spawn(async move { inner.fetch(|held| held.is_stale()).await });
             }
@@ -136,7 +136,7 @@ impl Inner {
         change(&mut self.held.write().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Fetches the keys, unless somebody has just done so or they are not `needed` any more.
+    /// Fetches the keys, unless another request has just done so or they are not `needed` any more.
     async fn fetch(&self, needed: impl Fn(&Held) -> bool) {
         let _one_at_a_time = self.fetching.lock().await;
         let held = self.held();
@@ -176,7 +176,7 @@ fn max_age(header: &str) -> Option<Duration> {
     directives.find_map(|directive| directive.strip_prefix("max-age=")?.parse().ok()).map(Duration::from_secs)
 }
 
-/// The keys of a JWK set that can be used; others, and those that nobody understands, are left out.
+/// The keys of a JWK set that can be used; others, and unsupported ones, are left out.
 fn read(set: &[u8], accepted: &[Algorithm]) -> anyhow::Result<Vec<PublicKey>> {
     #[derive(Deserialize)]
     struct Set {

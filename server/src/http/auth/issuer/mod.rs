@@ -47,7 +47,7 @@ pub enum Refused {
     /// Past its time.
     #[error("the token has expired; get a new one from its issuer")]
     Expired,
-    /// Badly signed, for somebody else, from the future, or without what is needed.
+    /// Badly signed, for another audience, from the future, or without what is needed.
     #[error("the token is not valid")]
     Invalid,
     /// Good, but its claims name no tenant that its issuer may speak for.
@@ -111,7 +111,7 @@ impl Issuers {
 
 impl Issuer {
     async fn vouch(&self, token: &str) -> Result<Vouched, Refused> {
-        // An algorithm that nobody knows, `none` among them, is no header.
+        // An unknown algorithm, `none` among them, is no header.
         let header = decode_header(token).map_err(|_| Refused::Invalid)?;
         // Extensions that must be understood are not.
         if header.crit.is_some() {

@@ -1,4 +1,4 @@
-//! How users stand, remembered for a moment: nothing else of a request needs the database twice.
+//! Roles and tenants of users, cached for half a second, so that a request does not read the same rows again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,15 +12,15 @@ use super::identity::Identity;
 use super::principal::Principal;
 use crate::http::problem::Problem;
 
-/// How long a user's standing is used without looking again. What another node or the command line changes acts after it
-/// at the latest, well within the second that is promised.
+/// TTL of an entry. What another node or the command line changes takes effect after it at the latest, well within the
+/// second that is promised.
 const REMEMBERED: Duration = Duration::from_millis(500);
-/// Users whose standing is remembered.
+/// Entries held at most.
 const USERS: u64 = 100_000;
 
-/// How users stand: their role, in a tenant that is active. Refusals are not remembered, nor are API keys, which are
-/// looked up by their text anyway, and end at once wherever they are revoked.
-pub struct Standings {
+/// The principals of users: their role, in a tenant that is active. Refusals are not cached, nor are API keys, which are
+/// found by their text anyway, and end at once wherever they are revoked.
+pub struct PrincipalCache {
     known: Cache<Key, Known>,
     /// Grows whenever something changes here: what was read before it does not count any more.
     generation: AtomicU64,
@@ -40,14 +40,14 @@ struct Known {
     looked_at: Instant,
 }
 
-impl Default for Standings {
+impl Default for PrincipalCache {
     fn default() -> Self {
         let known = Cache::builder().max_capacity(USERS).time_to_live(REMEMBERED).build();
         Self { known, generation: AtomicU64::new(0) }
     }
 }
 
-impl Standings {
+impl PrincipalCache {
     /// As [`standing`], but at most half a second old.
     ///
     /// # Errors
@@ -91,17 +91,17 @@ mod tests {
         let new = NewUser { tenant_id: tenant, email, password_hash: "-".to_owned(), role: Role::Editor };
         let user = users::create(&db, new).await?.id;
         let admin = Principal { tenant, identity: Identity::User(user), role: Role::Admin };
-        let standings = Standings::default();
-        let role = async || anyhow::Ok(standings.of(&db, admin).await.ok().map(|principal| principal.role));
+        let principals = PrincipalCache::default();
+        let role = async || anyhow::Ok(principals.of(&db, admin).await.ok().map(|principal| principal.role));
         assert_eq!(role().await?, Some(Role::Editor), "the account's role is less than the token's");
         let viewer = Principal { role: Role::Viewer, ..admin };
-        let asked = standings.of(&db, viewer).await.map_err(|problem| anyhow::anyhow!("{problem}"))?;
+        let asked = principals.of(&db, viewer).await.map_err(|problem| anyhow::anyhow!("{problem}"))?;
         assert_eq!(asked.role, Role::Viewer, "the token's role is less than the account's");
 
         tenants::set_state(&db, tenant, TenantState::Suspended).await?;
-        standings.forget();
+        principals.forget();
         assert_eq!(role().await?, None);
-        // Refusals are not remembered, so nobody has to tell of this.
+        // Refusals are not remembered, so this needs no invalidation.
         tenants::set_state(&db, tenant, TenantState::Active).await?;
         assert_eq!(role().await?, Some(Role::Editor));
         users::delete(&db, tenant, user).await?;
