@@ -1,4 +1,4 @@
-//! Reels whose clips go over into each other: looks, sound, chapters, segments.
+//! Reels with transitions: the composition of their frames, sound, chapters, segments.
 
 mod common;
 
@@ -25,7 +25,7 @@ fn firsts(plan: &FramingPlan) -> Vec<(u64, u64)> {
 fn a_cut_takes_no_time() {
     let plan = reel("cut", 5.0, two_clips());
     assert_eq!((firsts(&plan), plan.frames), (vec![(0, 60), (60, 30)], 90));
-    assert!((0..90).all(|n| plan.look(n).level == 1.0 && plan.look(n).over.is_none()));
+    assert!((0..90).all(|n| plan.composition(n).level == 1.0 && plan.composition(n).incoming.is_none()));
     assert!(plan.audio(48_000).iter().all(|piece| piece.fade_in == 0 && piece.fade_out == 0));
 }
 
@@ -33,10 +33,10 @@ fn a_cut_takes_no_time() {
 fn a_fade_goes_through_black_and_overlaps_nothing() {
     let plan = reel("fade", 0.4, two_clips());
     assert_eq!((firsts(&plan), plan.frames), (vec![(0, 60), (60, 30)], 90));
-    let levels: Vec<f64> = (52..68).map(|n| (plan.look(n).level * 6.0).round()).collect();
+    let levels: Vec<f64> = (52..68).map(|n| (plan.composition(n).level * 6.0).round()).collect();
     assert_eq!(levels, [6.0, 6.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 6.0]);
-    assert_eq!((plan.look(0).level, plan.look(89).level, plan.look(60).shown.clip), (1.0, 1.0, 1));
-    assert!((0..90).all(|n| plan.look(n).over.is_none()));
+    assert_eq!((plan.composition(0).level, plan.composition(89).level, plan.composition(60).base.clip), (1.0, 1.0, 1));
+    assert!((0..90).all(|n| plan.composition(n).incoming.is_none()));
     let fades: Vec<_> = plan.audio(48_000).iter().map(|p| (p.samples.clone(), p.fade_in, p.fade_out)).collect();
     assert_eq!(fades, [(0..96_000, 0, 9600), (96_000..144_000, 9600, 0)]);
 }
@@ -44,7 +44,7 @@ fn a_fade_goes_through_black_and_overlaps_nothing() {
 #[test]
 fn an_odd_fade_is_halved_between_frames() {
     let plan = reel("fade", 0.5, two_clips());
-    assert!((plan.look(53).level - 7.0 / 7.5).abs() < 1e-12);
+    assert!((plan.composition(53).level - 7.0 / 7.5).abs() < 1e-12);
     let fades: Vec<_> = plan.audio(48_000).iter().map(|piece| (piece.fade_in, piece.fade_out)).collect();
     assert_eq!(fades, [(0, 12_000), (12_000, 0)]);
 }
@@ -53,16 +53,17 @@ fn an_odd_fade_is_halved_between_frames() {
 fn a_dissolve_shows_both_clips_and_shortens_the_reel() {
     let plan = reel("dissolve", 0.4, two_clips());
     assert_eq!((firsts(&plan), plan.frames), (vec![(0, 60), (48, 30)], 78));
-    let weights: Vec<_> = (47..62).map(|n| plan.look(n).over.map(|(_, weight)| (weight * 12.0).round())).collect();
+    let weights: Vec<_> =
+        (47..62).map(|n| plan.composition(n).incoming.map(|(_, weight)| (weight * 12.0).round())).collect();
     let mut expected = vec![None, None];
     expected.extend((1..12).map(|k| Some(f64::from(k))));
     expected.extend([None, None]);
     assert_eq!(weights, expected);
-    let look = plan.look(54);
-    let (over, weight) = look.over.expect("a dissolve");
-    assert_eq!((look.shown.clip, look.shown.source_frame, look.level), (0, 45, 1.0));
+    let composition = plan.composition(54);
+    let (over, weight) = composition.incoming.expect("a dissolve");
+    assert_eq!((composition.base.clip, composition.base.source_frame, composition.level), (0, 45, 1.0));
     assert_eq!((over.clip, over.source_frame, weight), (1, 130, 0.5));
-    assert_eq!(plan.look(60).shown.clip, 1);
+    assert_eq!(plan.composition(60).base.clip, 1);
     let fades: Vec<_> = plan.audio(48_000).iter().map(|p| (p.samples.clone(), p.fade_in, p.fade_out)).collect();
     assert_eq!(fades, [(0..96_000, 0, 19_200), (76_800..124_800, 19_200, 0)]);
 }
@@ -151,12 +152,12 @@ proptest! {
     fn at_most_two_clips_are_seen_and_every_frame_of_each(reel in reels()) {
         let plan = any_reel(&reel);
         for n in 0..plan.frames {
-            let look = plan.look(n);
+            let composition = plan.composition(n);
             let alive = plan.clips.iter().filter(|clip| clip.first_frame <= n && n < clip.first_frame + clip.frames);
             prop_assert!((1..=2).contains(&alive.count()));
-            prop_assert!((0.0..=1.0).contains(&look.level));
-            if let Some((over, weight)) = look.over {
-                prop_assert!(over.clip == look.shown.clip + 1 && weight > 0.0 && weight < 1.0);
+            prop_assert!((0.0..=1.0).contains(&composition.level));
+            if let Some((over, weight)) = composition.incoming {
+                prop_assert!(over.clip == composition.base.clip + 1 && weight > 0.0 && weight < 1.0);
                 prop_assert_eq!(reel.0, "dissolve");
             }
         }
@@ -168,8 +169,8 @@ proptest! {
     fn cuts_part_no_picture_and_count_all(reel in reels(), seconds in 0.0..2.0) {
         let plan = any_reel(&reel);
         let pictures = |n: u64| {
-            let look = plan.look(n);
-            [Some(look.shown), look.over.map(|(shown, _)| shown)].into_iter().flatten().map(|s| (s.clip, s.source_frame))
+            let composition = plan.composition(n);
+            [Some(composition.base), composition.incoming.map(|(shown, _)| shown)].into_iter().flatten().map(|s| (s.clip, s.source_frame))
         };
         let mut next = 0;
         let mut inferred = 0;
