@@ -1,6 +1,6 @@
 //! A framing export, frame by frame: everything a render needs to know before it touches a pixel.
 //!
-//! What a frame looks like where clips meet is in [`crate::transition`], where the reel is cut in [`crate::segments`].
+//! The composition of frames in transitions is in [`crate::transition`], the cut into segments in [`crate::segments`].
 
 use std::sync::Arc;
 
@@ -131,7 +131,7 @@ impl FramingPlan {
         Shown { clip: i, source_frame, crop, feed }
     }
 
-    /// The output frames in which persons are looked for, rising, each once.
+    /// The output frames that detection runs on, ascending, without duplicates.
     pub fn detection_frames(&self) -> Vec<u64> {
         let mut frames = match self.detect {
             DetectRule::None => Vec::new(),

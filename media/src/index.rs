@@ -2,7 +2,7 @@
 //!
 //! The index is read from packets, without decoding: edit lists are honoured (hidden packets are no frames), B-frames
 //! are sorted by their presentation time stamps. The first frames are decoded as a check, which also finds the first
-//! decodable one. Where packets do not tell (no time stamps with reordered frames, two fields in two packets), the
+//! decodable one. Where packets do not suffice (no time stamps with reordered frames, two fields in two packets), the
 //! whole stream is decoded once instead.
 
 use std::collections::BTreeSet;

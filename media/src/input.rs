@@ -64,7 +64,7 @@ fn read_header(url: &str, options: av::Dictionary) -> Result<format::context::In
     let url = std::ffi::CString::new(url).map_err(|_| av::Error::InvalidData)?;
     let mut context = std::ptr::null_mut();
     // SAFETY: the URL is NUL-terminated; libav takes the options and leaves those it did not use, which are freed.
-    // On success the context is a new one that nobody else owns.
+    // On success the context is a new one that has no other owner.
     unsafe {
         let mut options = options.disown();
         let code = ffi::avformat_open_input(&mut context, url.as_ptr(), std::ptr::null_mut(), &mut options);

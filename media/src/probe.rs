@@ -36,7 +36,7 @@ pub struct Probe {
     pub sample_aspect_ratio: (u32, u32),
     /// Average frame rate.
     pub rate: FrameRate,
-    /// Seconds, as the container tells; 0 where it does not.
+    /// Seconds, as the container says; 0 where it does not.
     pub duration: f64,
     /// Seconds of the first time stamp.
     pub start_time: f64,

@@ -45,7 +45,7 @@ impl ColourTags {
         }
     }
 
-    /// Writes the tags where an encoder looks for them.
+    /// Writes the tags into the fields that an encoder reads.
     pub(crate) fn apply(&self, video: &mut encoder::video::Video) {
         video.set_colorspace(self.matrix);
         video.set_color_range(self.range);

@@ -163,8 +163,8 @@ fn stamps(path: &Path) -> Vec<u32> {
 }
 
 fn start_times(path: &Path) -> Vec<f64> {
-    let told = ffprobe(&["-show_entries", "stream=start_time", text(path)]);
-    told.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect()
+    let output = ffprobe(&["-show_entries", "stream=start_time", text(path)]);
+    output.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect()
 }
 
 /// Everything that smart render promises of one source; `touched` are the stretches that `drawn` must cost.
@@ -208,8 +208,8 @@ fn holds(path: &Path, drawn: Range<usize>, touched: Range<usize>) {
     let (before, after) = (clicks(path), clicks(&out));
     assert_eq!(before.len(), after.len());
     assert!(before.iter().zip(&after).all(|(a, b)| (a - b).abs() < 1e-4));
-    let told = ffprobe(&["-show_entries", "format_tags=title:stream_tags=language", text(&out)]);
-    assert!(told.contains("The match") && told.contains("ger"), "{told}");
+    let output = ffprobe(&["-show_entries", "format_tags=title:stream_tags=language", text(&out)]);
+    assert!(output.contains("The match") && output.contains("ger"), "{output}");
 }
 
 #[test]

@@ -44,8 +44,8 @@ pub async fn claim_within(
         .value(Column::Attempt, Expr::col(Column::Attempt).add(1))
         .value(Column::Owner, owner)
         .value(Column::LeaseUntil, until(now, lease))
-        // Here and not in a statement of its own: PostgreSQL looks at the export of a row that one transaction changes
-        // twice, and would wait for a commit that waits for the tenant's share.
+        // In this statement and not in one of its own: when a transaction updates a row twice, PostgreSQL checks the
+        // row's foreign key to the export again, and would wait for a commit that waits for the tenant's share.
         .value(Column::Tag, fair::tag_of_tenant())
         .and_where(Column::Id.eq(id))
         .and_where(Column::State.eq(JobState::Ready))

@@ -42,7 +42,7 @@ impl Job {
     }
 }
 
-/// What came of looking for crashes.
+/// The jobs that [`sweep`] or [`take_back`] changed.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Swept {
     /// How many jobs are ready again.
@@ -87,7 +87,8 @@ pub async fn sweep(db: &Database) -> Result<Swept> {
     crashed(db, expired, "its lease expired").await
 }
 
-/// Makes all jobs of `owner` ready again at once: for a node that starts and knows that nobody else bears its name.
+/// Makes all jobs of `owner` ready again at once: for a node that starts. The
+/// caller ensures that no other process uses this owner name.
 pub async fn take_back(db: &Database, owner: &str) -> Result<Swept> {
     let owned = Condition::all().add(Column::State.eq(JobState::Running)).add(Column::Owner.eq(owner));
     crashed(db, owned, "its process ended").await
@@ -95,11 +96,11 @@ pub async fn take_back(db: &Database, owner: &str) -> Result<Swept> {
 
 /// Counts a crash of every job that meets `condition`, each in a transaction of its own.
 async fn crashed(db: &Database, condition: Condition, how: &str) -> Result<Swept> {
-    let found = Entity::find().filter(condition.clone()).all(db.reader()).await.doing("looking for crashed jobs")?;
+    let found = Entity::find().filter(condition.clone()).all(db.reader()).await.doing("finding crashed jobs")?;
     let mut swept = Swept::default();
     for job in found {
         let tx = db.begin().await?;
-        // Looked at again under the lock: it may have been renewed or ended meanwhile.
+        // Read again under the lock: it may have been renewed or ended meanwhile.
         let still = condition.clone().add(Column::Id.eq(job.id));
         let Some(mut row) = lock(&tx, &job, still).await? else {
             continue;

@@ -69,8 +69,8 @@ async fn a_tenant_is_suspended_and_active_again(fresh: Fresh) {
     assert_eq!(tenants::get(&fresh.db, club.id).await.unwrap(), Some(suspended));
     let active = tenants::set_state(&fresh.db, club.id, TenantState::Active).await.unwrap();
     assert_eq!(active, Some(club));
-    let nobody = entities::TenantId::new();
-    assert_eq!(tenants::set_state(&fresh.db, nobody, TenantState::Active).await.unwrap(), None);
+    let unknown = entities::TenantId::new();
+    assert_eq!(tenants::set_state(&fresh.db, unknown, TenantState::Active).await.unwrap(), None);
     fresh.tenant("another").await;
     let names: Vec<_> = tenants::all(&fresh.db).await.unwrap().into_iter().map(|tenant| tenant.name).collect();
     assert_eq!(names, ["another", "club"]);
@@ -131,7 +131,7 @@ async fn expired_and_revoked_tokens_are_refused(fresh: Fresh) {
     assert_eq!(tokens::rotate(&fresh.db, TokenId::new(), later).await.unwrap(), Rotation::Refused);
 
     let token = tokens::issue(&fresh.db, &anna, later).await.unwrap();
-    assert!(!tokens::revoke_family_of(&fresh.db, bert.id, token.id).await.unwrap(), "not somebody else's");
+    assert!(!tokens::revoke_family_of(&fresh.db, bert.id, token.id).await.unwrap(), "not another user's");
     assert!(tokens::revoke_family_of(&fresh.db, anna.id, token.id).await.unwrap());
     assert_eq!(tokens::rotate(&fresh.db, token.id, later).await.unwrap(), Rotation::Refused);
 

@@ -1,4 +1,4 @@
-//! Somebody else's row is not there: every table, every way to one row of it.
+//! No tenant reaches another tenant's row: every table, every function that gives one row of it.
 
 use chrono::{TimeDelta, Utc};
 use entities::{
