@@ -1,4 +1,4 @@
-"""What schemathesis is told of a server that tests/tests/contract.rs has prepared.
+"""What schemathesis is told of a server that tests/tests/api/contract.rs has prepared.
 
 SEEDED is a JSON object: under `ids`, the ids of things that exist, by the word before `{id}` in a path; under `own`,
 the ids that the run needs as they are: its tenant, its user and a device that works; under `logout`, the credentials of an account that may log itself out; under `shared`, a link's id, `expires` and

@@ -1,11 +1,9 @@
 //! Clips by stream copy: players start with the right frame and its sound, and show no frame more.
 
-mod common;
-
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use common::{ffmpeg, ffprobe, rate, text};
+use crate::common::{ffmpeg, ffprobe, rate, rect, text};
 use edits::RgbImage;
 use media::testing::{StampedVideo, find_clicks, read_sound, read_stamp, write_clicks};
 use media::{MediaError, build_index, copy_clip};
@@ -27,7 +25,7 @@ fn source(folder: &Path, name: &str, options: &[&str]) -> PathBuf {
 /// The numbers on the frames that ffmpeg shows. Any complaint of the decoder fails this.
 fn shown(path: &Path) -> Vec<u32> {
     let raw = ffmpeg(&["-i", text(path), "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]);
-    let whole = common::rect(0.0, 0.0, f64::from(SIZE.0), f64::from(SIZE.1));
+    let whole = rect(0.0, 0.0, f64::from(SIZE.0), f64::from(SIZE.1));
     let frames = raw.chunks_exact((SIZE.0 * SIZE.1 * 3) as usize);
     let image = |data: &[u8]| RgbImage { data: data.to_vec(), ..RgbImage::new(SIZE.0, SIZE.1) };
     frames.map(|data| read_stamp(&image(data), SIZE, &whole).unwrap()).collect()

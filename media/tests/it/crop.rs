@@ -1,10 +1,8 @@
 //! A marker stays where the crop path puts it.
 
-mod common;
-
 use std::sync::Arc;
 
-use common::{ffmpeg, lossless, rect, text};
+use crate::common::{ffmpeg, lossless, rect, text};
 use edits::CropRect;
 use media::{Cropper, FrameDecoder, build_index, probe};
 

@@ -1,8 +1,6 @@
 //! Requests, right and wrong.
 
-mod common;
-
-use common::{errors, pointers, rate, source};
+use crate::common::{errors, pointers, rate, source};
 use edits::{ExportSpec, SourceRef, SourceRule, spec};
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -16,7 +16,7 @@ use touchline_tests::client::{Client, answered};
 use touchline_tests::nodes::Nodes;
 use touchline_tests::scenarios::crowd;
 
-use crate::load::{Load, PATIENCE, framing};
+use self::load::{Load, PATIENCE, framing};
 
 /// How long Redis is there, and away, under load.
 const PHASE: Duration = Duration::from_secs(4);

@@ -1,8 +1,6 @@
 //! Overlay plans: which frames change, and where the spotlight is on them.
 
-mod common;
-
-use common::{rate, source, variable_source};
+use crate::common::{rate, source, variable_source};
 use edits::{Ellipse, ExportSpec, OverlayPlan, OverlaySpec, Rgb, SourceFacts, SourceRule, Spotlight, spec};
 use proptest::prelude::*;
 use serde_json::{Value, json};

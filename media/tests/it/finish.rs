@@ -1,10 +1,8 @@
 //! Fidelity: from the model alone to what was filmed.
 
-mod common;
-
 use std::sync::Arc;
 
-use common::{psnr, rate, rect};
+use crate::common::{psnr, rate, rect};
 use edits::RgbImage;
 use media::testing::StampedVideo;
 use media::{Cropper, Finisher, FrameDecoder, build_index};

@@ -1,11 +1,9 @@
 //! Segments: equal bytes, closed groups of pictures, and joins that cannot be seen.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::{ffmpeg, ffprobe, rate, rect, text};
+use crate::common::{ffmpeg, ffprobe, rate, rect, text};
 use media::testing::{StampedVideo, read_stamp};
 use media::{Cropper, FrameDecoder, Picture, SegmentEncoder, VideoSettings, assemble, build_index};
 

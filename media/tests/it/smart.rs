@@ -1,12 +1,10 @@
 //! Smart render: what is not touched stays as it is, what is touched fits in, on footage of many kinds.
 
-mod common;
-
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::{ffmpeg, ffprobe, rate, rect, text};
+use crate::common::{ffmpeg, ffprobe, rate, rect, text};
 use edits::RgbImage;
 use media::testing::{StampedVideo, find_clicks, read_sound, read_stamp, write_clicks};
 use media::{

@@ -1,10 +1,8 @@
 //! What is no video is refused with a code; nothing panics.
 
-mod common;
-
 use std::path::Path;
 
-use common::{ffmpeg, rate, text};
+use crate::common::{ffmpeg, rate, text};
 use media::testing::StampedVideo;
 use media::{MediaError, build_index, probe, read_image, scan, write_png};
 

@@ -1,12 +1,10 @@
 //! Encoding with the source's own frame times, and joins of such parts.
 
-mod common;
-
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::{ffmpeg, ffprobe, rect, text};
+use crate::common::{ffmpeg, ffprobe, rect, text};
 use edits::Rat;
 use media::testing::{StampedVideo, find_clicks, read_sound, read_stamp, write_clicks};
 use media::{

@@ -1,8 +1,6 @@
 //! Annotated compilations: which clips are shown, and which are left out.
 
-mod common;
-
-use common::{rate, source};
+use crate::common::{rate, source};
 use edits::{AnnotatedPlan, AnnotatedSpec, ExportSpec, FieldError, SourceRule, spec};
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -1,5 +1,4 @@
 //! Sources and requests that several test files use.
-#![allow(dead_code, reason = "every test file uses its own part")]
 
 use std::sync::Arc;
 

@@ -1,11 +1,9 @@
 //! Colours of the Lanczos path against zscale's, before encoding.
 
-mod common;
-
 use std::path::Path;
 use std::sync::Arc;
 
-use common::{ffmpeg, lossless, rect, text};
+use crate::common::{ffmpeg, lossless, rect, text};
 use media::{Cropper, FrameDecoder, Matrix, Picture, Range, YuvFrame, build_index};
 
 const SIZE: (usize, usize) = (1280, 720);

@@ -1,10 +1,8 @@
 //! Sound at other speeds keeps its pitch and its length; sounds that overlap are mixed.
 
-mod common;
-
 use std::path::Path;
 
-use common::{ffmpeg, text};
+use crate::common::{ffmpeg, text};
 use edits::{AudioPart, AudioPiece, Rat};
 use media::{AudioSource, render_audio};
 

@@ -1,5 +1,4 @@
 //! What the tests of this room share.
-#![allow(dead_code, reason = "every test file uses its own part")]
 
 use std::path::Path;
 use std::process::Command;

@@ -1,11 +1,9 @@
 //! Every frame is the frame that was asked for: all usual rates, variable rate, four containers, any order.
 
-mod common;
-
 use std::path::Path;
 use std::sync::Arc;
 
-use common::{ffmpeg, rate, text};
+use crate::common::{ffmpeg, rate, text};
 use edits::CropRect;
 use media::testing::{StampedVideo, read_stamp};
 use media::{Cropper, FrameDecoder, FrameIndex, build_index, probe, scan};

@@ -1,8 +1,6 @@
 //! Plans: which frame, which crop, which samples.
 
-mod common;
-
-use common::{framing, plan, rate, source, variable_source};
+use crate::common::{framing, plan, rate, source, variable_source};
 use edits::{FrameRate, FrameTimes, FramingPlan, Quality, Rat, SourceFacts, Stretch, TimeMap};
 use proptest::prelude::*;
 use serde_json::{Value, json};

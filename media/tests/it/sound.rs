@@ -1,11 +1,9 @@
 //! Sound lies where the picture puts it: clicks through cut, encoding and assembly.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::{ffmpeg, ffprobe, rate, text};
+use crate::common::{ffmpeg, ffprobe, rate, rect, text};
 use edits::{AudioPart, AudioPiece, Rat};
 use media::testing::{StampedVideo, find_clicks, write_clicks};
 use media::{
@@ -66,7 +64,7 @@ fn silent_video(folder: &Path, frames: u64) -> (Vec<PathBuf>, VideoSettings) {
         VideoSettings { width: 36, height: 64, rate: rate(30, 1), gop: 30, crf: 30, preset: "ultrafast".into() };
     let video = folder.join("video.mp4");
     let mut decoder = FrameDecoder::open(&video, Arc::new(build_index(&video).unwrap()), 1).unwrap();
-    let crop = common::rect(0.0, 0.0, 20.25, 36.0);
+    let crop = rect(0.0, 0.0, 20.25, 36.0);
     let yuv = Cropper::new().yuv(&decoder.frame(0).unwrap(), &crop, 0.0, 36, 64);
     let mut segments = Vec::new();
     for first in (0..frames).step_by(120) {

@@ -42,7 +42,7 @@ fn the_defaults_are_valid() {
 
 #[test]
 fn every_key_of_the_defaults_is_explained() {
-    let lines: Vec<_> = include_str!("../default.toml").lines().collect();
+    let lines: Vec<_> = include_str!("../../default.toml").lines().collect();
     for (n, line) in lines.iter().enumerate().filter(|(_, line)| line.contains(" = ") && !line.starts_with('#')) {
         assert!(n > 0 && lines[n - 1].starts_with("# "), "`{line}` has no comment above it");
     }

@@ -1,8 +1,6 @@
 //! Reels whose clips go over into each other: looks, sound, chapters, segments.
 
-mod common;
-
-use common::{plan, rate, source};
+use crate::common::{plan, rate, source};
 use edits::{AudioPiece, FramingPlan};
 use proptest::prelude::*;
 use serde_json::{Value, json};

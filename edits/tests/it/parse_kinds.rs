@@ -1,8 +1,6 @@
 //! Requests for overlays, annotated compilations and clips, right and wrong.
 
-mod common;
-
-use common::{errors, pointers, rate, source};
+use crate::common::{errors, pointers, rate, source};
 use edits::{Effect, Encoding, ExportSpec, OverlaySource, Rgb, Shape, SourceRef, SourceRule, spec};
 use serde_json::{Value, json};
 
