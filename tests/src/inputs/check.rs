@@ -24,15 +24,15 @@ const MOST_COMBING: f64 = 40.0;
 /// When anything is not as expected.
 pub fn outcome(case: &Case, kinds: &[Kind], folder: &Path) -> Result<String> {
     let input = case.make(folder)?;
-    let desk = Desk::new(folder, input)?;
+    let workspace = Workspace::new(folder, input)?;
     match &case.expect {
-        Expect::Refused(code, says) => desk.refused(*code, says),
+        Expect::Refused(code, says) => workspace.refused(*code, says),
         Expect::Accepted(accepted) => match &case.origin {
             Origin::Footage(footage) => {
-                let outcome = desk.accepted(footage, accepted)?;
+                let outcome = workspace.accepted(footage, accepted)?;
                 // Where frames are damaged, which of them a decoder shows is its own choice.
                 for kind in kinds.iter().filter(|_| accepted.unreadable == 0 && accepted.warnings.is_empty()) {
-                    kinds::check(&desk, footage, accepted, *kind).with_context(|| format!("{kind:?}"))?;
+                    kinds::check(&workspace, footage, accepted, *kind).with_context(|| format!("{kind:?}"))?;
                 }
                 Ok(outcome)
             }
@@ -42,14 +42,14 @@ pub fn outcome(case: &Case, kinds: &[Kind], folder: &Path) -> Result<String> {
 }
 
 /// Where one file is worked on.
-pub struct Desk {
+pub struct Workspace {
     input: PathBuf,
     output: PathBuf,
     spec: PathBuf,
     scratch: PathBuf,
 }
 
-impl Desk {
+impl Workspace {
     fn new(folder: &Path, input: PathBuf) -> Result<Self> {
         let scratch = folder.join("scratch");
         std::fs::create_dir(&scratch)?;

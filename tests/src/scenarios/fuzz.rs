@@ -118,7 +118,7 @@ fn try_all(Size { first, files }: Size) -> Result<Vec<Finding>> {
 fn try_one(seeds: &[Vec<u8>], folder: &Path, number: u64, tried: &Mutex<Tried>) {
     let (done, seed, bytes) = damaged(seeds, number);
     let name = SEEDS[seed];
-    let outcome = Desk::new(folder, name, &bytes).and_then(|desk| desk.check(number));
+    let outcome = Workspace::new(folder, name, &bytes).and_then(|workspace| workspace.check(number));
     let mut tried = tried.lock().expect("no thread panics");
     match outcome {
         Ok(Outcome { accepted, rendered }) => {
@@ -147,14 +147,14 @@ struct Outcome {
 }
 
 /// A file, and the only folder in which the program may leave something.
-struct Desk {
+struct Workspace {
     input: PathBuf,
     output: PathBuf,
     spec: PathBuf,
     scratch: PathBuf,
 }
 
-impl Desk {
+impl Workspace {
     fn new(folder: &Path, name: &str, bytes: &[u8]) -> Result<Self> {
         let scratch = folder.join("scratch");
         fs::create_dir_all(&scratch)?;

@@ -18,10 +18,10 @@ pub mod latency;
 
 pub mod crash_points;
 pub mod disk;
+pub mod flows;
 pub mod kills;
-pub mod stage;
+pub mod test_server;
 pub mod uploads;
-pub mod walks;
 
 use anyhow::Result;
 

@@ -48,7 +48,7 @@ const POLL: Duration = Duration::from_millis(10);
 struct Effect(&'static str, Duration);
 
 /// A server under load, and its operator.
-struct Desk {
+struct Deployment {
     server: Server,
     operator: Client,
     club: Club,
@@ -58,31 +58,31 @@ struct Desk {
 /// Changes everything that can be changed, under load.
 pub async fn run(size: Size) -> Result<Vec<Finding>> {
     let folder = tempfile::tempdir()?;
-    let desk = Desk::open(folder.path()).await?;
+    let deployment = Deployment::open(folder.path()).await?;
     let stop = Arc::new(AtomicBool::new(false));
     let answers = Arc::new(AtomicU64::new(0));
     let mut load = JoinSet::new();
     for _ in 0..READERS {
-        load.spawn(read(desk.club.client.clone(), Arc::clone(&stop), Arc::clone(&answers)));
+        load.spawn(read(deployment.club.client.clone(), Arc::clone(&stop), Arc::clone(&answers)));
     }
-    let mut running = vec![desk.club.start(SECONDS).await?, desk.club.start(SECONDS).await?];
+    let mut running = vec![deployment.club.start(SECONDS).await?, deployment.club.start(SECONDS).await?];
 
-    let first = desk.config().await?;
+    let first = deployment.config().await?;
     let mut slowest: Vec<Effect> = Vec::new();
     for round in 0..size.rounds {
         // A limit of one is felt only while something runs.
-        if round > 0 && desk.club.unfinished(&running).await? < BUSY {
-            running.push(desk.club.start(SECONDS).await?);
+        if round > 0 && deployment.club.unfinished(&running).await? < BUSY {
+            running.push(deployment.club.start(SECONDS).await?);
         }
-        for effect in desk.round().await? {
+        for effect in deployment.round().await? {
             match slowest.iter_mut().find(|kept| kept.0 == effect.0) {
                 Some(kept) => kept.1 = kept.1.max(effect.1),
                 None => slowest.push(effect),
             }
         }
     }
-    let refused = desk.bad_change().await?;
-    let back = desk.roll_back(&first).await?;
+    let refused = deployment.bad_change().await?;
+    let back = deployment.roll_back(&first).await?;
 
     stop.store(true, Ordering::Relaxed);
     let mut failures = Vec::new();
@@ -91,7 +91,7 @@ pub async fn run(size: Size) -> Result<Vec<Finding>> {
     }
     let exports = running.len();
     for export in running {
-        if let Err(error) = desk.club.finished(&export).await {
+        if let Err(error) = deployment.club.finished(&export).await {
             failures.push(format!("{error:#}"));
         }
     }
@@ -134,7 +134,7 @@ async fn read(client: Client, stop: Arc<AtomicBool>, answers: Arc<AtomicU64>) ->
     failures
 }
 
-impl Desk {
+impl Deployment {
     async fn open(folder: &Path) -> Result<Self> {
         let file = folder.join("match.mp4");
         crowd::footage(&file, SECONDS)?;

@@ -10,19 +10,19 @@ use tokio_tungstenite::tungstenite::Message;
 use touchline_tests::client::{Client, Refusal, Socket, answered};
 use touchline_tests::server::Server;
 
-struct Stage {
+struct Fixture {
     server: Server,
     admin: Client,
     stranger: Client,
 }
 
-async fn stage() -> Result<Stage> {
+async fn fixture() -> Result<Fixture> {
     let server = Server::start(&[("TOUCHLINE__DEVICES__LIST", r#"["sim:0"]"#)]).await?;
     let (mine, theirs) =
         (server.account("club", "a@club.example", "admin")?, server.account("other", "a@other.example", "admin")?);
     let admin = Client::log_in(&server.url(), &mine.email, &mine.password).await?;
     let stranger = Client::log_in(&server.url(), &theirs.email, &theirs.password).await?;
-    Ok(Stage { server, admin, stranger })
+    Ok(Fixture { server, admin, stranger })
 }
 
 /// The refusal that `result` must be.
@@ -34,13 +34,13 @@ fn refusal<T: std::fmt::Debug>(result: Result<T>) -> Result<Refusal> {
 }
 
 /// Makes a key; its id, and a client that holds it.
-async fn key(stage: &Stage, body: Value) -> Result<(String, Client)> {
-    let made: Value = stage.admin.post("/api-keys", &body).await?;
+async fn key(fixture: &Fixture, body: Value) -> Result<(String, Client)> {
+    let made: Value = fixture.admin.post("/api-keys", &body).await?;
     let text = made["key"].as_str().context("a new key shows its text")?;
     ensure!(text.starts_with("tl_") && text.len() == 46, "{text}");
     ensure!(text.starts_with(made["hint"].as_str().context("a hint")?), "{made}");
     let id = made["id"].as_str().context("an id")?.to_owned();
-    Ok((id, Client::with_token(&stage.server.url(), text)))
+    Ok((id, Client::with_token(&fixture.server.url(), text)))
 }
 
 async fn revoke(client: &Client, id: &str) -> Result<()> {
@@ -57,9 +57,9 @@ async fn closed(mut socket: Socket) -> Result<Duration> {
 
 #[tokio::test]
 async fn a_key_does_what_its_scope_says_and_no_more() -> Result<()> {
-    let stage = stage().await?;
-    let (read_id, read) = key(&stage, json!({"name": " scoreboard ", "scopes": ["read"]})).await?;
-    let (write_id, write) = key(&stage, json!({"name": "camera", "scopes": ["write"], "expires_in": 3600})).await?;
+    let fixture = fixture().await?;
+    let (read_id, read) = key(&fixture, json!({"name": " scoreboard ", "scopes": ["read"]})).await?;
+    let (write_id, write) = key(&fixture, json!({"name": "camera", "scopes": ["write"], "expires_in": 3600})).await?;
 
     for (client, role, name) in [(&read, "viewer", "scoreboard"), (&write, "editor", "camera")] {
         let me: Value = client.get("/me").await?;
@@ -82,44 +82,44 @@ async fn a_key_does_what_its_scope_says_and_no_more() -> Result<()> {
     write.create_upload(1000, "a.mp4").await?;
 
     // What is known of a key afterwards does not open anything.
-    let list: Value = stage.admin.get("/api-keys").await?;
+    let list: Value = fixture.admin.get("/api-keys").await?;
     let items = list["items"].as_array().context("items")?;
     assert_eq!((items.len(), &items[0]["id"], &items[1]["id"]), (2, &json!(write_id), &json!(read_id)));
     assert_eq!((&items[0]["scopes"], &items[1]["scopes"]), (&json!(["read", "write"]), &json!(["read"])));
     assert!(!list.to_string().contains(read.token()) && !list.to_string().contains("sha256"), "{list}");
     assert!(items[0]["expires_at"].is_string() && items[1]["expires_at"].is_null(), "{list}");
-    let one: Value = stage.admin.get(&format!("/api-keys/{read_id}")).await?;
+    let one: Value = fixture.admin.get(&format!("/api-keys/{read_id}")).await?;
     assert_eq!(one["hint"], json!(read.token()[..8]));
     Ok(())
 }
 
 #[tokio::test]
 async fn a_key_is_its_tenants_and_ends_when_it_is_told_to() -> Result<()> {
-    let stage = stage().await?;
-    let (id, client) = key(&stage, json!({"name": "camera", "scopes": ["read", "write"]})).await?;
+    let fixture = fixture().await?;
+    let (id, client) = key(&fixture, json!({"name": "camera", "scopes": ["read", "write"]})).await?;
     let path = format!("/api-keys/{id}");
-    assert_eq!(refusal(stage.stranger.get::<Value>(&path).await)?.status, StatusCode::NOT_FOUND);
-    assert_eq!(refusal(revoke(&stage.stranger, &id).await)?.status, StatusCode::NOT_FOUND);
-    let others: Value = stage.stranger.get("/api-keys").await?;
+    assert_eq!(refusal(fixture.stranger.get::<Value>(&path).await)?.status, StatusCode::NOT_FOUND);
+    assert_eq!(refusal(revoke(&fixture.stranger, &id).await)?.status, StatusCode::NOT_FOUND);
+    let others: Value = fixture.stranger.get("/api-keys").await?;
     assert_eq!(others["items"], json!([]));
 
-    let (_, brief) = key(&stage, json!({"name": "brief", "scopes": ["read"], "expires_in": 1})).await?;
+    let (_, brief) = key(&fixture, json!({"name": "brief", "scopes": ["read"], "expires_in": 1})).await?;
     let socket = client.listen("*").await?;
     let brief_socket = brief.listen("*").await?;
-    revoke(&stage.admin, &id).await?;
+    revoke(&fixture.admin, &id).await?;
     // It is closed within a second; a busy machine gets some more.
     let (took, brief_took) = (closed(socket).await?, closed(brief_socket).await?);
     ensure!(took < Duration::from_secs(5) && brief_took < Duration::from_secs(5), "{took:?} {brief_took:?}");
-    for ended in [&client, &brief, &Client::with_token(&stage.server.url(), "tl_made-up")] {
+    for ended in [&client, &brief, &Client::with_token(&fixture.server.url(), "tl_made-up")] {
         let refused = refusal(ended.get::<Value>("/videos").await)?;
         assert_eq!((refused.status, &refused.problem["code"]), (StatusCode::UNAUTHORIZED, &json!("invalid_key")));
     }
-    assert_eq!(refusal(stage.admin.get::<Value>(&path).await)?.status, StatusCode::NOT_FOUND);
-    assert_eq!(refusal(revoke(&stage.admin, &id).await)?.status, StatusCode::NOT_FOUND);
+    assert_eq!(refusal(fixture.admin.get::<Value>(&path).await)?.status, StatusCode::NOT_FOUND);
+    assert_eq!(refusal(revoke(&fixture.admin, &id).await)?.status, StatusCode::NOT_FOUND);
 
-    let (_, client) = key(&stage, json!({"name": "camera", "scopes": ["write"]})).await?;
+    let (_, client) = key(&fixture, json!({"name": "camera", "scopes": ["write"]})).await?;
     let socket = client.listen("*").await?;
-    stage.server.json(&["tenant", "suspend", "club"])?;
+    fixture.server.json(&["tenant", "suspend", "club"])?;
     let took = closed(socket).await?;
     ensure!(took < Duration::from_secs(5), "{took:?}");
     let refused = refusal(client.get::<Value>("/videos").await)?;
@@ -129,7 +129,7 @@ async fn a_key_is_its_tenants_and_ends_when_it_is_told_to() -> Result<()> {
 
 #[tokio::test]
 async fn wrong_keys_are_not_made_and_the_last_use_is_known() -> Result<()> {
-    let stage = stage().await?;
+    let fixture = fixture().await?;
     for wrong in [
         json!({"name": "", "scopes": ["read"]}),
         json!({"name": "a", "scopes": []}),
@@ -139,17 +139,17 @@ async fn wrong_keys_are_not_made_and_the_last_use_is_known() -> Result<()> {
         json!({"name": "a", "scopes": ["read"], "role": "admin"}),
         json!({"name": "a".repeat(201), "scopes": ["read"]}),
     ] {
-        let refused = refusal(stage.admin.post::<Value>("/api-keys", &wrong).await)?;
+        let refused = refusal(fixture.admin.post::<Value>("/api-keys", &wrong).await)?;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
     }
-    let (id, client) = key(&stage, json!({"name": "a", "scopes": ["read"]})).await?;
+    let (id, client) = key(&fixture, json!({"name": "a", "scopes": ["read"]})).await?;
     let path = format!("/api-keys/{id}");
-    let unused: Value = stage.admin.get(&path).await?;
+    let unused: Value = fixture.admin.get(&path).await?;
     assert_eq!(unused["last_used_at"], Value::Null);
     client.get::<Value>("/me").await?;
     let deadline = Instant::now() + Duration::from_secs(10);
     let used = loop {
-        let row: Value = stage.admin.get(&path).await?;
+        let row: Value = fixture.admin.get(&path).await?;
         if !row["last_used_at"].is_null() {
             break row;
         }
@@ -159,28 +159,28 @@ async fn wrong_keys_are_not_made_and_the_last_use_is_known() -> Result<()> {
     // The next use comes within the same minute: it is not written.
     client.get::<Value>("/me").await?;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let again: Value = stage.admin.get(&path).await?;
+    let again: Value = fixture.admin.get(&path).await?;
     assert_eq!(again, used);
     Ok(())
 }
 
 #[tokio::test]
 async fn keys_are_made_listed_and_revoked_without_http() -> Result<()> {
-    let stage = stage().await?;
-    let made = stage.server.json(&["key", "create", "--tenant", "club", "--scope", "read,write", "--name", "cli"])?;
+    let fixture = fixture().await?;
+    let made = fixture.server.json(&["key", "create", "--tenant", "club", "--scope", "read,write", "--name", "cli"])?;
     assert_eq!((&made["scopes"], &made["name"]), (&json!(["read", "write"]), &json!("cli")));
     let (id, text) = (made["id"].as_str().context("an id")?, made["key"].as_str().context("a key")?);
-    let client = Client::with_token(&stage.server.url(), text);
+    let client = Client::with_token(&fixture.server.url(), text);
     let me: Value = client.get("/me").await?;
     assert_eq!((&me["role"], &me["id"]), (&json!("editor"), &json!(id)));
-    let list = stage.server.json(&["key", "list", "--tenant", "club"])?;
+    let list = fixture.server.json(&["key", "list", "--tenant", "club"])?;
     assert_eq!((list["items"].as_array().map(Vec::len), &list["items"][0]["id"]), (Some(1), &json!(id)));
     assert!(!list.to_string().contains(text));
-    let elsewhere = stage.server.command(&["key", "revoke", "--tenant", "other", id])?;
+    let elsewhere = fixture.server.command(&["key", "revoke", "--tenant", "other", id])?;
     assert_eq!(elsewhere.status.code(), Some(2));
-    stage.server.json(&["key", "revoke", "--tenant", "club", id])?;
+    fixture.server.json(&["key", "revoke", "--tenant", "club", id])?;
     assert_eq!(refusal(client.get::<Value>("/me").await)?.status, StatusCode::UNAUTHORIZED);
-    let unscoped = stage.server.command(&["key", "create", "--tenant", "club"])?;
+    let unscoped = fixture.server.command(&["key", "create", "--tenant", "club"])?;
     assert_eq!(unscoped.status.code(), Some(2));
     Ok(())
 }

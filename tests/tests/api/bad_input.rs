@@ -12,7 +12,7 @@ use touchline_tests::ffmpeg::ffmpeg;
 use touchline_tests::files_below;
 use touchline_tests::server::Server;
 
-struct Stage {
+struct Fixture {
     server: Server,
     folder: tempfile::TempDir,
     club: Client,
@@ -20,7 +20,7 @@ struct Stage {
 
 const SECRET: &str = "a secret for tests that has more than 32 bytes";
 
-async fn stage() -> Result<Stage> {
+async fn fixture() -> Result<Fixture> {
     let variables = [
         ("TOUCHLINE__DEVICES__LIST", r#"["sim:0"]"#),
         ("TOUCHLINE__AUTH__SECRET", SECRET),
@@ -29,7 +29,7 @@ async fn stage() -> Result<Stage> {
     let server = Server::start(&variables).await?;
     let account = server.account("club", "coach@club.example", "editor")?;
     let club = Client::log_in(&server.url(), &account.email, &account.password).await?;
-    Ok(Stage { server, folder: tempfile::tempdir()?, club })
+    Ok(Fixture { server, folder: tempfile::tempdir()?, club })
 }
 
 /// The refusal that `result` must be.
@@ -49,7 +49,7 @@ fn match_of(folder: &Path) -> Result<std::path::PathBuf> {
 
 #[tokio::test]
 async fn what_is_no_video_is_refused_and_leaves_nothing() -> Result<()> {
-    let Stage { server, folder, club } = stage().await?;
+    let Fixture { server, folder, club } = fixture().await?;
     let folder = folder.path();
     let empty = folder.join("empty.mp4");
     std::fs::write(&empty, b"")?;
@@ -85,7 +85,7 @@ async fn what_is_no_video_is_refused_and_leaves_nothing() -> Result<()> {
 
 #[tokio::test]
 async fn an_upload_over_the_limit_is_refused_at_its_creation() -> Result<()> {
-    let Stage { server, club, .. } = stage().await?;
+    let Fixture { server, club, .. } = fixture().await?;
     let refused = refusal(club.create_upload(3_000_001, "long.mp4").await)?;
     assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE, "{refused}");
     assert_eq!(files_below(&server.data_dir().join("uploads"))?, Vec::<String>::new());
@@ -94,7 +94,7 @@ async fn an_upload_over_the_limit_is_refused_at_its_creation() -> Result<()> {
 
 #[tokio::test]
 async fn a_spec_with_ten_mistakes_is_told_all_ten_at_once() -> Result<()> {
-    let Stage { server: _server, folder, club } = stage().await?;
+    let Fixture { server: _server, folder, club } = fixture().await?;
     let video = club.upload(&match_of(folder.path())?, 1 << 20, |_, _| {}).await?;
     let spec = json!({
         "kind": "framing",
@@ -134,7 +134,7 @@ async fn a_spec_with_ten_mistakes_is_told_all_ten_at_once() -> Result<()> {
 
 #[tokio::test]
 async fn keyframes_outside_the_frame_or_off_the_aspect_are_told_with_the_numbers() -> Result<()> {
-    let Stage { server: _server, folder, club } = stage().await?;
+    let Fixture { server: _server, folder, club } = fixture().await?;
     let video = club.upload(&match_of(folder.path())?, 1 << 20, |_, _| {}).await?;
     let with = |x: f64, width: f64| {
         json!({"kind": "framing", "clips": [{"video_id": video.id, "start": 0.0, "end": 2.0,
@@ -151,7 +151,7 @@ async fn keyframes_outside_the_frame_or_off_the_aspect_are_told_with_the_numbers
 
 #[tokio::test]
 async fn expired_foreign_and_unsigned_tokens_are_401() -> Result<()> {
-    let Stage { server, club, .. } = stage().await?;
+    let Fixture { server, club, .. } = fixture().await?;
     let mine: Value = claims(club.token())?;
     let signed = |claims: &Value, secret: &str| -> Result<String> {
         let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
@@ -192,7 +192,7 @@ fn claims(token: &str) -> Result<Value> {
 
 #[tokio::test]
 async fn a_ticket_opens_one_socket_only() -> Result<()> {
-    let Stage { server, club, .. } = stage().await?;
+    let Fixture { server, club, .. } = fixture().await?;
     let ticket: Value = club.post("/ws-tickets", &Value::Null).await?;
     let ticket = ticket["ticket"].as_str().context("no ticket")?;
     let url = format!("ws://{}/api/v1/ws?ticket={ticket}", server.address());

@@ -16,22 +16,22 @@ use touchline_tests::server::Server;
 /// What memory may grow by under any of this, in bytes.
 const MAY_GROW: u64 = 200 << 20;
 
-struct Stage {
+struct Fixture {
     server: Server,
     club: Client,
     before: u64,
 }
 
-async fn stage() -> Result<Stage> {
+async fn fixture() -> Result<Fixture> {
     let variables = [("TOUCHLINE__DEVICES__LIST", r#"["sim:0"]"#), ("TOUCHLINE__LIMITS__UPLOAD_BYTES", "3000000")];
     let server = Server::start(&variables).await?;
     let account = server.account("club", "a@club.example", "admin")?;
     let club = Client::log_in(&server.url(), &account.email, &account.password).await?;
     let before = resident(&server)?;
-    Ok(Stage { server, club, before })
+    Ok(Fixture { server, club, before })
 }
 
-impl Stage {
+impl Fixture {
     /// Checks that the server answers, has not grown, and keeps no files.
     async fn is_well(&self) -> Result<()> {
         let began = Instant::now();
@@ -101,7 +101,7 @@ fn json_nonsense(random: &mut Random, depth: u32) -> Value {
 
 #[tokio::test]
 async fn nonsense_in_bodies_is_refused_and_never_a_fault() -> Result<()> {
-    let stage = stage().await?;
+    let fixture = fixture().await?;
     let mut random = Random::new(7);
     let id = "01890000-0000-7000-8000-000000000000";
     let calls = [
@@ -123,7 +123,7 @@ async fn nonsense_in_bodies_is_refused_and_never_a_fault() -> Result<()> {
                 1 => (0..random.below(300)).map(|_| random.below(256) as u8).collect(),
                 _ => nonsense,
             };
-            let request = stage.club.request(method.clone(), path).header("Content-Type", "application/json");
+            let request = fixture.club.request(method.clone(), path).header("Content-Type", "application/json");
             let answer = request.body(body.clone()).send().await?;
             let status = answer.status();
             ensure!(
@@ -140,20 +140,20 @@ async fn nonsense_in_bodies_is_refused_and_never_a_fault() -> Result<()> {
         for (kind, body) in
             [("application/json", deep), ("application/json", keys), ("multipart/form-data; boundary=x", "--x".into())]
         {
-            let request = stage.club.request(method.clone(), path).header("Content-Type", kind);
+            let request = fixture.club.request(method.clone(), path).header("Content-Type", kind);
             let status = request.body(body).send().await?.status();
             ensure!(status.is_client_error(), "{method} {path} answers {status} to {kind}");
         }
     }
-    stage.is_well().await
+    fixture.is_well().await
 }
 
 #[tokio::test]
 async fn nonsense_in_uploads_is_refused_and_leaves_nothing() -> Result<()> {
-    let stage = stage().await?;
+    let fixture = fixture().await?;
     let mut random = Random::new(11);
     let create = |length: &str, metadata: &str| {
-        let request = stage.club.request(Method::POST, "/uploads").header("Tus-Resumable", "1.0.0");
+        let request = fixture.club.request(Method::POST, "/uploads").header("Tus-Resumable", "1.0.0");
         request.header("Upload-Length", length).header("Upload-Metadata", metadata).send()
     };
     for length in ["", "-1", "1e9", "0x10", "18446744073709551616", "3000001", "abc", "1 2", "+1"] {
@@ -163,47 +163,47 @@ async fn nonsense_in_uploads_is_refused_and_leaves_nothing() -> Result<()> {
     for metadata in ["filename", "filename !!!", "filename a,filename b", ",,,", "\u{e9} b", "filename ////=="] {
         let answer = create("10", metadata).await?;
         ensure!(answer.status().as_u16() < 500, "metadata {metadata:?} is {}", answer.status());
-        discard(&stage, answer).await?;
+        discard(&fixture, answer).await?;
     }
     // A name is a name, wherever it points to.
     for name in ["../../../../etc/cron.d/x", "/etc/passwd", "..\\..\\x", "a\u{0}b", "..", "CON", &"x".repeat(5000)] {
-        match stage.club.create_upload(10, name).await {
+        match fixture.club.create_upload(10, name).await {
             Ok(location) => {
-                let written = files_below(&stage.server.data_dir().join("uploads"))?;
+                let written = files_below(&fixture.server.data_dir().join("uploads"))?;
                 ensure!(written.iter().all(|file| !file.contains("passwd") && !file.contains("cron")), "{written:?}");
-                stage.club.request(Method::DELETE, &location).header("Tus-Resumable", "1.0.0").send().await?;
+                fixture.club.request(Method::DELETE, &location).header("Tus-Resumable", "1.0.0").send().await?;
             }
             Err(error) => ensure!(error.downcast::<Refusal>()?.status.is_client_error(), "{name:?}"),
         }
     }
-    let location = stage.club.create_upload(1000, "a.mp4").await?;
+    let location = fixture.club.create_upload(1000, "a.mp4").await?;
     for offset in ["-1", "5", "+0", "0x0", "99999999999999999999", ""] {
-        let request = stage.club.request(Method::PATCH, &location).header("Tus-Resumable", "1.0.0");
+        let request = fixture.club.request(Method::PATCH, &location).header("Tus-Resumable", "1.0.0");
         let request = request.header("Content-Type", "application/offset+octet-stream").header("Upload-Offset", offset);
         let bytes: Vec<u8> = (0..100).map(|_| random.below(256) as u8).collect();
         let status = request.body(bytes).send().await?.status();
         ensure!(status.is_client_error(), "offset {offset:?} is {status}");
     }
     // More than was announced.
-    let sent = stage.club.send_piece(&location, 0, vec![0; 5000]).await;
+    let sent = fixture.club.send_piece(&location, 0, vec![0; 5000]).await;
     ensure!(sent.is_err(), "more bytes than announced were taken");
-    stage.club.request(Method::DELETE, &location).header("Tus-Resumable", "1.0.0").send().await?;
-    stage.is_well().await
+    fixture.club.request(Method::DELETE, &location).header("Tus-Resumable", "1.0.0").send().await?;
+    fixture.is_well().await
 }
 
 /// Ends the upload that an answer tells of, if any.
-async fn discard(stage: &Stage, answer: reqwest::Response) -> Result<()> {
+async fn discard(fixture: &Fixture, answer: reqwest::Response) -> Result<()> {
     if let Some(location) = answer.headers().get("location") {
         let path = location.to_str()?.split("/api/v1").last().unwrap_or_default().to_owned();
-        stage.club.request(Method::DELETE, &path).header("Tus-Resumable", "1.0.0").send().await?;
+        fixture.club.request(Method::DELETE, &path).header("Tus-Resumable", "1.0.0").send().await?;
     }
     Ok(())
 }
 
 #[tokio::test]
 async fn paths_lead_nowhere_but_to_resources() -> Result<()> {
-    let stage = stage().await?;
-    let token = stage.club.token();
+    let fixture = fixture().await?;
+    let token = fixture.club.token();
     for path in [
         "/api/v1/videos/../../../etc/passwd",
         "/api/v1/videos/..%2f..%2f..%2fetc%2fpasswd/file",
@@ -222,18 +222,18 @@ async fn paths_lead_nowhere_but_to_resources() -> Result<()> {
     ] {
         let head =
             format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n");
-        let said = stage.raw(head.as_bytes(), Duration::from_secs(5)).await?;
+        let said = fixture.raw(head.as_bytes(), Duration::from_secs(5)).await?;
         let found = statuses(&said);
         ensure!(found.iter().all(|status| (400..500).contains(status)), "{path} is {found:?}");
         ensure!(!said.contains("root:"), "{path} leads out");
     }
-    stage.is_well().await
+    fixture.is_well().await
 }
 
 #[tokio::test]
 async fn heads_too_long_and_requests_of_two_lengths_are_refused() -> Result<()> {
-    let stage = stage().await?;
-    let token = stage.club.token();
+    let fixture = fixture().await?;
+    let token = fixture.club.token();
     let auth = format!("Authorization: Bearer {token}\r\n");
     let patience = Duration::from_secs(5);
     let headers: String = (0..5000).map(|n| format!("X-{n}: y\r\n")).collect();
@@ -265,23 +265,23 @@ async fn heads_too_long_and_requests_of_two_lengths_are_refused() -> Result<()> 
         ("a bad chunk", format!("{post}Transfer-Encoding: chunked\r\n\r\nzz\r\n{inner}")),
         ("a chunk without end", format!("{post}Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n{inner}")),
     ] {
-        let said = stage.raw(request.as_bytes(), patience).await?;
+        let said = fixture.raw(request.as_bytes(), patience).await?;
         let found = statuses(&said);
         ensure!(found.iter().all(|status| (400..500).contains(status)), "{what} is {found:?}: {said:.300}");
         ensure!(!said.contains("club"), "{what}: a request inside another was answered: {said}");
     }
-    stage.is_well().await
+    fixture.is_well().await
 }
 
 #[tokio::test]
 async fn huge_bodies_are_not_taken_in() -> Result<()> {
-    let stage = stage().await?;
-    let token = stage.club.token();
+    let fixture = fixture().await?;
+    let token = fixture.club.token();
     for (path, kind) in
         [("/exports", "application/json"), ("/auth/token", "application/json"), ("/auth/logout", "text/plain")]
     {
         let body = vec![b' '; 64 << 20];
-        let request = stage.club.request(Method::POST, path).header("Content-Type", kind);
+        let request = fixture.club.request(Method::POST, path).header("Content-Type", kind);
         // The server may close while it is still being told.
         if let Ok(answer) = request.body(body).send().await {
             ensure!(answer.status() == StatusCode::PAYLOAD_TOO_LARGE, "{path} is {}", answer.status());
@@ -292,15 +292,15 @@ async fn huge_bodies_are_not_taken_in() -> Result<()> {
         "POST /api/v1/exports HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
          Content-Type: application/json\r\nContent-Length: 1099511627776\r\n\r\n"
     );
-    let found = statuses(&stage.raw(huge.as_bytes(), Duration::from_secs(5)).await?);
+    let found = statuses(&fixture.raw(huge.as_bytes(), Duration::from_secs(5)).await?);
     ensure!(found == [413], "{found:?}");
-    stage.is_well().await
+    fixture.is_well().await
 }
 
 #[tokio::test]
 async fn slow_and_idle_clients_are_hung_up_on_and_hold_nobody_up() -> Result<()> {
-    let stage = stage().await?;
-    let token = stage.club.token().to_owned();
+    let fixture = fixture().await?;
+    let token = fixture.club.token().to_owned();
     let half_head = "GET /api/v1/me HTTP/1.1\r\nHost: x\r\nX-Slow: ".to_owned();
     let half_body = format!(
         "POST /api/v1/exports HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
@@ -308,7 +308,7 @@ async fn slow_and_idle_clients_are_hung_up_on_and_hold_nobody_up() -> Result<()>
     );
     let mut clients = Vec::new();
     for n in 0..600 {
-        let mut stream = TcpStream::connect(stage.server.address()).await?;
+        let mut stream = TcpStream::connect(fixture.server.address()).await?;
         let (what, said) = match n % 3 {
             0 => ("idle", String::new()),
             1 => ("slow head", half_head.clone()),
@@ -320,7 +320,7 @@ async fn slow_and_idle_clients_are_hung_up_on_and_hold_nobody_up() -> Result<()>
     // Everybody else is served at once meanwhile.
     for _ in 0..20 {
         let began = Instant::now();
-        stage.club.get::<Value>("/me").await?;
+        fixture.club.get::<Value>("/me").await?;
         ensure!(began.elapsed() < Duration::from_secs(3), "another client waited {:?}", began.elapsed());
     }
     let began = Instant::now();
@@ -342,5 +342,5 @@ async fn slow_and_idle_clients_are_hung_up_on_and_hold_nobody_up() -> Result<()>
         latest.insert(what, began.elapsed().as_secs());
     }
     eprintln!("everybody was hung up on within {latest:?} seconds");
-    stage.is_well().await
+    fixture.is_well().await
 }

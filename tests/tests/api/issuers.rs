@@ -12,7 +12,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 use touchline_tests::client::{Client, Refusal, answered};
-use touchline_tests::issuer::{Issuer, Mood, Signer};
+use touchline_tests::issuer::{Behaviour, Issuer, Signer};
 use touchline_tests::server::Server;
 
 /// Tokens are for the tenant `club`.
@@ -217,7 +217,7 @@ async fn keys_change_and_floods_of_unknown_ones_are_not_passed_on() -> Result<()
     assert_eq!(me(&server, &old).await?.0, StatusCode::UNAUTHORIZED, "a key that was withdrawn signs no more");
 
     // The keys at hand are used on while the issuer is away.
-    issuer.set_mood(Mood::Away);
+    issuer.set_behaviour(Behaviour::Away);
     tokio::time::sleep(FETCH_EVERY).await;
     assert_eq!(me(&server, &old).await?.0, StatusCode::UNAUTHORIZED);
     assert_eq!(me(&server, &new).await?.0, StatusCode::OK);
@@ -230,8 +230,8 @@ async fn an_issuer_that_does_not_answer_holds_nobody_else_up() -> Result<()> {
     let issuer = Issuer::start(&[&signer]).await?;
     let server = server(&[issuer.entry(CLUB)]).await?;
     let token = signer.sign(&issuer.claims(json!({"groups": "fans"})))?;
-    for mood in [Mood::Away, Mood::Endless, Mood::Slow] {
-        issuer.set_mood(mood);
+    for behaviour in [Behaviour::Away, Behaviour::Endless, Behaviour::Slow] {
+        issuer.set_behaviour(behaviour);
         let asked = me(&server, &token);
         let others = async {
             let mut slowest = Duration::ZERO;
@@ -243,11 +243,15 @@ async fn an_issuer_that_does_not_answer_holds_nobody_else_up() -> Result<()> {
             Ok(slowest)
         };
         let ((status, problem), slowest) = tokio::try_join!(asked, others)?;
-        assert_eq!((status, &problem["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("issuer_away")), "{mood:?}");
-        ensure!(slowest < Duration::from_secs(4), "others waited {slowest:?} while the issuer was {mood:?}");
+        assert_eq!(
+            (status, &problem["code"]),
+            (StatusCode::SERVICE_UNAVAILABLE, &json!("issuer_away")),
+            "{behaviour:?}"
+        );
+        ensure!(slowest < Duration::from_secs(4), "others waited {slowest:?} while the issuer was {behaviour:?}");
         tokio::time::sleep(FETCH_EVERY).await;
     }
-    issuer.set_mood(Mood::Answers);
+    issuer.set_behaviour(Behaviour::Answers);
     assert_eq!(me(&server, &token).await?.0, StatusCode::OK);
     Ok(())
 }

@@ -37,14 +37,14 @@ fn status_of(error: &anyhow::Error) -> Option<StatusCode> {
     error.downcast_ref::<Refusal>().map(|refusal| refusal.status)
 }
 
-struct Stage {
+struct Fixture {
     server: Server,
     folder: tempfile::TempDir,
     club: Client,
     stranger: Client,
 }
 
-async fn stage() -> Result<Stage> {
+async fn fixture() -> Result<Fixture> {
     let server = Server::start(&[("TOUCHLINE__SEGMENTS__SECONDS", "1.0")]).await?;
     let mut clients = Vec::new();
     for (tenant, email) in [("club", "coach@club.example"), ("rival", "spy@rival.example")] {
@@ -52,12 +52,12 @@ async fn stage() -> Result<Stage> {
         clients.push(Client::log_in(&server.url(), &account.email, &account.password).await?);
     }
     let (stranger, club) = (clients.pop().context("two")?, clients.pop().context("two")?);
-    Ok(Stage { server, folder: tempfile::tempdir()?, club, stranger })
+    Ok(Fixture { server, folder: tempfile::tempdir()?, club, stranger })
 }
 
 #[tokio::test]
 async fn a_club_uploads_frames_watches_downloads_and_shares() -> Result<()> {
-    let Stage { mut server, folder, club, stranger } = stage().await?;
+    let Fixture { mut server, folder, club, stranger } = fixture().await?;
     let mut pieces = 0;
     let video = club.upload(&footage(folder.path())?, 100_000, |_, _| pieces += 1).await?;
     assert!(pieces > 1, "the upload came in one piece");

@@ -37,7 +37,7 @@ fn spec(video: Option<&str>) -> Value {
     json!({"kind": "framing", "output": {"width": 180, "height": 320, "fps": 10}, "clips": [clip]})
 }
 
-struct Stage {
+struct Fixture {
     server: Server,
     folder: tempfile::TempDir,
     club: Client,
@@ -45,23 +45,23 @@ struct Stage {
     operator: Client,
 }
 
-async fn stage(variables: &[(&str, &str)]) -> Result<Stage> {
+async fn fixture(variables: &[(&str, &str)]) -> Result<Fixture> {
     let folder = tempfile::tempdir()?;
     let server = Server::start_in(folder.path(), variables).await?;
     let account = server.account("club", "coach@club.example", "editor")?;
     let operator = server.account("house", "operator@house.example", "operator")?;
     let club = Client::log_in(&server.url(), &account.email, &account.password).await?;
     let operator = Client::log_in(&server.url(), &operator.email, &operator.password).await?;
-    Ok(Stage { server, folder, club, account, operator })
+    Ok(Fixture { server, folder, club, account, operator })
 }
 
 #[tokio::test]
 async fn every_metric_has_a_meaning_that_the_operations_page_tells() -> Result<()> {
-    let stage = stage(&[DEVICES, ("TOUCHLINE__DEVICES__SIM_FRAME_MS", "1")]).await?;
-    let video = stage.club.upload(&footage(stage.folder.path())?, 1 << 20, |_, _| {}).await?;
-    stage.club.render(&spec(Some(&video.id)), |_| {}).await?;
+    let fixture = fixture(&[DEVICES, ("TOUCHLINE__DEVICES__SIM_FRAME_MS", "1")]).await?;
+    let video = fixture.club.upload(&footage(fixture.folder.path())?, 1 << 20, |_, _| {}).await?;
+    fixture.club.render(&spec(Some(&video.id)), |_| {}).await?;
 
-    let text = touchline_tests::server::metrics(&stage.server.url()).await?;
+    let text = touchline_tests::server::metrics(&fixture.server.url()).await?;
     let named = |prefix: &str| -> BTreeSet<&str> {
         text.lines().filter_map(|line| line.strip_prefix(prefix)?.split(' ').next()).collect()
     };
@@ -86,7 +86,7 @@ async fn every_metric_has_a_meaning_that_the_operations_page_tells() -> Result<(
         ("process_resident_memory_bytes", 1e6),
         ("process_open_fds", 4.0),
     ] {
-        let found = stage.club.metric(name).await?;
+        let found = fixture.club.metric(name).await?;
         assert!(found >= least, "{name} is {found}, not {least} or more");
     }
     Ok(())
@@ -94,12 +94,12 @@ async fn every_metric_has_a_meaning_that_the_operations_page_tells() -> Result<(
 
 #[tokio::test]
 async fn the_queue_is_shown_to_operators_alone() -> Result<()> {
-    let stage = stage(&[DEVICES, ("TOUCHLINE__DEVICES__SIM_FRAME_MS", "200")]).await?;
-    let Stage { server, club, operator, account, .. } = &stage;
+    let fixture = fixture(&[DEVICES, ("TOUCHLINE__DEVICES__SIM_FRAME_MS", "200")]).await?;
+    let Fixture { server, club, operator, account, .. } = &fixture;
     let empty: Value = operator.get("/admin/queue").await?;
     assert_eq!(empty, json!({"items": [], "next_cursor": null}));
 
-    let video = club.upload(&footage(stage.folder.path())?, 1 << 20, |_, _| {}).await?;
+    let video = club.upload(&footage(fixture.folder.path())?, 1 << 20, |_, _| {}).await?;
     let mut started = Vec::new();
     for _ in 0..3 {
         started.push(club.start(&spec(Some(&video.id))).await?.id);
@@ -115,7 +115,7 @@ async fn the_queue_is_shown_to_operators_alone() -> Result<()> {
     let count = |group: &str, name: &str| own[group][name].as_i64().context("no number");
     assert_eq!(count("exports", "queued")? + count("exports", "running")?, 3, "{own}");
     assert_eq!(count("parts", "retrying")?, 0);
-    assert_eq!(stage.club.metric("touchline_jobs_retrying").await?, 0.0);
+    assert_eq!(fixture.club.metric("touchline_jobs_retrying").await?, 0.0);
 
     let refused = club.request(Method::GET, "/admin/queue").send().await?.status();
     assert_eq!(refused, StatusCode::FORBIDDEN);
@@ -141,9 +141,9 @@ async fn the_queue_is_shown_to_operators_alone() -> Result<()> {
 
 #[tokio::test]
 async fn logs_are_for_machines_where_asked_and_never_tell_secrets() -> Result<()> {
-    let stage = stage(&[DEVICES, ("TOUCHLINE__LOG__FORMAT", "json"), ("TOUCHLINE__LOG__LEVEL", "debug")]).await?;
-    let Stage { server, club, operator, account, .. } = &stage;
-    let video = club.upload(&footage(stage.folder.path())?, 1 << 20, |_, _| {}).await?;
+    let fixture = fixture(&[DEVICES, ("TOUCHLINE__LOG__FORMAT", "json"), ("TOUCHLINE__LOG__LEVEL", "debug")]).await?;
+    let Fixture { server, club, operator, account, .. } = &fixture;
+    let video = club.upload(&footage(fixture.folder.path())?, 1 << 20, |_, _| {}).await?;
     let export = club.render(&spec(Some(&video.id)), |_| {}).await?;
     let log = server.log();
     let lines =
@@ -169,16 +169,17 @@ async fn a_servers_trace_follows_an_export_and_tells_no_secrets() -> Result<()> 
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("trace.json");
     let trace = file.display().to_string();
-    let mut stage = stage(&[DEVICES, ("TOUCHLINE__DEVICES__SIM_FRAME_MS", "1"), ("TOUCHLINE_TRACE", &trace)]).await?;
-    let video = stage.club.upload(&footage(stage.folder.path())?, 1 << 20, |_, _| {}).await?;
-    let export = stage.club.render(&spec(Some(&video.id)), |_| {}).await?;
-    ensure!(stage.server.stop()?.success(), "{}", stage.server.log());
+    let mut fixture =
+        fixture(&[DEVICES, ("TOUCHLINE__DEVICES__SIM_FRAME_MS", "1"), ("TOUCHLINE_TRACE", &trace)]).await?;
+    let video = fixture.club.upload(&footage(fixture.folder.path())?, 1 << 20, |_, _| {}).await?;
+    let export = fixture.club.render(&spec(Some(&video.id)), |_| {}).await?;
+    ensure!(fixture.server.stop()?.success(), "{}", fixture.server.log());
 
     let text = std::fs::read_to_string(&file)?;
-    tells_no_secrets(&text, &stage.account, &stage.club);
-    let walk = Walk::read(&text)?;
-    walk.goes_over_its_threads(&export.id, &stage.account.tenant_id);
-    assert!(walk.slices.iter().any(|slice| slice.name == "request"), "requests are in it, too");
+    tells_no_secrets(&text, &fixture.account, &fixture.club);
+    let trace = Trace::read(&text)?;
+    trace.goes_over_its_threads(&export.id, &fixture.account.tenant_id);
+    assert!(trace.slices.iter().any(|slice| slice.name == "request"), "requests are in it, too");
     Ok(())
 }
 
@@ -200,10 +201,10 @@ async fn a_renders_trace_follows_its_export() -> Result<()> {
         .arg(&trace)
         .output()?;
     ensure!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    let walk = Walk::read(&std::fs::read_to_string(&trace)?)?;
-    let job = walk.slices.iter().find(|slice| slice.name == "job").context("no job is in the trace")?;
+    let trace = Trace::read(&std::fs::read_to_string(&trace)?)?;
+    let job = trace.slices.iter().find(|slice| slice.name == "job").context("no job is in the trace")?;
     let told = |name: &str| job.args[name].as_str().unwrap_or_default().to_owned();
-    walk.goes_over_its_threads(&told("export"), &told("tenant"));
+    trace.goes_over_its_threads(&told("export"), &told("tenant"));
     Ok(())
 }
 
@@ -216,7 +217,7 @@ fn tells_no_secrets(text: &str, account: &Account, client: &Client) {
 }
 
 /// A trace in Chrome's format, as far as this looks at it.
-struct Walk {
+struct Trace {
     slices: Vec<Slice>,
 }
 
@@ -228,7 +229,7 @@ struct Slice {
     within: Vec<String>,
 }
 
-impl Walk {
+impl Trace {
     fn read(text: &str) -> Result<Self> {
         let events: Vec<Value> = serde_json::from_str(text).context("the trace is no JSON")?;
         let mut threads = BTreeMap::new();
@@ -255,7 +256,7 @@ impl Walk {
         Ok(Self { slices })
     }
 
-    /// Each stage of the export lies on its own kind of thread, within a job that says whose it is.
+    /// Each fixture of the export lies on its own kind of thread, within a job that says whose it is.
     fn goes_over_its_threads(&self, export: &str, tenant: &str) {
         let own = |slice: &&Slice| slice.name == "job" && slice.args["export"] == export;
         assert!(self.slices.iter().filter(own).all(|slice| slice.args["tenant"] == tenant));
@@ -263,7 +264,7 @@ impl Walk {
             let job = self.slices.iter().filter(own).any(|slice| slice.thread.to_lowercase().starts_with(thread));
             assert!(job, "no job of the export on a thread {thread}");
         }
-        for (stage, thread) in [
+        for (fixture, thread) in [
             ("decode", "decode-"),
             ("queue", "decode-"),
             ("wait", "encode-segment"),
@@ -271,11 +272,11 @@ impl Walk {
             ("mux", "join"),
         ] {
             let there = |slice: &Slice| {
-                slice.name == stage
+                slice.name == fixture
                     && slice.thread.to_lowercase().starts_with(thread)
                     && slice.within.first().is_some_and(|outer| outer == "job")
             };
-            assert!(self.slices.iter().any(there), "no {stage} within a job on a thread {thread}");
+            assert!(self.slices.iter().any(there), "no {fixture} within a job on a thread {thread}");
         }
         let served = |slice: &Slice| {
             slice.name == "infer" && slice.thread == "device-sim:0" && slice.args["export"].as_str() == Some(export)

@@ -9,21 +9,21 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use touchline_tests::client::{Client, Export, Refusal};
 use touchline_tests::rows::Rows;
-use touchline_tests::scenarios::stage::Stage;
-use touchline_tests::scenarios::walks::{Walker, retry, spec, variables};
+use touchline_tests::scenarios::flows::{FlowClient, retry, spec, variables};
+use touchline_tests::scenarios::test_server::TestServer;
 use touchline_tests::server::Account;
 
 struct Club {
-    stage: Stage,
-    walker: Walker,
+    server: TestServer,
+    client: FlowClient,
 }
 
 /// A club with a video and a complete export; the server runs with `faults`.
 async fn club(faults: Option<&str>) -> Result<Club> {
-    let mut stage = Stage::open(&variables()).await?;
-    let walker = Walker::prepare(&mut stage).await?;
-    stage.restart(faults).await?;
-    Ok(Club { stage, walker })
+    let mut server = TestServer::open(&variables()).await?;
+    let client = FlowClient::prepare(&mut server).await?;
+    server.restart(faults).await?;
+    Ok(Club { server, client })
 }
 
 fn refusal<T: std::fmt::Debug>(answer: Result<T>) -> Result<(StatusCode, String)> {
@@ -38,8 +38,8 @@ fn code(export: &Export) -> Option<&str> {
 
 #[tokio::test]
 async fn a_repeated_request_begins_one_export() -> Result<()> {
-    let Club { stage, walker } = club(None).await?;
-    let (club, spec) = (&stage.club, spec(&walker.video));
+    let Club { server, client } = club(None).await?;
+    let (club, spec) = (&server.club, spec(&client.video));
     let many = join_all((0..8).map(|_| club.start_once(&spec, "one"))).await;
     let ids = many.into_iter().map(|export| Ok(export?.id)).collect::<Result<Vec<_>>>()?;
     assert!(ids.iter().all(|id| *id == ids[0]), "several exports began: {ids:?}");
@@ -55,8 +55,8 @@ async fn a_repeated_request_begins_one_export() -> Result<()> {
     assert_eq!(refusal(club.start_once(&spec, &long).await)?.0, StatusCode::BAD_REQUEST);
 
     // The answer stays when what it asked for has gone.
-    assert_eq!(stage.completed(&ids[0]).await?.attempt, 1);
-    let answer = club.request(Method::DELETE, &format!("/videos/{}?force=true", walker.video)).send().await?;
+    assert_eq!(server.completed(&ids[0]).await?.attempt, 1);
+    let answer = club.request(Method::DELETE, &format!("/videos/{}?force=true", client.video)).send().await?;
     ensure!(answer.status().is_success(), "deleting the video: {}", answer.status());
     assert_eq!(club.start_once(&spec, "one").await?.state, "complete");
     Ok(())
@@ -64,77 +64,77 @@ async fn a_repeated_request_begins_one_export() -> Result<()> {
 
 #[tokio::test]
 async fn a_key_and_a_retry_are_the_tenants_own() -> Result<()> {
-    let Club { stage, walker } = club(None).await?;
-    let export = stage.club.start_once(&spec(&walker.video), "one").await?;
-    let Account { email, password, .. } = stage.account("rival", "spy@rival.example", "editor")?;
-    let spy = Client::log_in(&stage.url()?, &email, &password).await?;
+    let Club { server, client } = club(None).await?;
+    let export = server.club.start_once(&spec(&client.video), "one").await?;
+    let Account { email, password, .. } = server.account("rival", "spy@rival.example", "editor")?;
+    let spy = Client::log_in(&server.url()?, &email, &password).await?;
     // The rival's own request under the same key: about a video it does not have, not about the club's export.
-    assert_eq!(refusal(spy.start_once(&spec(&walker.video), "one").await)?.1, "invalid_spec");
+    assert_eq!(refusal(spy.start_once(&spec(&client.video), "one").await)?.1, "invalid_spec");
     let retried: Result<Export> = spy.post(&format!("/exports/{}/retry", export.id), &Value::Null).await;
     assert_eq!(refusal(retried)?.0, StatusCode::NOT_FOUND);
-    stage.completed(&export.id).await?;
-    let retried = retry(&stage, &export.id).await;
+    server.completed(&export.id).await?;
+    let retried = retry(&server, &export.id).await;
     assert_eq!(refusal(retried)?, (StatusCode::CONFLICT, "not_retryable".to_owned()));
     Ok(())
 }
 
 #[tokio::test]
 async fn a_source_that_is_gone_is_named_and_a_retry_goes_on_when_it_is_back() -> Result<()> {
-    let Club { stage, walker } = club(None).await?;
-    let media = stage.data_dir().join("media");
-    let key = stage.rows().await?.files().await?.into_iter().find(|key| key.contains(&walker.video));
+    let Club { server, client } = club(None).await?;
+    let media = server.data_dir().join("media");
+    let key = server.rows().await?.files().await?.into_iter().find(|key| key.contains(&client.video));
     let source = media.join(key.context("the video has a file")?);
-    fs::rename(&source, stage.data_dir().join("away"))?;
-    let export = stage.club.start(&spec(&walker.video)).await?;
-    let failed = stage.ended(&export.id).await?;
+    fs::rename(&source, server.data_dir().join("away"))?;
+    let export = server.club.start(&spec(&client.video)).await?;
+    let failed = server.ended(&export.id).await?;
     assert_eq!((failed.state.as_str(), code(&failed)), ("failed", Some("source_unreadable")));
-    fs::rename(stage.data_dir().join("away"), &source)?;
-    assert_eq!(retry(&stage, &export.id).await?.attempt, 2);
-    stage.completed(&export.id).await?;
-    assert_eq!(stage.result(&export.id).await?, walker.expected);
-    assert_eq!(stage.orphans().await?, Vec::<String>::new());
+    fs::rename(server.data_dir().join("away"), &source)?;
+    assert_eq!(retry(&server, &export.id).await?.attempt, 2);
+    server.completed(&export.id).await?;
+    assert_eq!(server.result(&export.id).await?, client.expected);
+    assert_eq!(server.orphans().await?, Vec::<String>::new());
     Ok(())
 }
 
 #[tokio::test]
 async fn lost_storage_is_named_and_a_retry_goes_on_when_it_is_back() -> Result<()> {
-    let Club { stage, walker } = club(None).await?;
-    let (media, away) = (stage.data_dir().join("media"), stage.data_dir().join("away"));
+    let Club { server, client } = club(None).await?;
+    let (media, away) = (server.data_dir().join("media"), server.data_dir().join("away"));
     fs::rename(&media, &away)?;
     fs::create_dir(&media)?;
-    let export = stage.club.start(&spec(&walker.video)).await?;
-    let failed = stage.ended(&export.id).await?;
+    let export = server.club.start(&spec(&client.video)).await?;
+    let failed = server.ended(&export.id).await?;
     assert_eq!((failed.state.as_str(), code(&failed)), ("failed", Some("storage_lost")));
     assert_eq!(fs::read_dir(&media)?.count(), 0, "something was written into the mount point");
     fs::remove_dir(&media)?;
     fs::rename(&away, &media)?;
-    retry(&stage, &export.id).await?;
-    stage.completed(&export.id).await?;
-    assert_eq!(stage.result(&export.id).await?, walker.expected);
+    retry(&server, &export.id).await?;
+    server.completed(&export.id).await?;
+    assert_eq!(server.result(&export.id).await?, client.expected);
     Ok(())
 }
 
 #[tokio::test]
 async fn a_segment_that_always_fails_ends_its_export_and_the_finished_ones_are_kept() -> Result<()> {
     // The first two segments that are begun go well; whatever else is tried fails.
-    let Club { mut stage, walker } = club(Some("segment-begun=2*off->return(broken)")).await?;
-    let export = stage.club.start(&spec(&walker.video)).await?;
-    let failed = stage.ended(&export.id).await?;
+    let Club { mut server, client } = club(Some("segment-begun=2*off->return(broken)")).await?;
+    let export = server.club.start(&spec(&client.video)).await?;
+    let failed = server.ended(&export.id).await?;
     assert_eq!((failed.state.as_str(), code(&failed)), ("failed", Some("render_failed")));
     let detail = failed.problem.context("a problem")?["detail"].as_str().unwrap_or_default().to_owned();
     ensure!(
         detail.contains("segment ") && detail.contains("output frames") && detail.contains("on purpose"),
         "{detail}"
     );
-    let finished = stage.rows().await?.segments(&export.id).await?;
+    let finished = server.rows().await?.segments(&export.id).await?;
     let pictures = finished.iter().filter(|segment| segment.kind == "video").count();
     assert_eq!(pictures, 2, "{finished:?}");
 
-    stage.restart(None).await?;
-    retry(&stage, &export.id).await?;
-    stage.completed(&export.id).await?;
-    assert_eq!(stage.result(&export.id).await?, walker.expected);
-    let all = stage.rows().await?.segments(&export.id).await?;
+    server.restart(None).await?;
+    retry(&server, &export.id).await?;
+    server.completed(&export.id).await?;
+    assert_eq!(server.result(&export.id).await?, client.expected);
+    let all = server.rows().await?.segments(&export.id).await?;
     assert!(finished.iter().all(|segment| all.contains(segment)), "a finished segment was made again");
     Ok(())
 }
@@ -143,34 +143,34 @@ async fn a_segment_that_always_fails_ends_its_export_and_the_finished_ones_are_k
 async fn what_is_past_its_time_goes() -> Result<()> {
     let mut variables = variables().to_vec();
     variables.push(("TOUCHLINE__RETENTION__EXPORTS_DAYS", "30"));
-    let mut stage = Stage::open(&variables).await?;
-    let walker = Walker::prepare(&mut stage).await?;
-    stage.restart(Some("segment-begun=2*off->return(broken)")).await?;
-    let failed = stage.club.start(&spec(&walker.video)).await?.id;
-    stage.ended(&failed).await?;
-    stage.stop()?;
-    let rows = Rows::open_to_change(&stage.database_url()?).await?;
+    let mut server = TestServer::open(&variables).await?;
+    let client = FlowClient::prepare(&mut server).await?;
+    server.restart(Some("segment-begun=2*off->return(broken)")).await?;
+    let failed = server.club.start(&spec(&client.video)).await?.id;
+    server.ended(&failed).await?;
+    server.stop()?;
+    let rows = Rows::open_to_change(&server.database_url()?).await?;
     rows.end_exports_at("complete", "2000-01-01T00:00:00Z".parse()?).await?;
     rows.end_exports_at("failed", Utc::now() - TimeDelta::days(2)).await?;
     drop(rows);
 
-    stage.restart(None).await?;
+    server.restart(None).await?;
     let gone = async || {
-        let answer = stage.club.request(Method::GET, &format!("/exports/{}", walker.complete)).send().await?;
+        let answer = server.club.request(Method::GET, &format!("/exports/{}", client.complete)).send().await?;
         Ok::<_, anyhow::Error>(answer.status() == StatusCode::NOT_FOUND)
     };
     for _ in 0..500 {
-        if gone().await? && stage.rows().await?.segments(&failed).await?.is_empty() {
+        if gone().await? && server.rows().await?.segments(&failed).await?.is_empty() {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     ensure!(gone().await?, "a complete export outlives its retention");
-    assert_eq!(stage.rows().await?.segments(&failed).await?, [], "a failed export keeps its segments for ever");
-    assert_eq!(stage.orphans().await?, Vec::<String>::new());
-    retry(&stage, &failed).await?;
-    stage.completed(&failed).await?;
-    assert_eq!(stage.result(&failed).await?, walker.expected);
+    assert_eq!(server.rows().await?.segments(&failed).await?, [], "a failed export keeps its segments for ever");
+    assert_eq!(server.orphans().await?, Vec::<String>::new());
+    retry(&server, &failed).await?;
+    server.completed(&failed).await?;
+    assert_eq!(server.result(&failed).await?, client.expected);
     Ok(())
 }
 
@@ -178,18 +178,18 @@ async fn what_is_past_its_time_goes() -> Result<()> {
 async fn a_video_that_is_deleted_while_it_is_rendered_leaves_nothing() -> Result<()> {
     let mut variables = variables().to_vec();
     variables.push(("TOUCHLINE__DEVICES__SIM_FRAME_MS", "40"));
-    let mut stage = Stage::open(&variables).await?;
-    let walker = Walker::prepare(&mut stage).await?;
-    stage.restart(None).await?;
-    let export = stage.club.start(&spec(&walker.video)).await?.id;
-    while stage.club.export(&export).await?.state != "rendering" {
+    let mut server = TestServer::open(&variables).await?;
+    let client = FlowClient::prepare(&mut server).await?;
+    server.restart(None).await?;
+    let export = server.club.start(&spec(&client.video)).await?.id;
+    while server.club.export(&export).await?.state != "rendering" {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    let path = format!("/videos/{}", walker.video);
-    assert_eq!(stage.club.request(Method::DELETE, &path).send().await?.status(), StatusCode::CONFLICT);
-    let forced = stage.club.request(Method::DELETE, &format!("{path}?force=true")).send().await?.status();
+    let path = format!("/videos/{}", client.video);
+    assert_eq!(server.club.request(Method::DELETE, &path).send().await?.status(), StatusCode::CONFLICT);
+    let forced = server.club.request(Method::DELETE, &format!("{path}?force=true")).send().await?.status();
     assert_eq!(forced, StatusCode::NO_CONTENT);
-    assert_eq!(stage.ended(&export).await?.state, "cancelled");
-    assert_eq!(stage.orphans().await?, Vec::<String>::new());
+    assert_eq!(server.ended(&export).await?.state, "cancelled");
+    assert_eq!(server.orphans().await?, Vec::<String>::new());
     Ok(())
 }

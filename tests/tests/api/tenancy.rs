@@ -1,5 +1,5 @@
 //! Tenants never meet: every operation of the OpenAPI document is called with everybody's wrong credentials and with
-//! another tenant's ids. An operation that is added is walked without being listed here.
+//! another tenant's ids. An operation that is added is called without being listed here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -99,10 +99,10 @@ impl Things {
         }
         if filled.contains("{id}") {
             let root = filled.trim_start_matches("/api/v1/").split("/{id}").next().unwrap_or_default().to_owned();
-            let id = self.0.get(root.as_str()).with_context(|| format!("teach the walk what {path} is about"))?;
+            let id = self.0.get(root.as_str()).with_context(|| format!("this test knows no id for {path}"))?;
             filled = filled.replace("{id}", id);
         }
-        ensure!(!filled.contains('{'), "teach the walk what {path} is about");
+        ensure!(!filled.contains('{'), "this test knows no id for {path}");
         Ok(filled)
     }
 }
@@ -116,14 +116,14 @@ fn body(path: &str) -> Value {
     }
 }
 
-struct Walker {
+struct Caller {
     http: reqwest::Client,
     server: String,
     /// Everything answered to strangers, to be searched for what is the owner's.
     seen: Vec<(String, String)>,
 }
 
-impl Walker {
+impl Caller {
     fn request(&self, operation: &Operation, path: &str, token: Option<&str>) -> RequestBuilder {
         let request = self.http.request(operation.method.clone(), format!("{}{path}", self.server));
         let request = request.header("Tus-Resumable", "1.0.0").header("If-Match", "*").header("Upload-Offset", "0");
@@ -251,7 +251,7 @@ async fn every_operation_refuses_everybody_else() -> Result<()> {
     let document: Value = http.get(format!("{}/api/v1/openapi.json", server.url())).send().await?.json().await?;
     let all = operations(&document)?;
     ensure!(all.len() > 80, "the document has {} operations", all.len());
-    let mut walker = Walker { http, server: server.url(), seen: Vec::new() };
+    let mut caller = Caller { http, server: server.url(), seen: Vec::new() };
 
     // 401 comes first, then 403, whoever's ids they are.
     let worthless = worthless(&owner_account)?;
@@ -266,7 +266,7 @@ async fn every_operation_refuses_everybody_else() -> Result<()> {
     for operation in all.iter().filter(|operation| operation.least > Least::Open) {
         let path = things.fill(&operation.path)?;
         let mut expect = async |who: &str, token: Option<&str>, expected: u16| -> Result<()> {
-            let status = walker.call(who, operation, &path, token).await?;
+            let status = caller.call(who, operation, &path, token).await?;
             if status.as_u16() != expected {
                 wrong.push(format!("{} with {who}: {status} instead of {expected}", operation.name()));
             }
@@ -290,13 +290,13 @@ async fn every_operation_refuses_everybody_else() -> Result<()> {
     // What a stranger may read of its own, and what everybody may, has nothing of the owner's.
     for operation in all.iter().filter(|operation| !operation.has_ids() && operation.method == Method::GET) {
         if operation.least < Least::Operator && !operation.path.ends_with("/ws") {
-            let status = walker.call("the rival", operation, &operation.path, Some(rival.token())).await?;
+            let status = caller.call("the rival", operation, &operation.path, Some(rival.token())).await?;
             ensure!(status.is_success(), "{}: {status}", operation.name());
         }
     }
     let secrets: BTreeSet<&str> =
         things.0.iter().filter(|(kind, _)| !kind.starts_with("admin/")).map(|(_, id)| id.as_str()).collect();
-    for (call, said) in &walker.seen {
+    for (call, said) in &caller.seen {
         for secret in secrets.iter().copied().chain([MARK, owner_account.tenant_id.as_str()]) {
             ensure!(!said.contains(secret), "{call} tells {secret}: {said}");
         }

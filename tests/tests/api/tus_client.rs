@@ -26,8 +26,8 @@ struct Uploader {
 }
 
 impl Uploader {
-    /// Begins to upload the place's file; at half of it, it waits if it is told to.
-    fn start(place: &Place, waits: bool) -> Result<Self> {
+    /// Begins to upload the fixture's file; at half of it, it waits if it is told to.
+    fn start(fixture: &Fixture, waits: bool) -> Result<Self> {
         let tools = repository().join("tests/tools");
         ensure!(
             tools.join("node_modules/tus-js-client").is_dir(),
@@ -35,11 +35,11 @@ impl Uploader {
         );
         let mut child = Command::new("node")
             .arg(tools.join("upload.mjs"))
-            .arg(&place.file)
-            .arg(format!("{}/api/v1/uploads", place.forward.url()))
-            .arg(place.club.token())
-            .arg(place.folder.path().join("urls.json"))
-            .args(waits.then(|| (place.bytes.len() / 2).to_string()))
+            .arg(&fixture.file)
+            .arg(format!("{}/api/v1/uploads", fixture.forward.url()))
+            .arg(fixture.club.token())
+            .arg(fixture.folder.path().join("urls.json"))
+            .args(waits.then(|| (fixture.bytes.len() / 2).to_string()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -76,7 +76,7 @@ impl Drop for Uploader {
 }
 
 /// A server behind a port that stays, and a file for it.
-struct Place {
+struct Fixture {
     folder: tempfile::TempDir,
     server: Server,
     forward: Forward,
@@ -85,7 +85,7 @@ struct Place {
     bytes: Vec<u8>,
 }
 
-impl Place {
+impl Fixture {
     async fn open() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let server = Server::start_in(folder.path(), &DEVICES).await?;
@@ -132,28 +132,28 @@ impl Place {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_client_goes_on_at_another_server_from_the_address_it_kept() -> Result<()> {
-    let mut place = Place::open().await?;
-    let mut first = Uploader::start(&place, true)?;
+    let mut fixture = Fixture::open().await?;
+    let mut first = Uploader::start(&fixture, true)?;
     let stopped = first.hear("stopped_at")?.as_u64().context("bytes")?;
     drop(first);
-    place.restart().await?;
+    fixture.restart().await?;
 
-    let mut second = Uploader::start(&place, false)?;
+    let mut second = Uploader::start(&fixture, false)?;
     let from = second.hear("went_on_from")?.as_u64().context("bytes")?;
     assert!(0 < from && from <= stopped, "it went on from {from}, after {stopped} bytes were sent");
     let url = second.hear("url")?;
-    place.check(url.as_str().context("an address")?).await
+    fixture.check(url.as_str().context("an address")?).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_stays_goes_on_by_itself_when_the_server_is_back() -> Result<()> {
-    let mut place = Place::open().await?;
-    let mut uploader = Uploader::start(&place, true)?;
+    let mut fixture = Fixture::open().await?;
+    let mut uploader = Uploader::start(&fixture, true)?;
     let sent = uploader.hear("stopped_at")?.as_u64().context("bytes")?;
-    place.restart().await?;
+    fixture.restart().await?;
     uploader.go_on()?;
     let from = uploader.hear("went_on_from")?.as_u64().context("bytes")?;
     assert!(0 < from && from <= sent, "it went on from {from}, after {sent} bytes were sent");
     let url = uploader.hear("url")?;
-    place.check(url.as_str().context("an address")?).await
+    fixture.check(url.as_str().context("an address")?).await
 }

@@ -17,14 +17,14 @@ const QUICK: &[(&str, &str)] = &[
     ("TOUCHLINE__WEBHOOKS__TIMEOUT_SECONDS", "2.0"),
 ];
 
-struct Stage {
+struct Fixture {
     server: Server,
     club: Club,
     receiver: Receiver,
     _folder: tempfile::TempDir,
 }
 
-impl Stage {
+impl Fixture {
     async fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("match.mp4");
@@ -73,16 +73,16 @@ fn status(error: &anyhow::Error) -> Option<u16> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happens_is_told_signed_and_once_each() -> Result<()> {
-    let stage = Stage::start().await?;
-    let (all, secret) = stage.webhook(json!([])).await?;
-    let export = stage.club.start(1).await?;
-    stage.club.finished(&export).await?;
-    let told = stage.receiver.wait(1).await?;
+    let fixture = Fixture::start().await?;
+    let (all, secret) = fixture.webhook(json!([])).await?;
+    let export = fixture.club.start(1).await?;
+    fixture.club.finished(&export).await?;
+    let told = fixture.receiver.wait(1).await?;
     verify(&secret, &told[0])?;
     let message = told[0].json()?;
     assert_eq!((&message["type"], &message["data"]["id"]), (&json!("export.complete"), &json!(export)));
     assert_eq!(message["data"]["kind"], "framing");
-    let delivery = stage.settled(&all, "delivered").await?;
+    let delivery = fixture.settled(&all, "delivered").await?;
     assert_eq!((&delivery["status"], &delivery["attempts"]), (&json!(204), &json!(1)));
     assert_eq!(delivery["id"], told[0].header("webhook-id")?);
 
@@ -90,58 +90,58 @@ async fn what_happens_is_told_signed_and_once_each() -> Result<()> {
     let forged = Received { body: b"{}".to_vec(), ..told[0].clone() };
     assert!(verify(&secret, &forged).is_err());
     // While the secret changes, both the old and the new one verify.
-    let rotated: Value = stage.club.client.post(&format!("/webhooks/{all}/rotate-secret"), &json!({})).await?;
+    let rotated: Value = fixture.club.client.post(&format!("/webhooks/{all}/rotate-secret"), &json!({})).await?;
     let next = text(&rotated["secret"])?;
     assert_ne!(next, secret);
-    stage.club.client.post::<Value>(&format!("/webhooks/{all}/test"), &json!({})).await?;
-    let told = stage.receiver.wait(2).await?;
+    fixture.club.client.post::<Value>(&format!("/webhooks/{all}/test"), &json!({})).await?;
+    let told = fixture.receiver.wait(2).await?;
     verify(&secret, &told[1])?;
     verify(&next, &told[1])?;
     assert_eq!(told[1].json()?["type"], "webhook.test");
     // The secret is never shown again.
-    let shown: Value = stage.club.client.get(&format!("/webhooks/{all}")).await?;
+    let shown: Value = fixture.club.client.get(&format!("/webhooks/{all}")).await?;
     assert!(shown.get("secret").is_none(), "{shown}");
-    assert!(!stage.server.log().contains(&next), "a secret is in the log");
+    assert!(!fixture.server.log().contains(&next), "a secret is in the log");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_fails_is_tried_again_and_one_that_is_gone_is_left() -> Result<()> {
-    let stage = Stage::start().await?;
-    let (id, secret) = stage.webhook(json!(["webhook.test"])).await?;
+    let fixture = Fixture::start().await?;
+    let (id, secret) = fixture.webhook(json!(["webhook.test"])).await?;
     let path = format!("/webhooks/{id}/test");
     // A fault, a redirect (which is not followed) and silence, then an answer.
-    stage.receiver.answer(&[Answer::Status(500), Answer::Redirect, Answer::Silence, Answer::Status(200)]);
-    stage.club.client.post::<Value>(&path, &json!({})).await?;
-    let told = stage.receiver.wait(4).await?;
+    fixture.receiver.answer(&[Answer::Status(500), Answer::Redirect, Answer::Silence, Answer::Status(200)]);
+    fixture.club.client.post::<Value>(&path, &json!({})).await?;
+    let told = fixture.receiver.wait(4).await?;
     let ids: Vec<_> = told.iter().map(|message| message.header("webhook-id")).collect::<Result<_>>()?;
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     assert!(told.iter().all(|message| message.path == "/hook"), "a redirect was followed");
     told.iter().try_for_each(|message| verify(&secret, message))?;
-    let delivery = stage.settled(&id, "delivered").await?;
+    let delivery = fixture.settled(&id, "delivered").await?;
     assert_eq!((&delivery["attempts"], &delivery["status"]), (&json!(4), &json!(200)));
 
     // After the last pause it is given up, and can be sent again by hand.
-    stage.receiver.answer(&[Answer::Status(503)]);
-    let sent: Value = stage.club.client.post(&path, &json!({})).await?;
-    let given_up = stage.settled(&id, "failed").await?;
+    fixture.receiver.answer(&[Answer::Status(503)]);
+    let sent: Value = fixture.club.client.post(&path, &json!({})).await?;
+    let given_up = fixture.settled(&id, "failed").await?;
     assert_eq!((&given_up["id"], &given_up["attempts"]), (&sent["id"], &json!(4)));
     assert!(given_up["error"].as_str().is_some_and(|error| error.contains("503")), "{given_up}");
-    stage.receiver.answer(&[Answer::Status(200)]);
+    fixture.receiver.answer(&[Answer::Status(200)]);
     let again = format!("/webhooks/{id}/deliveries/{}/send-again", text(&sent["id"])?);
-    stage.club.client.post::<Value>(&again, &json!({})).await?;
-    assert_eq!(stage.settled(&id, "delivered").await?["id"], sent["id"]);
+    fixture.club.client.post::<Value>(&again, &json!({})).await?;
+    assert_eq!(fixture.settled(&id, "delivered").await?["id"], sent["id"]);
 
     // 410 Gone switches the webhook off.
-    stage.receiver.answer(&[Answer::Status(410)]);
-    stage.club.client.post::<Value>(&path, &json!({})).await?;
-    stage.settled(&id, "failed").await?;
-    let off: Value = stage.club.client.get(&format!("/webhooks/{id}")).await?;
+    fixture.receiver.answer(&[Answer::Status(410)]);
+    fixture.club.client.post::<Value>(&path, &json!({})).await?;
+    fixture.settled(&id, "failed").await?;
+    let off: Value = fixture.club.client.get(&format!("/webhooks/{id}")).await?;
     assert_eq!(off["enabled"], false);
-    let before = stage.receiver.all().len();
-    let export = stage.club.start(1).await?;
-    stage.club.finished(&export).await?;
-    assert_eq!(stage.receiver.all().len(), before, "a webhook that is off was called");
+    let before = fixture.receiver.all().len();
+    let export = fixture.club.start(1).await?;
+    fixture.club.finished(&export).await?;
+    assert_eq!(fixture.receiver.all().len(), before, "a webhook that is off was called");
     Ok(())
 }
 

@@ -13,12 +13,12 @@ use touchline_tests::ffmpeg::ffmpeg;
 use touchline_tests::server::Server;
 
 /// A folder with a source, where renders keep their temporary files, too.
-struct Desk {
+struct Workspace {
     folder: tempfile::TempDir,
     input: PathBuf,
 }
 
-impl Desk {
+impl Workspace {
     fn new() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let input = folder.path().join("match.mp4");
@@ -34,7 +34,7 @@ impl Desk {
         self.folder.path().join(name)
     }
 
-    /// `touchline` with its temporary folder and its data on the desk.
+    /// `touchline` with its temporary folder and its data on the workspace.
     fn touchline(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = Command::new(touchline_tests::binary()?);
         command.args(arguments).env("TMPDIR", self.path("tmp")).env("TOUCHLINE__DATA_DIR", self.path("data"));
@@ -75,8 +75,8 @@ fn framing() -> Value {
 
 #[test]
 fn a_render_reports_every_field_and_leaves_only_its_output() -> Result<()> {
-    let desk = Desk::new()?;
-    let output = desk.render("framing", &desk.input, &framing(), SIM)?.output()?;
+    let workspace = Workspace::new()?;
+    let output = workspace.render("framing", &workspace.input, &framing(), SIM)?.output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     ensure!(output.stderr.is_empty(), "stderr: {}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout)?;
@@ -88,18 +88,18 @@ fn a_render_reports_every_field_and_leaves_only_its_output() -> Result<()> {
     }
     assert_eq!((&report["frames"], &report["simulated"]), (&json!(60), &json!(true)));
     ensure!(report["warnings"].is_array() && report["devices"].is_array(), "{report}");
-    let out = desk.path("out");
+    let out = workspace.path("out");
     assert_eq!(report["bytes"].as_u64(), Some(fs::metadata(&out)?.len()));
     fs::remove_file(out)?;
-    desk.nothing_left()
+    workspace.nothing_left()
 }
 
 #[test]
 fn detection_writes_json() -> Result<()> {
-    let desk = Desk::new()?;
-    let output = desk.render("detection", &desk.input, &json!({"times": [0.0, 1.0]}), SIM)?.output()?;
+    let workspace = Workspace::new()?;
+    let output = workspace.render("detection", &workspace.input, &json!({"times": [0.0, 1.0]}), SIM)?.output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let found: Value = serde_json::from_slice(&fs::read(desk.path("out"))?)?;
+    let found: Value = serde_json::from_slice(&fs::read(workspace.path("out"))?)?;
     assert_eq!((&found["width"], &found["height"]), (&json!(640), &json!(360)));
     let times: Vec<_> = found["frames"].as_array().context("no frames")?.iter().map(|frame| &frame["time"]).collect();
     assert_eq!(times, [&json!(0.0), &json!(1.0)]);
@@ -108,39 +108,40 @@ fn detection_writes_json() -> Result<()> {
 
 #[test]
 fn bad_specs_and_bad_usage_exit_with_2() -> Result<()> {
-    let desk = Desk::new()?;
-    let render =
-        |spec: Value, options| desk.render("framing", &desk.input, &spec, options)?.output().context("running");
-    desk.refused(&render(json!({"clips": [{"start": 0.0, "end": 99.0}]}), SIM)?, 2, "/clips/0/end")?;
-    desk.refused(&render(json!({"clips": [{"start": 2.0, "end": 1.0, "spin": 1}]}), SIM)?, 2, "2 mistakes")?;
-    desk.refused(&render(json!({"kind": "detection", "every": 1.0}), SIM)?, 2, "of kind")?;
-    desk.refused(&render(json!({"clips": [{"start": 0.0, "end": 1.0, "video_id": "x"}]}), SIM)?, 2, "video_id")?;
-    desk.refused(&render(framing(), &["--devices", "gpu:0"])?, 2, "gpu:0")?;
-    desk.refused(&render(framing(), &["--batch", "0"])?, 2, "--batch")?;
-    desk.refused(&desk.touchline(&["render", "framing"])?.output()?, 2, "--input")?;
-    desk.refused(&desk.touchline(&["juggle"])?.output()?, 2, "juggle")?;
-    desk.refused(&desk.touchline(&[])?.output()?, 2, "--help")
+    let workspace = Workspace::new()?;
+    let render = |spec: Value, options| {
+        workspace.render("framing", &workspace.input, &spec, options)?.output().context("running")
+    };
+    workspace.refused(&render(json!({"clips": [{"start": 0.0, "end": 99.0}]}), SIM)?, 2, "/clips/0/end")?;
+    workspace.refused(&render(json!({"clips": [{"start": 2.0, "end": 1.0, "spin": 1}]}), SIM)?, 2, "2 mistakes")?;
+    workspace.refused(&render(json!({"kind": "detection", "every": 1.0}), SIM)?, 2, "of kind")?;
+    workspace.refused(&render(json!({"clips": [{"start": 0.0, "end": 1.0, "video_id": "x"}]}), SIM)?, 2, "video_id")?;
+    workspace.refused(&render(framing(), &["--devices", "gpu:0"])?, 2, "gpu:0")?;
+    workspace.refused(&render(framing(), &["--batch", "0"])?, 2, "--batch")?;
+    workspace.refused(&workspace.touchline(&["render", "framing"])?.output()?, 2, "--input")?;
+    workspace.refused(&workspace.touchline(&["juggle"])?.output()?, 2, "juggle")?;
+    workspace.refused(&workspace.touchline(&[])?.output()?, 2, "--help")
 }
 
 #[test]
 fn inputs_that_are_no_videos_exit_with_3() -> Result<()> {
-    let desk = Desk::new()?;
-    let (empty, text, sound) = (desk.path("empty.mp4"), desk.path("text.mp4"), desk.path("sound.mp4"));
+    let workspace = Workspace::new()?;
+    let (empty, text, sound) = (workspace.path("empty.mp4"), workspace.path("text.mp4"), workspace.path("sound.mp4"));
     fs::write(&empty, "")?;
     fs::write(&text, "this is no video\n".repeat(100))?;
     let name = sound.to_string_lossy();
     ffmpeg(["-f", "lavfi", "-i", "sine=duration=1", "-c:a", "aac", &name])?;
     for (input, says) in [(&empty, "zero bytes"), (&text, "not a video"), (&sound, "video")] {
-        desk.refused(&desk.render("framing", input, &framing(), SIM)?.output()?, 3, says)?;
-        desk.refused(&desk.touchline(&["probe", &input.to_string_lossy()])?.output()?, 3, says)?;
+        workspace.refused(&workspace.render("framing", input, &framing(), SIM)?.output()?, 3, says)?;
+        workspace.refused(&workspace.touchline(&["probe", &input.to_string_lossy()])?.output()?, 3, says)?;
     }
     Ok(())
 }
 
 #[test]
 fn probe_decodes_the_whole_file() -> Result<()> {
-    let desk = Desk::new()?;
-    let output = desk.touchline(&["probe", &desk.input.to_string_lossy()])?.output()?;
+    let workspace = Workspace::new()?;
+    let output = workspace.touchline(&["probe", &workspace.input.to_string_lossy()])?.output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let probed: Value = serde_json::from_slice(&output.stdout)?;
     assert_eq!((&probed["width"], &probed["height"], &probed["frames"]), (&json!(640), &json!(360), &json!(90)));
@@ -151,11 +152,11 @@ fn probe_decodes_the_whole_file() -> Result<()> {
 #[test]
 fn an_interrupted_render_leaves_nothing() -> Result<()> {
     for signal in ["-INT", "-TERM"] {
-        let desk = Desk::new()?;
+        let workspace = Workspace::new()?;
         let slow = ["--devices", "sim:0", "--sim-frame-ms", "500"];
-        let child = desk.render("framing", &desk.input, &framing(), &slow)?.spawn()?;
+        let child = workspace.render("framing", &workspace.input, &framing(), &slow)?.spawn()?;
         let deadline = Instant::now() + Duration::from_secs(30);
-        while fs::read_dir(desk.path("tmp"))?.next().is_none() {
+        while fs::read_dir(workspace.path("tmp"))?.next().is_none() {
             ensure!(Instant::now() < deadline, "the render never began");
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -164,7 +165,7 @@ fn an_interrupted_render_leaves_nothing() -> Result<()> {
         Command::new("kill").args([signal, &child.id().to_string()]).status()?;
         let output = child.wait_with_output()?;
         ensure!(output.status.signal().is_none(), "{signal} was not handled");
-        desk.refused(&output, 130, "interrupted")?;
+        workspace.refused(&output, 130, "interrupted")?;
     }
     Ok(())
 }
@@ -190,15 +191,15 @@ async fn accounts_made_beside_a_running_server_log_in_at_once() -> Result<()> {
 
 #[test]
 fn the_schema_goes_down_and_up_by_steps() -> Result<()> {
-    let desk = Desk::new()?;
+    let workspace = Workspace::new()?;
     let steps = |arguments: &[&str]| -> Result<Vec<bool>> {
-        let output = desk.touchline(arguments)?.output()?;
+        let output = workspace.touchline(arguments)?.output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let shown: Value = serde_json::from_slice(&output.stdout)?;
         let steps = shown["steps"].as_array().context("steps")?;
         Ok(steps.iter().map(|step| step["applied"] == true).collect())
     };
-    let created = desk.touchline(&["tenant", "create", "club"])?.output()?;
+    let created = workspace.touchline(&["tenant", "create", "club"])?.output()?;
     ensure!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
     let all = steps(&["schema", "status"])?;
     assert!(all.len() > 10 && all.iter().all(|applied| *applied), "{all:?}");
@@ -206,10 +207,10 @@ fn the_schema_goes_down_and_up_by_steps() -> Result<()> {
     assert_eq!(fewer.iter().filter(|applied| !**applied).count(), 3, "{fewer:?}");
     assert_eq!(steps(&["schema", "up"])?, all);
     // What older steps hold is still there.
-    let listed = desk.touchline(&["tenant", "list"])?.output()?;
+    let listed = workspace.touchline(&["tenant", "list"])?.output()?;
     let listed: Value = serde_json::from_slice(&listed.stdout)?;
     assert_eq!(listed["items"][0]["name"], "club");
-    let refused = desk.touchline(&["schema", "down", "--steps", "0"])?.output()?;
+    let refused = workspace.touchline(&["schema", "down", "--steps", "0"])?.output()?;
     assert_eq!(refused.status.code(), Some(2));
     Ok(())
 }

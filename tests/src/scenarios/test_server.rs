@@ -12,14 +12,14 @@ use crate::rows::Rows;
 use crate::server::{self, Account, Server};
 
 /// See the [module](self).
-pub struct Stage {
+pub struct TestServer {
     folder: PathBuf,
     variables: Vec<(String, String)>,
     token: String,
     server: Option<Server>,
     /// The club's view of the server that runs now.
     pub club: Client,
-    /// Removed with the stage.
+    /// Removed with the server.
     _owned: Option<TempDir>,
 }
 
@@ -27,16 +27,16 @@ pub struct Stage {
 const PATIENCE: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(10);
 
-impl Stage {
+impl TestServer {
     /// A new server with a tenant and an editor of it.
     pub async fn open(variables: &[(&str, &str)]) -> Result<Self> {
         let owned = tempfile::tempdir()?;
-        let mut stage = Self::open_in(owned.path(), variables).await?;
-        stage._owned = Some(owned);
-        Ok(stage)
+        let mut server = Self::open_in(owned.path(), variables).await?;
+        server._owned = Some(owned);
+        Ok(server)
     }
 
-    /// [`Stage::open`] in a folder of the caller's.
+    /// [`TestServer::open`] in a folder of the caller's.
     pub async fn open_in(folder: &Path, variables: &[(&str, &str)]) -> Result<Self> {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let mut variables: Vec<(String, String)> = variables.iter().map(own).collect();
@@ -49,7 +49,7 @@ impl Stage {
         Ok(Self { folder: folder.to_owned(), variables, token, server: Some(server), club, _owned: None })
     }
 
-    /// The same data on another server, which does not run yet. This stage's server must not run either.
+    /// The same data on another server, which does not run yet. This server must not run either.
     pub fn copy(&self) -> Result<Self> {
         ensure!(self.server.is_none(), "a running server's data cannot be copied");
         let owned = tempfile::tempdir()?;

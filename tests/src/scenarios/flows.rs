@@ -1,4 +1,4 @@
-//! What a client does that gives up for nothing: each walk can be repeated from its beginning after any crash of the
+//! What a client does that gives up for nothing: each flow can be repeated from its beginning after any crash of the
 //! server, and ends only when what it wanted is there.
 
 use std::time::Duration;
@@ -8,13 +8,13 @@ use anyhow::{Context, Result, bail, ensure};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::stage::Stage;
+use super::test_server::TestServer;
 use crate::client::{Export, Refusal};
 use crate::footage;
 
-/// What is walked.
+/// What a client wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Walk {
+pub enum Flow {
     /// A video goes up.
     Upload,
     /// An export comes out; one that fails is retried.
@@ -27,9 +27,9 @@ pub enum Walk {
     DeleteVideo,
 }
 
-/// What a walk needs and remembers.
+/// What a flow needs and remembers.
 #[derive(Clone)]
-pub struct Walker {
+pub struct FlowClient {
     /// A club with a video and a complete export.
     pub video: String,
     pub complete: String,
@@ -43,11 +43,11 @@ pub struct Walker {
 
 /// Bytes of an upload's piece.
 const PIECE: usize = 10_000;
-/// Under which the export is asked for.
-const KEY: &str = "the same export, whoever asks again";
+/// The idempotency key of the export.
+const KEY: &str = "the same export, however often it is requested";
 
-impl Walk {
-    /// The walk that passes a point, and the faults without which it would not.
+impl Flow {
+    /// The flow that passes a point, and the faults without which it would not.
     pub fn through(point: Point) -> (Self, &'static str) {
         match point {
             Point::UploadBeginning
@@ -68,35 +68,35 @@ impl Walk {
     }
 }
 
-impl Walker {
-    /// Uploads a video and renders it once, undisturbed. The stage's server is stopped afterwards.
-    pub async fn prepare(stage: &mut Stage) -> Result<Self> {
+impl FlowClient {
+    /// Uploads a video and renders it once, undisturbed. The server is stopped afterwards.
+    pub async fn prepare(server: &mut TestServer) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("match.mp4");
         footage::stamped(&file, "30", 3, None, &["-c:v", "libx264", "-g", "15", "-c:a", "aac"])?;
-        let video = stage.club.upload(&file, 1 << 20, |_, _| {}).await?.id;
-        let complete = stage.club.start(&spec(&video)).await?.id;
-        stage.completed(&complete).await?;
-        let expected = stage.result(&complete).await?;
+        let video = server.club.upload(&file, 1 << 20, |_, _| {}).await?.id;
+        let complete = server.club.start(&spec(&video)).await?.id;
+        server.completed(&complete).await?;
+        let expected = server.result(&complete).await?;
         let source = std::fs::read(&file)?;
         ensure!(source.len() > PIECE, "an upload has several pieces");
-        stage.stop()?;
+        server.stop()?;
         Ok(Self { video, complete, expected, source, location: None })
     }
 
     /// Walks to the end and checks what is there then.
-    pub async fn walk(&mut self, stage: &Stage, walk: Walk) -> Result<()> {
-        match walk {
-            Walk::Upload => self.upload(stage).await,
-            Walk::Export => self.export(stage).await,
-            Walk::Cancel => self.cancel(stage).await,
-            Walk::DeleteExport => delete(stage, &format!("/exports/{}", self.complete), "").await,
-            Walk::DeleteVideo => delete(stage, &format!("/videos/{}", self.video), "?force=true").await,
+    pub async fn run(&mut self, server: &TestServer, flow: Flow) -> Result<()> {
+        match flow {
+            Flow::Upload => self.upload(server).await,
+            Flow::Export => self.export(server).await,
+            Flow::Cancel => self.cancel(server).await,
+            Flow::DeleteExport => delete(server, &format!("/exports/{}", self.complete), "").await,
+            Flow::DeleteVideo => delete(server, &format!("/videos/{}", self.video), "?force=true").await,
         }
     }
 
-    async fn upload(&mut self, stage: &Stage) -> Result<()> {
-        let club = &stage.club;
+    async fn upload(&mut self, server: &TestServer) -> Result<()> {
+        let club = &server.club;
         let whole = self.source.len();
         let location = match &self.location {
             Some(location) => location.clone(),
@@ -120,22 +120,22 @@ impl Walker {
     }
 
     /// Starts the export, or finds it by its key.
-    async fn started(&self, stage: &Stage) -> Result<Export> {
-        stage.club.start_once(&spec(&self.video), KEY).await
+    async fn started(&self, server: &TestServer) -> Result<Export> {
+        server.club.start_once(&spec(&self.video), KEY).await
     }
 
-    async fn export(&self, stage: &Stage) -> Result<()> {
-        let export = self.started(stage).await?;
-        if stage.ended(&export.id).await?.state == "failed" {
-            retry(stage, &export.id).await?;
+    async fn export(&self, server: &TestServer) -> Result<()> {
+        let export = self.started(server).await?;
+        if server.ended(&export.id).await?.state == "failed" {
+            retry(server, &export.id).await?;
         }
-        self.check(stage, &export.id).await
+        self.check(server, &export.id).await
     }
 
-    async fn check(&self, stage: &Stage, export: &str) -> Result<()> {
-        stage.completed(export).await?;
-        ensure!(stage.result(export).await? == self.expected, "the export has other bytes than the undisturbed one");
-        let rows = stage.rows().await?;
+    async fn check(&self, server: &TestServer, export: &str) -> Result<()> {
+        server.completed(export).await?;
+        ensure!(server.result(export).await? == self.expected, "the export has other bytes than the undisturbed one");
+        let rows = server.rows().await?;
         let (segments, booked) = (rows.segments(export).await?, rows.booked(export).await?);
         let sum: f64 = segments.iter().map(|segment| segment.device_seconds).sum();
         let frames: i64 = segments.iter().map(|segment| segment.frames).sum();
@@ -144,35 +144,35 @@ impl Walker {
         Ok(())
     }
 
-    async fn cancel(&self, stage: &Stage) -> Result<()> {
-        let export = self.started(stage).await?;
+    async fn cancel(&self, server: &TestServer) -> Result<()> {
+        let export = self.started(server).await?;
         if export.attempt == 1 {
             let cancelled: Result<Export> =
-                stage.club.post(&format!("/exports/{}/cancel", export.id), &Value::Null).await;
+                server.club.post(&format!("/exports/{}/cancel", export.id), &Value::Null).await;
             // It may have been quicker; then there is nothing to cancel.
             ensure!(cancelled.is_ok() || is(&cancelled, StatusCode::CONFLICT), "cancelling: {cancelled:?}");
             ensure!(
-                stage.orphans().await?.is_empty(),
+                server.orphans().await?.is_empty(),
                 "a cancelled export's files are left: {:?}",
-                stage.orphans().await?
+                server.orphans().await?
             );
-            if stage.ended(&export.id).await?.state == "cancelled" {
-                retry(stage, &export.id).await?;
+            if server.ended(&export.id).await?.state == "cancelled" {
+                retry(server, &export.id).await?;
             }
         }
-        self.check(stage, &export.id).await
+        self.check(server, &export.id).await
     }
 
     /// Walks where the disk is full at some step: the code of the problem it is told.
-    pub async fn refused(&mut self, stage: &Stage, walk: Walk) -> Result<String> {
-        let problem = match walk {
-            Walk::Upload => match self.upload(stage).await {
+    pub async fn refused(&mut self, server: &TestServer, flow: Flow) -> Result<String> {
+        let problem = match flow {
+            Flow::Upload => match self.upload(server).await {
                 Err(error) => error.downcast::<Refusal>()?.problem,
                 Ok(()) => bail!("the upload went through"),
             },
-            _ => match self.started(stage).await {
+            _ => match self.started(server).await {
                 Err(error) => error.downcast::<Refusal>()?.problem,
-                Ok(export) => stage.ended(&export.id).await?.problem.context("the export did not fail")?,
+                Ok(export) => server.ended(&export.id).await?.problem.context("the export did not fail")?,
             },
         };
         Ok(problem["code"].as_str().unwrap_or_default().to_owned())
@@ -180,14 +180,14 @@ impl Walker {
 }
 
 /// Asks for another attempt.
-pub async fn retry(stage: &Stage, export: &str) -> Result<Export> {
-    stage.club.post(&format!("/exports/{export}/retry"), &Value::Null).await
+pub async fn retry(server: &TestServer, export: &str) -> Result<Export> {
+    server.club.post(&format!("/exports/{export}/retry"), &Value::Null).await
 }
 
-async fn delete(stage: &Stage, path: &str, query: &str) -> Result<()> {
-    let answer = stage.club.request(Method::DELETE, &format!("{path}{query}")).send().await?.status();
+async fn delete(server: &TestServer, path: &str, query: &str) -> Result<()> {
+    let answer = server.club.request(Method::DELETE, &format!("{path}{query}")).send().await?.status();
     ensure!(answer.is_success() || answer == StatusCode::NOT_FOUND, "deleting {path}: {answer}");
-    let answer = stage.club.request(Method::GET, path).send().await?.status();
+    let answer = server.club.request(Method::GET, path).send().await?.status();
     ensure!(answer == StatusCode::NOT_FOUND, "{path} answers {answer} after its deletion");
     Ok(())
 }
@@ -207,7 +207,7 @@ pub fn spec(video: &str) -> Value {
     })
 }
 
-/// The variables of a server on which walks take little time.
+/// The variables of a server on which flows take little time.
 pub fn variables() -> [(&'static str, &'static str); 3] {
     [
         ("TOUCHLINE__DEVICES__LIST", r#"["sim:0", "sim:1"]"#),
