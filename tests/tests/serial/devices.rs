@@ -9,18 +9,21 @@ use touchline_tests::server::Server;
 
 #[tokio::test]
 async fn an_export_completes_on_the_devices_that_are_left() -> Result<()> {
+    let _turn = crate::turn().await;
     assert_met(&devices::run(devices::Size::TEST).await?);
     Ok(())
 }
 
 #[tokio::test]
 async fn cancelling_takes_effect_within_one_batch() -> Result<()> {
+    let _turn = crate::turn().await;
     assert_met(&devices::cancel().await?);
     Ok(())
 }
 
 #[tokio::test]
 async fn the_time_of_devices_does_not_grow_with_their_number() -> Result<()> {
+    let _turn = crate::turn().await;
     assert_met(&scaling::run(scaling::Size::TEST).await?);
     Ok(())
 }
@@ -28,6 +31,7 @@ async fn the_time_of_devices_does_not_grow_with_their_number() -> Result<()> {
 /// Checks go in order: 401, 403 by role, 404.
 #[tokio::test]
 async fn only_the_operator_sees_and_operates_devices() -> Result<()> {
+    let _turn = crate::turn().await;
     let server = Server::start(&[("TOUCHLINE__DEVICES__LIST", r#"["sim:0"]"#)]).await?;
     let calls = [
         (Method::GET, "/admin/devices"),

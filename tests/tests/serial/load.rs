@@ -5,6 +5,7 @@ use touchline_tests::scenarios::{assert_met, load};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_is_served_without_errors_in_flat_memory() -> Result<()> {
+    let _turn = crate::turn().await;
     assert_met(&load::run(load::Size::TEST).await?);
     Ok(())
 }

@@ -51,6 +51,7 @@ async fn editor(nodes: &Nodes, seconds: u32) -> Result<Editor> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_notices_under_load_that_redis_goes_and_comes_back_empty() -> Result<()> {
+    let _turn = crate::turn().await;
     const SECONDS: u32 = 60;
     let mut nodes = Nodes::start(&VARIABLES).await?;
     let Editor { client, email, password, video } = editor(&nodes, SECONDS).await?;
@@ -80,6 +81,7 @@ async fn watch(client: &Client, export: &str) -> Result<bool> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn progress_is_told_at_every_node() -> Result<()> {
+    let _turn = crate::turn().await;
     let mut nodes = Nodes::start(&VARIABLES).await?;
     let Editor { client: here, video, .. } = editor(&nodes, 16).await?;
     let there = here.at(&nodes.there.url());
@@ -167,6 +169,7 @@ impl Burst {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rate_holds_across_nodes_and_at_each_without_redis() -> Result<()> {
+    let _turn = crate::turn().await;
     const RATE: f64 = 10.0;
     let mut nodes = Nodes::start(&VARIABLES).await?;
     let account = nodes.here.account("club", "coach@club.example", "viewer")?;
