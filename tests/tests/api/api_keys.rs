@@ -9,20 +9,25 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 use touchline_tests::client::{Client, Refusal, Socket, answered};
 use touchline_tests::server::Server;
+use touchline_tests::shared_server::{shared_server, unique};
 
 struct Fixture {
-    server: Server,
+    server: &'static Server,
+    /// Names of the tenants of `admin` and of `stranger`.
+    tenant: String,
+    other: String,
     admin: Client,
     stranger: Client,
 }
 
 async fn fixture() -> Result<Fixture> {
-    let server = Server::start(&[("TOUCHLINE__DEVICES__LIST", r#"["sim:0"]"#)]).await?;
-    let (mine, theirs) =
-        (server.account("club", "a@club.example", "admin")?, server.account("other", "a@other.example", "admin")?);
+    let server = shared_server().await?;
+    let (tenant, other) = (unique("club"), unique("other"));
+    let admin_of = |tenant: &str| server.account(tenant, &format!("a@{tenant}.example"), "admin");
+    let (mine, theirs) = (admin_of(&tenant)?, admin_of(&other)?);
     let admin = Client::log_in(&server.url(), &mine.email, &mine.password).await?;
     let stranger = Client::log_in(&server.url(), &theirs.email, &theirs.password).await?;
-    Ok(Fixture { server, admin, stranger })
+    Ok(Fixture { server, tenant, other, admin, stranger })
 }
 
 /// The refusal that `result` must be.
@@ -65,7 +70,7 @@ async fn a_key_does_what_its_scope_says_and_no_more() -> Result<()> {
         let me: Value = client.get("/me").await?;
         assert_eq!(
             (&me["kind"], &me["role"], &me["name"], &me["tenant"]["name"]),
-            (&json!("key"), &json!(role), &json!(name), &json!("club"))
+            (&json!("key"), &json!(role), &json!(name), &json!(fixture.tenant))
         );
         let videos: Value = client.get("/videos").await?;
         assert_eq!(videos["items"], json!([]));
@@ -119,7 +124,7 @@ async fn a_key_is_its_tenants_and_ends_when_it_is_told_to() -> Result<()> {
 
     let (_, client) = key(&fixture, json!({"name": "camera", "scopes": ["write"]})).await?;
     let socket = client.listen("*").await?;
-    fixture.server.json(&["tenant", "suspend", "club"])?;
+    fixture.server.json(&["tenant", "suspend", &fixture.tenant])?;
     let took = closed(socket).await?;
     ensure!(took < Duration::from_secs(5), "{took:?}");
     let refused = refusal(client.get::<Value>("/videos").await)?;
@@ -167,20 +172,21 @@ async fn wrong_keys_are_not_made_and_the_last_use_is_known() -> Result<()> {
 #[tokio::test]
 async fn keys_are_made_listed_and_revoked_without_http() -> Result<()> {
     let fixture = fixture().await?;
-    let made = fixture.server.json(&["key", "create", "--tenant", "club", "--scope", "read,write", "--name", "cli"])?;
+    let tenant = fixture.tenant.as_str();
+    let made = fixture.server.json(&["key", "create", "--tenant", tenant, "--scope", "read,write", "--name", "cli"])?;
     assert_eq!((&made["scopes"], &made["name"]), (&json!(["read", "write"]), &json!("cli")));
     let (id, text) = (made["id"].as_str().context("an id")?, made["key"].as_str().context("a key")?);
     let client = Client::with_token(&fixture.server.url(), text);
     let me: Value = client.get("/me").await?;
     assert_eq!((&me["role"], &me["id"]), (&json!("editor"), &json!(id)));
-    let list = fixture.server.json(&["key", "list", "--tenant", "club"])?;
+    let list = fixture.server.json(&["key", "list", "--tenant", tenant])?;
     assert_eq!((list["items"].as_array().map(Vec::len), &list["items"][0]["id"]), (Some(1), &json!(id)));
     assert!(!list.to_string().contains(text));
-    let elsewhere = fixture.server.command(&["key", "revoke", "--tenant", "other", id])?;
+    let elsewhere = fixture.server.command(&["key", "revoke", "--tenant", &fixture.other, id])?;
     assert_eq!(elsewhere.status.code(), Some(2));
-    fixture.server.json(&["key", "revoke", "--tenant", "club", id])?;
+    fixture.server.json(&["key", "revoke", "--tenant", tenant, id])?;
     assert_eq!(refusal(client.get::<Value>("/me").await)?.status, StatusCode::UNAUTHORIZED);
-    let unscoped = fixture.server.command(&["key", "create", "--tenant", "club"])?;
+    let unscoped = fixture.server.command(&["key", "create", "--tenant", tenant])?;
     assert_eq!(unscoped.status.code(), Some(2));
     Ok(())
 }

@@ -11,25 +11,29 @@ use touchline_tests::client::{Client, Refusal};
 use touchline_tests::ffmpeg::ffmpeg;
 use touchline_tests::files_below;
 use touchline_tests::server::Server;
+use touchline_tests::shared_server::{SECRET, UPLOAD_BYTES, shared_server, unique};
 
 struct Fixture {
-    server: Server,
+    server: &'static Server,
     folder: tempfile::TempDir,
     club: Client,
 }
 
-const SECRET: &str = "a secret for tests that has more than 32 bytes";
-
 async fn fixture() -> Result<Fixture> {
-    let variables = [
-        ("TOUCHLINE__DEVICES__LIST", r#"["sim:0"]"#),
-        ("TOUCHLINE__AUTH__SECRET", SECRET),
-        ("TOUCHLINE__LIMITS__UPLOAD_BYTES", "3000000"),
-    ];
+    let (server, tenant) = (shared_server().await?, unique("club"));
+    let account = server.account(&tenant, &format!("coach@{tenant}.example"), "editor")?;
+    let club = Client::log_in(&server.url(), &account.email, &account.password).await?;
+    Ok(Fixture { server, folder: tempfile::tempdir()?, club })
+}
+
+/// A server of the test's own, which keeps no other test's files, and an editor.
+async fn server_without_files() -> Result<(Server, Client)> {
+    let limit = UPLOAD_BYTES.to_string();
+    let variables = [("TOUCHLINE__DEVICES__LIST", r#"["sim:0"]"#), ("TOUCHLINE__LIMITS__UPLOAD_BYTES", &limit)];
     let server = Server::start(&variables).await?;
     let account = server.account("club", "coach@club.example", "editor")?;
     let club = Client::log_in(&server.url(), &account.email, &account.password).await?;
-    Ok(Fixture { server, folder: tempfile::tempdir()?, club })
+    Ok((server, club))
 }
 
 /// The refusal that `result` must be.
@@ -49,7 +53,7 @@ fn match_of(folder: &Path) -> Result<std::path::PathBuf> {
 
 #[tokio::test]
 async fn what_is_no_video_is_refused_and_leaves_nothing() -> Result<()> {
-    let Fixture { server, folder, club } = fixture().await?;
+    let ((server, club), folder) = (server_without_files().await?, tempfile::tempdir()?);
     let folder = folder.path();
     let empty = folder.join("empty.mp4");
     std::fs::write(&empty, b"")?;
@@ -85,8 +89,8 @@ async fn what_is_no_video_is_refused_and_leaves_nothing() -> Result<()> {
 
 #[tokio::test]
 async fn an_upload_over_the_limit_is_refused_at_its_creation() -> Result<()> {
-    let Fixture { server, club, .. } = fixture().await?;
-    let refused = refusal(club.create_upload(3_000_001, "long.mp4").await)?;
+    let (server, club) = server_without_files().await?;
+    let refused = refusal(club.create_upload(UPLOAD_BYTES + 1, "long.mp4").await)?;
     assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE, "{refused}");
     assert_eq!(files_below(&server.data_dir().join("uploads"))?, Vec::<String>::new());
     Ok(())
@@ -94,7 +98,7 @@ async fn an_upload_over_the_limit_is_refused_at_its_creation() -> Result<()> {
 
 #[tokio::test]
 async fn a_spec_with_ten_mistakes_is_told_all_ten_at_once() -> Result<()> {
-    let Fixture { server: _server, folder, club } = fixture().await?;
+    let Fixture { folder, club, .. } = fixture().await?;
     let video = club.upload(&match_of(folder.path())?, 1 << 20, |_, _| {}).await?;
     let spec = json!({
         "kind": "framing",
@@ -134,7 +138,7 @@ async fn a_spec_with_ten_mistakes_is_told_all_ten_at_once() -> Result<()> {
 
 #[tokio::test]
 async fn keyframes_outside_the_frame_or_off_the_aspect_are_told_with_the_numbers() -> Result<()> {
-    let Fixture { server: _server, folder, club } = fixture().await?;
+    let Fixture { folder, club, .. } = fixture().await?;
     let video = club.upload(&match_of(folder.path())?, 1 << 20, |_, _| {}).await?;
     let with = |x: f64, width: f64| {
         json!({"kind": "framing", "clips": [{"video_id": video.id, "start": 0.0, "end": 2.0,

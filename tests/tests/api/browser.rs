@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use touchline_tests::browser::Browser;
 use touchline_tests::client::Client;
 use touchline_tests::server::Server;
+use touchline_tests::shared_server::{shared_server, unique};
 use touchline_tests::{footage, origin};
 
 const X264: &[&str] = &["-c:v", "libx264", "-preset", "veryfast", "-g", "25", "-bf", "2", "-crf", "20", "-c:a", "aac"];
@@ -64,7 +65,7 @@ const READ_STAMPS: &str = r"
 ";
 
 struct Club {
-    server: Server,
+    server: &'static Server,
     client: Client,
     browser: Browser,
     folder: tempfile::TempDir,
@@ -72,8 +73,8 @@ struct Club {
 
 impl Club {
     async fn start() -> Result<Self> {
-        let server = Server::start(&[("TOUCHLINE__DEVICES__LIST", r#"["sim:0"]"#)]).await?;
-        let account = server.account("club", "coach@club.example", "editor")?;
+        let (server, tenant) = (shared_server().await?, unique("club"));
+        let account = server.account(&tenant, &format!("coach@{tenant}.example"), "editor")?;
         let client = Client::log_in(&server.url(), &account.email, &account.password).await?;
         let browser = Browser::start().await?;
         // A page of another origin: a shared link must work from anywhere.
@@ -131,10 +132,10 @@ async fn a_spliced_overlay_shows_every_frame_through_its_seams() -> Result<()> {
 
 #[tokio::test]
 async fn strangers_draw_on_nothing() -> Result<()> {
-    let server = Server::start(&[("TOUCHLINE__DEVICES__LIST", r#"["sim:0"]"#)]).await?;
+    let server = shared_server().await?;
     let mut clients = Vec::new();
-    for tenant in ["club", "rival"] {
-        let account = server.account(tenant, &format!("coach@{tenant}.example"), "editor")?;
+    for tenant in [unique("club"), unique("rival")] {
+        let account = server.account(&tenant, &format!("coach@{tenant}.example"), "editor")?;
         clients.push(Client::log_in(&server.url(), &account.email, &account.password).await?);
     }
     let (club, rival) = (&clients[0], &clients[1]);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use touchline_tests::client::{Client, Refusal, answered};
 use touchline_tests::footage;
 use touchline_tests::scenarios::crowd::{self, Club};
+use touchline_tests::shared_server::{shared_server, unique};
 
 fn refusal<T>(result: Result<T>) -> Result<Refusal> {
     match result {
@@ -41,18 +42,18 @@ fn etag(answer: &Response) -> Result<String> {
     Ok(answer.headers().get("etag").context("no ETag")?.to_str()?.to_owned())
 }
 
-async fn two_clubs(seconds: u32) -> Result<(touchline_tests::server::Server, Club, Club)> {
+async fn two_clubs(seconds: u32) -> Result<(Club, Club)> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("match.mp4");
     crowd::footage(&file, seconds)?;
-    let (server, _) = crowd::server(1, 1.0).await?;
-    let (club, rival) = (crowd::club(&server, "club", &file).await?, crowd::club(&server, "rival", &file).await?);
-    Ok((server, club, rival))
+    let server = shared_server().await?;
+    let club = crowd::club(server, &unique("club"), &file).await?;
+    Ok((club, crowd::club(server, &unique("rival"), &file).await?))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clips_are_marked_changed_and_exported_by_their_id() -> Result<()> {
-    let (_server, club, rival) = two_clubs(6).await?;
+    let (club, rival) = two_clubs(6).await?;
     let path = format!("/videos/{}/clips", club.video);
     let goal = json!({"name": "Goal", "start": 1.0, "end": 3.0, "notes": "left foot", "rating": 5, "tags": ["goal"]});
     let request = club.client.request(Method::POST, &path).json(&goal);
@@ -121,7 +122,7 @@ async fn clips_are_marked_changed_and_exported_by_their_id() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reels_keep_their_edits_and_are_exported_at_their_version() -> Result<()> {
-    let (_server, club, rival) = two_clubs(4).await?;
+    let (club, rival) = two_clubs(4).await?;
     let clip: Value = club
         .client
         .post(&format!("/videos/{}/clips", club.video), &json!({"name": "Run", "start": 0, "end": 2}))
@@ -200,7 +201,7 @@ async fn reels_keep_their_edits_and_are_exported_at_their_version() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thumbnail_shows_the_frame_of_its_time() -> Result<()> {
-    let (_server, club, rival) = two_clubs(10).await?;
+    let (club, rival) = two_clubs(10).await?;
     let path = format!("/videos/{}/thumbnail", club.video);
     let folder = tempfile::tempdir()?;
     // Ten frames a second; without a time, a tenth into the video.

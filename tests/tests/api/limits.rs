@@ -6,6 +6,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use touchline_tests::client::{Client, Refusal, answered};
 use touchline_tests::scenarios::crowd::{self, Club};
+use touchline_tests::shared_server::{shared_operator, shared_server, unique};
 
 /// The refusal a call must end in.
 fn refusal<T>(result: Result<T>) -> Result<Refusal> {
@@ -80,8 +81,8 @@ async fn only_an_operator_changes_tenants_and_changes_are_checked() -> Result<()
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("match.mp4");
     crowd::footage(&file, 1)?;
-    let (server, operator) = crowd::server(1, 1.0).await?;
-    let club = crowd::club(&server, "club", &file).await?;
+    let operator = shared_operator().await?;
+    let club = crowd::club(shared_server().await?, &unique("club"), &file).await?;
     let weight = json!({"weight": 2.0});
     assert_eq!(refusal(patch(&club.client, &club.tenant, weight.clone()).await)?.status, StatusCode::FORBIDDEN);
     let nobody = "01890000-0000-7000-8000-000000000000";

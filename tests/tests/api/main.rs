@@ -15,6 +15,7 @@ mod live_settings;
 mod main_job;
 mod model_admin;
 mod observability;
+mod processes;
 mod retries;
 mod sessions;
 mod tenancy;

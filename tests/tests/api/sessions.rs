@@ -8,12 +8,18 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use touchline_tests::client::{Client, Refusal, answered};
 use touchline_tests::server::{Account, Server};
+use touchline_tests::shared_server::{shared_server, unique};
 
 const OLD: &str = "the first secret of these tests, longer than 32 bytes";
 const NEW: &str = "the second secret of these tests, longer than 32 bytes";
 
 fn variables<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     [("TOUCHLINE__DEVICES__LIST", r#"["sim:0"]"#)].into_iter().chain(more.iter().copied()).collect()
+}
+
+/// A user of a tenant of its own on the shared server.
+fn account(server: &Server, name: &str, role: &str) -> Result<Account> {
+    server.account(&unique("club"), &format!("{}@club.example", unique(name)), role)
 }
 
 async fn log_in(server: &Server, account: &Account) -> Result<Value> {
@@ -40,28 +46,28 @@ fn refused<T>(result: Result<T>) -> Result<StatusCode> {
 
 #[tokio::test]
 async fn a_refresh_token_works_once_and_its_theft_ends_the_login() -> Result<()> {
-    let server = Server::start(&variables(&[])).await?;
-    let account = server.account("club", "ann@club.example", "editor")?;
-    let first = log_in(&server, &account).await?;
-    let elsewhere = log_in(&server, &account).await?;
-    let second = refresh(&server, &first).await?;
+    let server = shared_server().await?;
+    let account = account(server, "ann", "editor")?;
+    let first = log_in(server, &account).await?;
+    let elsewhere = log_in(server, &account).await?;
+    let second = refresh(server, &first).await?;
     assert_ne!(first["refresh_token"], second["refresh_token"]);
     // Somebody else has a copy of the first: both of them are out.
-    assert_eq!(refused(refresh(&server, &first).await)?, StatusCode::UNAUTHORIZED);
-    assert_eq!(refused(refresh(&server, &second).await)?, StatusCode::UNAUTHORIZED);
-    let elsewhere = refresh(&server, &elsewhere).await.context("another login goes on")?;
+    assert_eq!(refused(refresh(server, &first).await)?, StatusCode::UNAUTHORIZED);
+    assert_eq!(refused(refresh(server, &second).await)?, StatusCode::UNAUTHORIZED);
+    let elsewhere = refresh(server, &elsewhere).await.context("another login goes on")?;
 
-    let again = log_in(&server, &account).await?;
-    let client = holder(&server, &again);
+    let again = log_in(server, &account).await?;
+    let client = holder(server, &again);
     let body = json!({"refresh_token": again["refresh_token"]});
     answered(client.request(Method::POST, "/auth/logout").json(&body).send().await?).await?;
     assert_eq!(refused(client.get::<Value>("/me").await)?, StatusCode::UNAUTHORIZED);
-    assert_eq!(refused(refresh(&server, &again).await)?, StatusCode::UNAUTHORIZED);
-    let elsewhere = refresh(&server, &elsewhere).await.context("another login is not logged out")?;
+    assert_eq!(refused(refresh(server, &again).await)?, StatusCode::UNAUTHORIZED);
+    let elsewhere = refresh(server, &elsewhere).await.context("another login is not logged out")?;
     // Without a body every login of the user ends.
-    let client = holder(&server, &elsewhere);
+    let client = holder(server, &elsewhere);
     answered(client.request(Method::POST, "/auth/logout").send().await?).await?;
-    assert_eq!(refused(refresh(&server, &elsewhere).await)?, StatusCode::UNAUTHORIZED);
+    assert_eq!(refused(refresh(server, &elsewhere).await)?, StatusCode::UNAUTHORIZED);
     let nobody = Client::with_token(&server.url(), "").request(Method::POST, "/auth/logout").send().await?;
     assert_eq!(nobody.status(), StatusCode::UNAUTHORIZED);
     Ok(())
@@ -99,22 +105,21 @@ async fn a_changed_secret_keeps_what_the_one_before_it_signed() -> Result<()> {
 
 #[tokio::test]
 async fn only_failures_are_throttled_and_only_for_their_address() -> Result<()> {
-    let server = Server::start(&variables(&[])).await?;
-    let ann = server.account("club", "ann@club.example", "viewer")?;
-    let bob = server.account("club", "bob@club.example", "viewer")?;
+    let server = shared_server().await?;
+    let (ann, bob) = (account(server, "ann", "viewer")?, account(server, "bob", "viewer")?);
     for _ in 0..12 {
-        log_in(&server, &ann).await.context("successes are not counted")?;
+        log_in(server, &ann).await.context("successes are not counted")?;
     }
     let wrong = Account { password: "not the password".to_owned(), email: ann.email.to_uppercase(), ..ann };
     for _ in 0..10 {
-        assert_eq!(refused(log_in(&server, &wrong).await)?, StatusCode::UNAUTHORIZED);
+        assert_eq!(refused(log_in(server, &wrong).await)?, StatusCode::UNAUTHORIZED);
     }
     let body = json!({"email": wrong.email.to_lowercase(), "password": "any password"});
     let answer = Client::with_token(&server.url(), "").request(Method::POST, "/auth/token").json(&body).send().await?;
     assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
     let wait: u64 = answer.headers().get("retry-after").context("no Retry-After")?.to_str()?.parse()?;
     ensure!((1..=61).contains(&wait), "{wait}");
-    log_in(&server, &bob).await.context("another address is not throttled")?;
+    log_in(server, &bob).await.context("another address is not throttled")?;
     Ok(())
 }
 

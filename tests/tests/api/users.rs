@@ -5,6 +5,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use touchline_tests::client::{Client, Refusal, answered};
 use touchline_tests::scenarios::crowd;
+use touchline_tests::shared_server::{shared_operator, shared_server, unique};
 
 fn refusal<T>(result: Result<T>) -> Result<Refusal> {
     match result {
@@ -13,32 +14,38 @@ fn refusal<T>(result: Result<T>) -> Result<Refusal> {
     }
 }
 
+/// An e-mail address that no other test uses.
+fn address(name: &str) -> String {
+    format!("{}@club.example", unique(name))
+}
+
 async fn send(client: &Client, method: Method, path: &str, body: Value) -> Result<reqwest::Response> {
     answered(client.request(method, path).json(&body).send().await?).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_admin_runs_the_people_of_its_own_tenant() -> Result<()> {
-    let (server, operator) = crowd::server(1, 1.0).await?;
-    let account = server.account("club", "boss@club.example", "admin")?;
+    let (server, operator) = (shared_server().await?, shared_operator().await?);
+    let account = server.account(&unique("club"), &address("boss"), "admin")?;
     let boss = Client::log_in(&server.url(), &account.email, &account.password).await?;
-    let rival = server.account("rival", "boss@rival.example", "admin")?;
+    let rival = server.account(&unique("rival"), &address("boss"), "admin")?;
     let rival_boss = Client::log_in(&server.url(), &rival.email, &rival.password).await?;
 
-    let new = json!({"email": "Ann@Club.example", "password": "a-first-password", "role": "viewer"});
+    let address_of_ann = address("ann");
+    let new = json!({"email": address_of_ann.to_uppercase(), "password": "a-first-password", "role": "viewer"});
     let ann: Value = boss.post("/users", &new).await?;
     let path = format!("/users/{}", ann["id"].as_str().context("id")?);
-    assert_eq!((&ann["email"], &ann["tenant_id"]), (&json!("ann@club.example"), &json!(account.tenant_id)));
-    let client = Client::log_in(&server.url(), "ann@club.example", "a-first-password").await?;
+    assert_eq!((&ann["email"], &ann["tenant_id"]), (&json!(address_of_ann), &json!(account.tenant_id)));
+    let client = Client::log_in(&server.url(), &address_of_ann, "a-first-password").await?;
     assert_eq!(refusal(client.get::<Value>("/users").await)?.status, StatusCode::FORBIDDEN);
 
     // Nobody gives a right that is more than their own, and addresses are the deployment's.
-    let operator_to_be = json!({"email": "eve@club.example", "password": "a-first-password", "role": "operator"});
+    let operator_to_be = json!({"email": address("eve"), "password": "a-first-password", "role": "operator"});
     assert_eq!(refusal(boss.post::<Value>("/users", &operator_to_be).await)?.status, StatusCode::FORBIDDEN);
     assert_eq!(refusal(rival_boss.post::<Value>("/users", &new).await)?.status, StatusCode::CONFLICT);
     for wrong in [
         json!({"email": "no address", "password": "long enough", "role": "viewer"}),
-        json!({"email": "bob@club.example", "password": "short", "role": "viewer"}),
+        json!({"email": address("bob"), "password": "short", "role": "viewer"}),
     ] {
         assert_eq!(refusal(boss.post::<Value>("/users", &wrong).await)?.status, StatusCode::UNPROCESSABLE_ENTITY);
     }
@@ -46,11 +53,11 @@ async fn an_admin_runs_the_people_of_its_own_tenant() -> Result<()> {
     // A new role holds at once, for the token that is in use, too.
     send(&boss, Method::PATCH, &path, json!({"role": "admin"})).await?;
     assert_eq!(refusal(client.get::<Value>("/users").await)?.status, StatusCode::FORBIDDEN, "the token says viewer");
-    let again = Client::log_in(&server.url(), "ann@club.example", "a-first-password").await?;
+    let again = Client::log_in(&server.url(), &address_of_ann, "a-first-password").await?;
     again.get::<Value>("/users").await?;
     send(&boss, Method::PATCH, &path, json!({"role": "viewer", "password": "a-second-password"})).await?;
     assert_eq!(refusal(again.get::<Value>("/users").await)?.status, StatusCode::FORBIDDEN, "the account says viewer");
-    assert!(Client::log_in(&server.url(), "ann@club.example", "a-first-password").await.is_err());
+    assert!(Client::log_in(&server.url(), &address_of_ann, "a-first-password").await.is_err());
 
     // Another tenant's people are not there; an operator finds them.
     for method in [Method::GET, Method::PATCH, Method::DELETE] {
@@ -121,8 +128,8 @@ async fn settings_have_a_history_and_go_back() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_change_their_own_password() -> Result<()> {
-    let (server, _) = crowd::server(1, 1.0).await?;
-    let account = server.account("club", "ann@club.example", "viewer")?;
+    let server = shared_server().await?;
+    let account = server.account(&unique("club"), &address("ann"), "viewer")?;
     let login = json!({"email": account.email, "password": account.password});
     let stranger = Client::with_token(&server.url(), "");
     let tokens: Value = stranger.post("/auth/token", &login).await?;

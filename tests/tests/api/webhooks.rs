@@ -9,6 +9,7 @@ use touchline_tests::client::{Client, Refusal, answered};
 use touchline_tests::receiver::{Answer, Received, Receiver};
 use touchline_tests::scenarios::crowd::{self, Club};
 use touchline_tests::server::Server;
+use touchline_tests::shared_server::{shared_server, shared_server_with, unique};
 
 /// Retries follow at once, and a silent receiver is left soon.
 const QUICK: &[(&str, &str)] = &[
@@ -18,7 +19,7 @@ const QUICK: &[(&str, &str)] = &[
 ];
 
 struct Fixture {
-    server: Server,
+    server: &'static Server,
     club: Club,
     receiver: Receiver,
     _folder: tempfile::TempDir,
@@ -29,8 +30,8 @@ impl Fixture {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("match.mp4");
         crowd::footage(&file, 2)?;
-        let (server, _) = crowd::server_with(1, 1.0, QUICK).await?;
-        let club = crowd::club_as(&server, "club", "admin", &file).await?;
+        let server = shared_server_with(QUICK).await?;
+        let club = crowd::club_as(server, &unique("club"), "admin", &file).await?;
         Ok(Self { server, club, receiver: Receiver::start().await?, _folder: folder })
     }
 
@@ -174,9 +175,9 @@ async fn a_webhook_is_its_tenants_and_no_way_inside() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("match.mp4");
     crowd::footage(&file, 1)?;
-    let (server, _) = crowd::server(1, 1.0).await?;
-    let club = crowd::club_as(&server, "club", "admin", &file).await?;
-    let rival = crowd::club_as(&server, "rival", "admin", &file).await?;
+    let server = shared_server().await?;
+    let club = crowd::club_as(server, &unique("club"), "admin", &file).await?;
+    let rival = crowd::club_as(server, &unique("rival"), "admin", &file).await?;
     let receiver = Receiver::start().await?;
     // Nothing that leads inside is taken.
     for url in [
