@@ -7,9 +7,8 @@ use actors::failpoints::Point;
 use anyhow::{Context, Result};
 use futures_util::{StreamExt, stream};
 
-use super::Finding;
-use super::flows::{Flow, FlowClient, variables};
-use super::test_server::TestServer;
+use super::flows::{Flow, prepared, variables};
+use super::{Finding, Running};
 
 /// How thoroughly it is crashed.
 #[derive(Debug, Clone, Copy)]
@@ -31,14 +30,15 @@ impl Size {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Crashes at every point.
-pub async fn run(size: Size) -> Result<Vec<Finding>> {
-    let mut server = TestServer::open(&variables()).await?;
-    let client = FlowClient::prepare(&mut server).await?;
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
     let crashes = Point::ALL.iter().flat_map(|&point| (0..times(point, size)).map(move |before| (point, before)));
-    let (server, client) = (&server, &client);
     let found = stream::iter(crashes)
         .map(|(point, before)| async move {
-            let outcome = crash(server, client.clone(), point, before).await;
+            let outcome = crash(point, before).await;
             finding(point, before, outcome)
         })
         .buffered(size.at_once)
@@ -71,8 +71,8 @@ fn finding(point: Point, before: u32, outcome: Result<bool>) -> Option<Finding> 
 }
 
 /// Crashes at one point and runs the flow again; false when the point was not reached.
-async fn crash(original: &TestServer, mut client: FlowClient, point: Point, before: u32) -> Result<bool> {
-    let mut server = original.copy()?;
+async fn crash(point: Point, before: u32) -> Result<bool> {
+    let (mut server, mut client) = prepared(&variables()).await?;
     let (flow, others) = Flow::through(point);
     let before = if before > 0 { format!("{before}*off->") } else { String::new() };
     server.restart(Some(&format!("{others}{}={before}return(crash)", point.name()))).await?;

@@ -11,9 +11,9 @@ use actors::failpoints::Point;
 use anyhow::{Context, Result, ensure};
 use futures_util::{StreamExt, stream};
 
-use super::Finding;
-use super::flows::{Flow, FlowClient, retry, spec, variables};
+use super::flows::{Flow, FlowClient, prepared, retry, spec, variables};
 use super::test_server::TestServer;
+use super::{Finding, Running};
 use crate::server::{DATABASE_URL, uses_shared_backends};
 
 /// How thoroughly the disk is filled.
@@ -41,14 +41,14 @@ const SLOW: (&str, &str) = ("TOUCHLINE__DEVICES__SIM_FRAME_MS", "20.0");
 const CODE: &str = "disk_full";
 
 /// Fills the disk at every point, and a real one.
-pub async fn run(size: Size) -> Result<Vec<Finding>> {
-    let mut server = TestServer::open(&variables()).await?;
-    let client = FlowClient::prepare(&mut server).await?;
-    let (original, client) = (&server, &client);
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
     let points = Point::ALL.iter().filter(|point| point.writes());
-    let found = stream::iter(points)
-        .map(|&point| async move { finding(point, full_at(original, client.clone(), point).await) })
-        .buffered(size.at_once);
+    let found =
+        stream::iter(points).map(|&point| async move { finding(point, full_at(point).await) }).buffered(size.at_once);
     let mut findings: Vec<Finding> = found.collect().await;
     for _ in 0..size.disks {
         findings.extend(real_disks().await);
@@ -66,8 +66,8 @@ fn finding(point: Point, outcome: Result<String>) -> Finding {
 }
 
 /// The code that is told when the disk is full at a point. With room again, what was asked for comes out.
-async fn full_at(original: &TestServer, mut client: FlowClient, point: Point) -> Result<String> {
-    let mut server = original.copy()?;
+async fn full_at(point: Point) -> Result<String> {
+    let (mut server, mut client) = prepared(&variables()).await?;
     let (flow, others) = Flow::through(point);
     server.restart(Some(&format!("{others}{}=return(full)", point.name()))).await?;
     let code = client.refused(&server, flow).await?;

@@ -9,8 +9,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::try_join_all;
 use serde_json::Value;
 
-use super::Finding;
 use super::crowd::{self, Club};
+use super::{Finding, Running};
 use crate::client::Client;
 
 /// How big the scenario is.
@@ -41,7 +41,11 @@ const POLL: Duration = Duration::from_millis(100);
 /// Segments that each tenant must have in the time over which shares are compared.
 const LEAST_SEGMENTS: i64 = 10;
 
-pub async fn run(size: Size) -> Result<Vec<Finding>> {
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("match.mp4");
     crowd::footage(&file, size.segments)?;

@@ -7,6 +7,7 @@ use actors::failpoints::Point;
 use anyhow::{Context, Result, bail, ensure};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use super::test_server::TestServer;
 use crate::client::{Export, Refusal};
@@ -68,6 +69,19 @@ impl Flow {
     }
 }
 
+/// A server with these variables on data of its own, which has a video and a complete export and does not run yet. The
+/// data are made once a process, with [`variables`], and copied.
+pub async fn prepared(with: &[(&str, &str)]) -> Result<(TestServer, FlowClient)> {
+    static ORIGINAL: OnceCell<(TestServer, FlowClient)> = OnceCell::const_new();
+    let make = async || {
+        let mut server = TestServer::open_in(&services::temporary_folder().join("prepared"), &variables()).await?;
+        let client = FlowClient::prepare(&mut server).await?;
+        anyhow::Ok((server, client))
+    };
+    let (server, client) = ORIGINAL.get_or_try_init(make).await?;
+    Ok((server.copy(with)?, client.clone()))
+}
+
 impl FlowClient {
     /// Uploads a video and renders it once, undisturbed. The server is stopped afterwards.
     pub async fn prepare(server: &mut TestServer) -> Result<Self> {
@@ -84,7 +98,7 @@ impl FlowClient {
         Ok(Self { video, complete, expected, source, location: None })
     }
 
-    /// Walks to the end and checks what is there then.
+    /// Runs the flow to its end and checks what is there then.
     pub async fn run(&mut self, server: &TestServer, flow: Flow) -> Result<()> {
         match flow {
             Flow::Upload => self.upload(server).await,
@@ -163,7 +177,7 @@ impl FlowClient {
         self.check(server, &export.id).await
     }
 
-    /// Walks where the disk is full at some step: the code of the problem it is told.
+    /// Runs the flow where the disk is full at some step; the code of the problem that the server answers.
     pub async fn refused(&mut self, server: &TestServer, flow: Flow) -> Result<String> {
         let problem = match flow {
             Flow::Upload => match self.upload(server).await {

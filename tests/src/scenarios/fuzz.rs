@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use super::Finding;
+use super::{Finding, Running};
 use crate::damage::damaged;
 use crate::inputs::list;
 
@@ -64,7 +64,11 @@ const SEEDS: [&str; 18] = [
 ///
 /// # Errors
 /// When the undamaged files cannot be made.
-pub async fn run(size: Size) -> Result<Vec<Finding>> {
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
     tokio::task::spawn_blocking(move || try_all(size)).await?
 }
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::Finding;
 use super::test_server::TestServer;
+use super::{Finding, Running};
 use crate::ffmpeg::ffmpeg;
 use crate::random::Random;
 use crate::rows::SegmentRow;
@@ -38,7 +38,11 @@ const GOING_ON: Duration = Duration::from_secs(3);
 type Finished = BTreeMap<String, Vec<SegmentRow>>;
 
 /// Kills a server with real models, on devices that are shares of the processor.
-pub async fn run(size: Size) -> Result<Vec<Finding>> {
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
     eprintln!("kills: seed {}", size.seed);
     let mut server = TestServer::open(&[
         ("TOUCHLINE__DEVICES__LIST", r#"["cpu:0", "cpu:1"]"#),

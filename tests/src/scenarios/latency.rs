@@ -7,8 +7,8 @@ use futures_util::future::try_join_all;
 use reqwest::Method;
 use serde_json::json;
 
-use super::Finding;
 use super::crowd::{self, Club};
+use super::{Finding, Running};
 use crate::client::answered;
 
 /// How big the scenario is.
@@ -33,7 +33,11 @@ const SECONDS: u32 = 20;
 /// People who look, one frame after the other.
 const PEOPLE: usize = 3;
 
-pub async fn run(size: Size) -> Result<Vec<Finding>> {
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("match.mp4");
     crowd::footage(&file, SECONDS)?;

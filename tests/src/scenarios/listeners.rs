@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::Finding;
 use super::crowd;
+use super::{Finding, Running};
 use crate::client::{Progress, Socket, answered};
 
 /// How big the scenario is.
@@ -52,7 +52,11 @@ struct Heard {
 }
 
 /// Lets everybody watch an export from its queue to its end.
-pub async fn run(size: Size) -> Result<Vec<Finding>> {
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("match.mp4");
     crowd::footage(&file, size.seconds)?;

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::Finding;
+use super::{Finding, Running};
 use crate::footage;
 
 /// How big the scenario is.
@@ -38,7 +38,11 @@ struct Took {
 }
 
 /// Runs it through the command line, one run after the other.
-pub async fn run(size: Size) -> Result<Vec<Finding>> {
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
     tokio::task::spawn_blocking(move || compare(size)).await?
 }
 

@@ -11,8 +11,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::Finding;
 use super::crowd::{self, Club};
+use super::{Finding, Running};
 use crate::client::{Client, Refusal, answered};
 use crate::server::Server;
 
@@ -56,7 +56,11 @@ struct Deployment {
 }
 
 /// Changes everything that can be changed, under load.
-pub async fn run(size: Size) -> Result<Vec<Finding>> {
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
     let folder = tempfile::tempdir()?;
     let deployment = Deployment::open(folder.path()).await?;
     let stop = Arc::new(AtomicBool::new(false));

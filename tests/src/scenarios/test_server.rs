@@ -17,7 +17,7 @@ pub struct TestServer {
     variables: Vec<(String, String)>,
     token: String,
     server: Option<Server>,
-    /// The club's view of the server that runs now.
+    /// The client of the tenant, at the server that runs now; where none has run yet, it reaches nothing.
     pub club: Client,
     /// Removed with the server.
     _owned: Option<TempDir>,
@@ -38,10 +38,7 @@ impl TestServer {
 
     /// [`TestServer::open`] in a folder of the caller's.
     pub async fn open_in(folder: &Path, variables: &[(&str, &str)]) -> Result<Self> {
-        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let mut variables: Vec<(String, String)> = variables.iter().map(own).collect();
-        // Restarts must not outlive the token.
-        variables.push(("TOUCHLINE__AUTH__ACCESS_MINUTES".into(), "1440".into()));
+        let variables = with_long_tokens(variables);
         let server = start(folder, &variables, None).await?;
         let account = server.account("club", "coach@club.example", "editor")?;
         let club = Client::log_in(&server.url(), &account.email, &account.password).await?;
@@ -49,14 +46,15 @@ impl TestServer {
         Ok(Self { folder: folder.to_owned(), variables, token, server: Some(server), club, _owned: None })
     }
 
-    /// The same data on another server, which does not run yet. This server must not run either.
-    pub fn copy(&self) -> Result<Self> {
+    /// The same data on another server with these variables, which does not run yet. This server must not run either.
+    pub fn copy(&self, variables: &[(&str, &str)]) -> Result<Self> {
         ensure!(self.server.is_none(), "a running server's data cannot be copied");
         let owned = tempfile::tempdir()?;
         copy_folder(&self.folder, owned.path())?;
         server::separate_backends(owned.path())?;
-        let (folder, variables, token) = (owned.path().to_owned(), self.variables.clone(), self.token.clone());
-        Ok(Self { folder, variables, token, server: None, club: self.club.clone(), _owned: Some(owned) })
+        let (folder, token) = (owned.path().to_owned(), self.token.clone());
+        let club = Client::with_token("", &token);
+        Ok(Self { folder, variables: with_long_tokens(variables), token, server: None, club, _owned: Some(owned) })
     }
 
     /// Starts the server again, killing the one that runs. `faults` are what `FAILPOINTS` says.
@@ -167,6 +165,12 @@ impl TestServer {
             tokio::time::sleep(POLL).await;
         }
     }
+}
+
+/// The variables, and one that lets the token outlive every restart.
+fn with_long_tokens(variables: &[(&str, &str)]) -> Vec<(String, String)> {
+    let all = variables.iter().chain(&[("TOUCHLINE__AUTH__ACCESS_MINUTES", "1440")]);
+    all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 async fn start(folder: &Path, variables: &[(String, String)], faults: Option<&str>) -> Result<Server> {

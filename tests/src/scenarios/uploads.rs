@@ -9,9 +9,9 @@ use futures_util::stream;
 use reqwest::{Body, Method};
 use sha2::{Digest, Sha256};
 
-use super::Finding;
 use super::flows::variables;
 use super::test_server::TestServer;
+use super::{Finding, Running};
 use crate::footage;
 use crate::random::Random;
 
@@ -34,7 +34,11 @@ const CHUNK: usize = 16 << 10;
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Kills a server in mid-upload, over and over.
-pub async fn run(size: Size) -> Result<Vec<Finding>> {
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
     eprintln!("uploads: seed {}", size.seed);
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("match.mp4");

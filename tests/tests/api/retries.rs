@@ -9,7 +9,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use touchline_tests::client::{Client, Export, Refusal};
 use touchline_tests::rows::Rows;
-use touchline_tests::scenarios::flows::{FlowClient, retry, spec, variables};
+use touchline_tests::scenarios::flows::{FlowClient, prepared, retry, spec, variables};
 use touchline_tests::scenarios::test_server::TestServer;
 use touchline_tests::server::Account;
 
@@ -20,8 +20,7 @@ struct Club {
 
 /// A club with a video and a complete export; the server runs with `faults`.
 async fn club(faults: Option<&str>) -> Result<Club> {
-    let mut server = TestServer::open(&variables()).await?;
-    let client = FlowClient::prepare(&mut server).await?;
+    let (mut server, client) = prepared(&variables()).await?;
     server.restart(faults).await?;
     Ok(Club { server, client })
 }
@@ -143,8 +142,7 @@ async fn a_segment_that_always_fails_ends_its_export_and_the_finished_ones_are_k
 async fn what_is_past_its_time_goes() -> Result<()> {
     let mut variables = variables().to_vec();
     variables.push(("TOUCHLINE__RETENTION__EXPORTS_DAYS", "30"));
-    let mut server = TestServer::open(&variables).await?;
-    let client = FlowClient::prepare(&mut server).await?;
+    let (mut server, client) = prepared(&variables).await?;
     server.restart(Some("segment-begun=2*off->return(broken)")).await?;
     let failed = server.club.start(&spec(&client.video)).await?.id;
     server.ended(&failed).await?;
@@ -178,8 +176,7 @@ async fn what_is_past_its_time_goes() -> Result<()> {
 async fn a_video_that_is_deleted_while_it_is_rendered_leaves_nothing() -> Result<()> {
     let mut variables = variables().to_vec();
     variables.push(("TOUCHLINE__DEVICES__SIM_FRAME_MS", "40"));
-    let mut server = TestServer::open(&variables).await?;
-    let client = FlowClient::prepare(&mut server).await?;
+    let (mut server, client) = prepared(&variables).await?;
     server.restart(None).await?;
     let export = server.club.start(&spec(&client.video)).await?.id;
     while server.club.export(&export).await?.state != "rendering" {

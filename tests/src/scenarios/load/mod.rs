@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
-use super::Finding;
+use super::{Finding, Running};
 use crate::client::Client;
 use crate::ffmpeg::ffmpeg;
 use crate::server::Server;
@@ -58,7 +58,11 @@ const FLAT: f64 = 1.1;
 ///
 /// # Errors
 /// When the crowd cannot be gathered, or the server does not start again.
-pub async fn run(size: Size) -> Result<Vec<Finding>> {
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
     let folder = tempfile::tempdir()?;
     let limit = size.queue.to_string();
     let variables = [
