@@ -19,7 +19,7 @@ pub struct Server {
     address: String,
     variables: Vec<(String, String)>,
     data: PathBuf,
-    /// Removed with the server, unless the data belong to somebody else.
+    /// Removed with the server, unless the caller owns the folder.
     _folder: Option<TempDir>,
 }
 

@@ -32,7 +32,7 @@ fn null_brings_the_default_back() {
 }
 
 #[test]
-fn everything_wrong_is_told_and_nothing_is_changed() {
+fn every_error_is_listed_and_nothing_is_changed() {
     let live = Live::default();
     let patch = json!({
         "limits": {"upload_bytes": -1, "concurrent_exports": "two", "speed": 3, "storage_bytes": 7},
@@ -49,7 +49,7 @@ fn everything_wrong_is_told_and_nothing_is_changed() {
 }
 
 #[test]
-fn values_out_of_range_are_told_together() {
+fn values_out_of_range_are_listed_together() {
     let patch = json!({
         "limits": {
             "concurrent_exports": 0,

@@ -121,7 +121,7 @@ fn a_missing_or_broken_file_is_named() {
 }
 
 #[test]
-fn all_invalid_values_are_told_at_once() {
+fn all_invalid_values_are_listed_at_once() {
     let result = with_env(&[
         ("TOUCHLINE__DATABASE__URL", "mysql://x"),
         ("TOUCHLINE__REDIS__URL", "http://localhost"),
@@ -172,19 +172,19 @@ fn all_invalid_values_are_told_at_once() {
 }
 
 #[test]
-fn who_wants_redis_over_tls_is_told_the_way() {
-    let told = message(with_env(&[("TOUCHLINE__REDIS__URL", "rediss://cache.example:6380")]));
-    assert!(told.contains("redis.url") && told.contains("stunnel") && told.contains("unix://"), "{told}");
+fn redis_over_tls_is_refused_with_what_to_use_instead() {
+    let error = message(with_env(&[("TOUCHLINE__REDIS__URL", "rediss://cache.example:6380")]));
+    assert!(error.contains("redis.url") && error.contains("stunnel") && error.contains("unix://"), "{error}");
 }
 
 #[test]
-fn a_simulated_device_is_told_how_to_misbehave() {
+fn faults_of_a_simulated_device_are_configured() {
     let list = ("TOUCHLINE__DEVICES__LIST", r#"["sim:0", "sim:1"]"#);
     let one = r#"[{device = "sim:1", speed = 0.5, fault = "hang", after = 20, times = 3}]"#;
     let settings = with_env(&[list, ("TOUCHLINE__DEVICES__SIM", one)]).unwrap();
     assert_eq!(settings.devices.sim_of(DeviceName::Sim(0)), None);
-    let told = settings.devices.sim_of(DeviceName::Sim(1)).unwrap();
-    assert_eq!((told.speed, told.fault, told.after, told.times), (0.5, Some(SimFault::Hang), 20, Some(3)));
+    let sim = settings.devices.sim_of(DeviceName::Sim(1)).unwrap();
+    assert_eq!((sim.speed, sim.fault, sim.after, sim.times), (0.5, Some(SimFault::Hang), 20, Some(3)));
 
     let unknown = with_env(&[list, ("TOUCHLINE__DEVICES__SIM", r#"[{device = "sim:1", fault = "explode"}]"#)]);
     assert!(message(unknown).contains("explode"));
@@ -232,7 +232,7 @@ fn issuers_say_whom_they_let_in() {
     assert_eq!(settings.auth.issuers[0].roles["coach"], config::IssuerRole::Editor);
     entry("tenant_claim = 'club'\ntenants = { a = 'A' }\nroles = { coach = 'editor' }").unwrap();
     entry("tenant = 'club'\nroles = { boss = 'operator' }\nallow_operator = true").unwrap();
-    for (wrong, told) in [
+    for (wrong, expected) in [
         ("roles = { coach = 'editor' }", "auth.issuers.0.tenant"),
         (
             "tenant = 'a'\ntenant_claim = 'b'\ntenants = { a = 'A' }\nroles = { coach = 'editor' }",
@@ -243,8 +243,8 @@ fn issuers_say_whom_they_let_in() {
         ("tenant = 'a'\nroles = {}", "auth.issuers.0.roles"),
         ("tenant = 'a'\nroles = { coach = 'editor' }\nalgorithm = 'HS256'", "algorithm"),
     ] {
-        let told_us = message(entry(wrong));
-        assert!(told_us.contains(told), "{wrong}: {told_us}");
+        let error = message(entry(wrong));
+        assert!(error.contains(expected), "{wrong}: {error}");
     }
     for algorithm in ["none", "HS256", "RS512"] {
         let text = format!(

@@ -1,4 +1,4 @@
-//! Reels whose clips go over into each other: looks, sound, chapters, segments.
+//! Reels with transitions between clips: pictures, sound, chapters, segments.
 
 use crate::common::{plan, rate, source};
 use edits::{AudioPiece, FramingPlan};

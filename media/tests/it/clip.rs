@@ -104,9 +104,9 @@ fn a_clip_keeps_its_orientation_and_tags() {
     let index = build_index(&path).unwrap();
     let out = folder.path().join("clip.mp4");
     copy_clip(&path, &index, 30..60, &out).unwrap();
-    let told = media::probe(&out).unwrap();
-    assert_eq!((told.width, told.height), (SIZE.1, SIZE.0));
-    assert_eq!(told.rotation, media::probe(&path).unwrap().rotation);
+    let probed = media::probe(&out).unwrap();
+    assert_eq!((probed.width, probed.height), (SIZE.1, SIZE.0));
+    assert_eq!(probed.rotation, media::probe(&path).unwrap().rotation);
     assert!(ffprobe(&["-show_entries", "format_tags=title", text(&out)]).contains("The match"));
 }
 

@@ -64,7 +64,7 @@ fn any_size_of_model_result_is_brought_to_the_output() {
     }
 }
 
-/// Cropping to RGB and straight to the encoder's planes tell the same story.
+/// Cropping to RGB and straight to the encoder's planes give the same picture.
 #[test]
 fn both_ways_to_the_encoder_agree() {
     let folder = tempfile::tempdir().unwrap();

@@ -161,8 +161,8 @@ fn stamps(path: &Path) -> Vec<u32> {
 }
 
 fn start_times(path: &Path) -> Vec<f64> {
-    let told = ffprobe(&["-show_entries", "stream=start_time", text(path)]);
-    told.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect()
+    let shown = ffprobe(&["-show_entries", "stream=start_time", text(path)]);
+    shown.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect()
 }
 
 /// Everything that smart render promises of one source; `touched` are the stretches that `drawn` must cost.
@@ -206,8 +206,8 @@ fn holds(path: &Path, drawn: Range<usize>, touched: Range<usize>) {
     let (before, after) = (clicks(path), clicks(&out));
     assert_eq!(before.len(), after.len());
     assert!(before.iter().zip(&after).all(|(a, b)| (a - b).abs() < 1e-4));
-    let told = ffprobe(&["-show_entries", "format_tags=title:stream_tags=language", text(&out)]);
-    assert!(told.contains("The match") && told.contains("ger"), "{told}");
+    let shown = ffprobe(&["-show_entries", "format_tags=title:stream_tags=language", text(&out)]);
+    assert!(shown.contains("The match") && shown.contains("ger"), "{shown}");
 }
 
 #[test]

@@ -98,9 +98,9 @@ fn frame_times_sound_and_tags_of_a_source_are_kept() {
         let clicks = find_clicks(&read_sound(&out, joined.start(), 4 * 48_000).unwrap());
         assert_eq!(clicks.len(), 3, "{name}: {clicks:?}");
         assert!(clicks.iter().zip(1..).all(|(click, second)| (click - f64::from(second)).abs() < 0.002), "{clicks:?}");
-        let told = ffprobe(&["-show_chapters", "-show_entries", "format_tags=title:stream_tags=language", text(&out)]);
+        let shown = ffprobe(&["-show_chapters", "-show_entries", "format_tags=title:stream_tags=language", text(&out)]);
         for fact in ["The match", "ger", "One", "Zwei & drei", "1.500000"] {
-            assert!(told.contains(fact), "{name}: {told}");
+            assert!(shown.contains(fact), "{name}: {shown}");
         }
         ffmpeg(&["-err_detect", "explode", "-i", text(&out), "-f", "null", "-"]);
     }

@@ -58,7 +58,7 @@ impl Kind {
     }
 }
 
-/// Renders a file as `kind` and looks at every frame. False: it cannot be copied into an MP4 file, and is told so.
+/// Renders a file as `kind` and checks every frame. False: it cannot be copied into an MP4 file, and is refused with that reason.
 ///
 /// # Errors
 /// When a frame is wrong or shown at another time, or a click is heard off its moment.
@@ -66,11 +66,11 @@ pub fn check(workspace: &Workspace, footage: &Footage, accepted: &Accepted, kind
     let whole = source(footage, accepted, workspace.input())?;
     let (spec, spans) = kind.spec(whole.frames[whole.frames.len() - 1].0);
     let done = workspace.render(kind.command(), &spec)?;
-    let told = String::from_utf8_lossy(&done.stderr);
-    if kind == Kind::ClipCopy && told.contains("encode the clip instead") {
+    let stderr = String::from_utf8_lossy(&done.stderr);
+    if kind == Kind::ClipCopy && stderr.contains("encode the clip instead") {
         ensure!(
             done.status.code() == Some(1) && !workspace.output().exists(),
-            "a copy that is refused leaves a file: {told}"
+            "a copy that is refused leaves a file: {stderr}"
         );
         return Ok(false);
     }

@@ -83,7 +83,7 @@ async fn crash(point: Point, before: u32) -> Result<bool> {
         return outcome.map(|()| false).context("the server goes on, but the flow did not");
     }
     if flow == Flow::Cancel {
-        // What a cancelled export leaves must be gone before somebody wants it after all.
+        // What a cancelled export leaves must be gone before it is requested again.
         server.restart(None).await?;
         let orphans = server.orphans().await?;
         anyhow::ensure!(orphans.is_empty(), "left over after the restart: {orphans:?}");

@@ -21,7 +21,7 @@ pub struct Size {
     pub seconds: u32,
     /// What a simulated device takes for a frame, in milliseconds.
     pub frame_ms: u32,
-    /// How much longer than the stall limit something may wait: the supervisors' look around, and a busy machine.
+    /// How much longer than the stall limit something may wait: the interval of the supervisors' check, and a busy machine.
     pub margin: Duration,
 }
 

@@ -65,7 +65,7 @@ fn finding(point: Point, outcome: Result<String>) -> Finding {
     Finding::new(format!("disk full at {}", point.name()), asked, found, met)
 }
 
-/// The code that is told when the disk is full at a point. With room again, what was asked for comes out.
+/// The problem code when the disk is full at a point. With room again, the same request succeeds.
 async fn full_at(point: Point) -> Result<String> {
     let (mut server, mut client) = prepared(&variables()).await?;
     let (flow, others) = Flow::through(point);
@@ -102,7 +102,7 @@ async fn on_a_small_disk(asked: String, scenario: impl AsyncFn(&SmallDisk) -> Re
         Err(error) => return Finding::new("", asked, format!("not tried, mounting is not allowed: {error:#}"), true),
     };
     match scenario(&disk).await {
-        Ok(told) => Finding::new("", asked.clone(), told.clone(), told == asked),
+        Ok(found) => Finding::new("", asked.clone(), found.clone(), found == asked),
         Err(error) => Finding::new("", asked, format!("{error:#}"), false),
     }
 }

@@ -1,4 +1,4 @@
-//! One tenant queues fifty exports, nine have one each: nobody waits for the fifty. And tenants of different weights
+//! One tenant queues fifty exports, nine have one each: none of the nine waits for the fifty. And tenants of different weights
 //! share as they weigh.
 
 use std::collections::HashMap;
@@ -140,8 +140,9 @@ async fn accounts_are_exact(
     began: DateTime<Utc>,
 ) -> Result<Finding> {
     let served = served(operator, others, began, Utc::now()).await?;
-    let told = ends.iter().map(|(_, row)| row["device_seconds"].as_f64().unwrap_or(f64::NAN));
-    let off = served.iter().zip(told).map(|((seconds, _), told)| (seconds - told).abs()).fold(0.0, f64::max);
+    let reported = ends.iter().map(|(_, row)| row["device_seconds"].as_f64().unwrap_or(f64::NAN));
+    let off =
+        served.iter().zip(reported).map(|((seconds, _), reported)| (seconds - reported).abs()).fold(0.0, f64::max);
     Ok(Finding::new(
         "accounts of the nine tenants against what their exports say they took",
         "equal to the microsecond",
@@ -166,7 +167,7 @@ async fn other_weights(size: Size, file: &std::path::Path) -> Result<Vec<Finding
             club.start(size.segments).await?;
         }
     }
-    // Everybody's first segments are under way.
+    // Each tenant's first segments are under way.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let before = device_seconds(&server).await?;
     tokio::time::sleep(size.weighted).await;

@@ -106,7 +106,7 @@ async fn goes_on(server: &TestServer, export: &str) -> Result<Duration> {
     let ready = Instant::now();
     loop {
         let now = server.club.export(export).await?;
-        // Frames a second are told of what this very process makes.
+        // The frame rate is that of this very process.
         if now.fps > 0.0 || matches!(now.state.as_str(), "assembling" | "publishing" | "complete") {
             return Ok(ready.elapsed());
         }
@@ -132,9 +132,9 @@ async fn judge(server: &TestServer, size: Size, seen: &Seen, expected: &[u8]) ->
         let report = ended.report.context("a complete export has a report")?;
         let exact = |seconds: f64| (seconds - sum).abs() <= 1e-9 * sum.max(1.0);
         let frames: i64 = last.iter().map(|segment| segment.frames).sum();
-        let told = report["device_seconds"].as_f64().unwrap_or(f64::NAN);
+        let reported = report["device_seconds"].as_f64().unwrap_or(f64::NAN);
         let frames_right = frames == booked.frames_done && frames == booked.frames_total;
-        let seconds = [booked.device_seconds, told, rows.used(export).await?];
+        let seconds = [booked.device_seconds, reported, rows.used(export).await?];
         ledgers += u32::from(frames_right && seconds.into_iter().all(exact));
     }
     let all = seen.exports.len() as u32;

@@ -76,7 +76,7 @@ fn compare(size: Size) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// Slow devices take what they can, and hold up nobody at the end.
+/// Slow devices take what they can, and delay no other device at the end.
 fn mixed_speeds(source: &Path, size: Size) -> Result<Finding> {
     let speeds = [1.0, 1.0, 0.5, 0.25];
     let took = render(source, size, &speeds)?;

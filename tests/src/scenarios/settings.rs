@@ -1,5 +1,5 @@
 //! An operator changes settings while requests come and exports run: each change takes effect at once, a bad one
-//! changes nothing, an older version comes back, and nobody's request fails.
+//! changes nothing, an older version comes back, and no request fails.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -124,7 +124,7 @@ async fn measure(size: Size) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// Reads until it is told to stop; what was no success.
+/// Reads until `stop`; what was no success.
 async fn read(client: Client, stop: Arc<AtomicBool>, answers: Arc<AtomicU64>) -> Vec<String> {
     let mut failures = Vec::new();
     while !stop.load(Ordering::Relaxed) {
@@ -263,12 +263,12 @@ impl Deployment {
         as_first["version"] = first["version"].clone();
         let history: Value = self.operator.get("/admin/config/history?limit=1").await?;
         let newest = &history["items"][0];
-        let told = newest["version"] == now["version"] && newest["rolled_back_to"] == first["version"];
+        let recorded = newest["version"] == now["version"] && newest["rolled_back_to"] == first["version"];
         let newer = now["version"].as_u64() > changed["version"].as_u64();
         let met = (stale, status) == (StatusCode::PRECONDITION_FAILED, StatusCode::OK);
         let found =
-            format!("{stale} of an old version, then {status}, version {}; in the history: {told}", now["version"]);
-        Ok((found, met && newer && told && as_first == *first))
+            format!("{stale} of an old version, then {status}, version {}; in the history: {recorded}", now["version"]);
+        Ok((found, met && newer && recorded && as_first == *first))
     }
 }
 

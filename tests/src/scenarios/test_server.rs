@@ -201,7 +201,7 @@ async fn orphans(data_dir: &Path, rows: &Rows) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut folders = vec![data_dir.to_owned()];
     while let Some(folder) = folders.pop() {
-        // A folder may go while it is looked at.
+        // A folder may be removed while it is read.
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             if entry.file_type()?.is_dir() {
                 folders.push(entry.path());

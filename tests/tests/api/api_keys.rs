@@ -99,7 +99,7 @@ async fn a_key_does_what_its_scope_says_and_no_more() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_key_is_its_tenants_and_ends_when_it_is_told_to() -> Result<()> {
+async fn a_key_is_its_tenants_and_ends_when_it_is_revoked() -> Result<()> {
     let fixture = fixture().await?;
     let (id, client) = key(&fixture, json!({"name": "camera", "scopes": ["read", "write"]})).await?;
     let path = format!("/api-keys/{id}");

@@ -60,7 +60,7 @@ async fn two_nodes_are_one_deployment_and_outlive_their_redis() -> Result<()> {
 
     let before = ticket(here, &login).await?;
     nodes.redis.kill();
-    // Requests go on at once, whoever notices first.
+    // Requests go on at once, whichever node notices first.
     ensure!(opens(here, &before).await, "a ticket was lost with Redis");
     for server in [here, there] {
         token(server, &account.email, &account.password).await?;

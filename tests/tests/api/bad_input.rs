@@ -97,7 +97,7 @@ async fn an_upload_over_the_limit_is_refused_at_its_creation() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_spec_with_ten_mistakes_is_told_all_ten_at_once() -> Result<()> {
+async fn a_spec_with_ten_mistakes_is_refused_with_all_ten() -> Result<()> {
     let Fixture { folder, club, .. } = fixture().await?;
     let video = club.upload(&match_of(folder.path())?, 1 << 20, |_, _| {}).await?;
     let spec = json!({
@@ -137,7 +137,7 @@ async fn a_spec_with_ten_mistakes_is_told_all_ten_at_once() -> Result<()> {
 }
 
 #[tokio::test]
-async fn keyframes_outside_the_frame_or_off_the_aspect_are_told_with_the_numbers() -> Result<()> {
+async fn keyframes_outside_the_frame_or_off_the_aspect_are_refused_with_the_numbers() -> Result<()> {
     let Fixture { folder, club, .. } = fixture().await?;
     let video = club.upload(&match_of(folder.path())?, 1 << 20, |_, _| {}).await?;
     let with = |x: f64, width: f64| {
@@ -147,8 +147,8 @@ async fn keyframes_outside_the_frame_or_off_the_aspect_are_told_with_the_numbers
     for (spec, number) in [(with(500.0, 180.0), "680"), (with(0.0, 300.0), "300")] {
         let refused = refusal(club.start(&spec).await)?;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
-        let told = refused.problem["errors"].to_string();
-        ensure!(told.contains(number), "{told} does not say {number}");
+        let errors = refused.problem["errors"].to_string();
+        ensure!(errors.contains(number), "{errors} does not say {number}");
     }
     Ok(())
 }
@@ -174,16 +174,16 @@ async fn expired_foreign_and_unsigned_tokens_are_401() -> Result<()> {
     for (what, token) in [
         ("of another secret", signed(&mine, "another secret that is longer than 32 bytes")?),
         ("expired", signed(&with("exp", json!(1_600_000_000)), SECRET)?),
-        ("of another issuer", signed(&with("iss", json!("somebody")), SECRET)?),
-        ("for another audience", signed(&with("aud", json!("somebody")), SECRET)?),
+        ("of another issuer", signed(&with("iss", json!("another")), SECRET)?),
+        ("for another audience", signed(&with("aud", json!("another")), SECRET)?),
         ("unsigned", unsigned),
         ("no token at all", "nonsense".to_owned()),
     ] {
         let answer = Client::with_token(&server.url(), &token).request(Method::GET, "/videos").send().await?;
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "a token {what}");
     }
-    let nobody = reqwest::get(format!("{}/api/v1/videos", server.url())).await?;
-    assert_eq!(nobody.status(), StatusCode::UNAUTHORIZED);
+    let anonymous = reqwest::get(format!("{}/api/v1/videos", server.url())).await?;
+    assert_eq!(anonymous.status(), StatusCode::UNAUTHORIZED);
     Ok(())
 }
 

@@ -16,7 +16,7 @@ const X264: &[&str] = &["-c:v", "libx264", "-preset", "veryfast", "-g", "25", "-
 
 /// Loads a video, shows it at each time, and reads the number its picture carries (see `footage`). The first entry is
 /// what is shown before anything was asked for. `seeked` says that a seek has ended, not that its frame is on the
-/// screen yet: that is what `requestVideoFrameCallback` tells.
+/// screen yet: that is what `requestVideoFrameCallback` reports.
 const READ_STAMPS: &str = r"
     const [url, times] = arguments;
     const video = document.createElement('video');
@@ -165,8 +165,8 @@ async fn strangers_draw_on_nothing() -> Result<()> {
         [(json!({"time": 9.0}), "/time"), (json!({}), "/time"), (json!({"frame": 1, "time": 1}), "/frame")]
     {
         let refused = club.post::<Value>(&frame, &body).await.expect_err("it is wrong");
-        let told = format!("{refused:#}");
-        assert_eq!(status(refused), Some(StatusCode::UNPROCESSABLE_ENTITY), "{body} for {code}: {told}");
+        let message = format!("{refused:#}");
+        assert_eq!(status(refused), Some(StatusCode::UNPROCESSABLE_ENTITY), "{body} for {code}: {message}");
     }
     let estimate: Value = club
         .post(

@@ -102,7 +102,7 @@ async fn clips_are_marked_changed_and_exported_by_their_id() -> Result<()> {
     let cut = club.client.render(&json!({"kind": "clip", "clip_id": clip["id"], "mode": "encode"}), |_| {}).await?;
     assert_eq!(cut.frames_total, 10);
 
-    // Somebody else's clip is not there: not to read, not to change, not to export.
+    // A clip of another tenant is not found: not to read, not to change, not to export.
     for method in [Method::GET, Method::PATCH, Method::DELETE] {
         let answer = rival.client.request(method.clone(), &clip_path).json(&json!({})).send().await?;
         assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{method}");
@@ -173,7 +173,7 @@ async fn reels_keep_their_edits_and_are_exported_at_their_version() -> Result<()
     let estimate: Value = club.client.post("/exports/estimate", &json!({"reel_id": reel["id"]})).await?;
     assert_eq!(estimate["frames"], 20);
 
-    // What a reel cannot do is said, and somebody else's is not there.
+    // What a reel cannot do is refused with the reason, and a reel of another tenant is not found.
     let nameless: Value = club.client.post("/reels", &json!({})).await?;
     for (client, body, code) in [
         (&club.client, json!({"reel_id": nameless["id"]}), "no_edits"),
@@ -190,7 +190,7 @@ async fn reels_keep_their_edits_and_are_exported_at_their_version() -> Result<()
     }
     let theirs: Value = rival.client.get("/reels").await?;
     assert_eq!(theirs["items"], json!([]));
-    // A clip of somebody else's does not come in by a reel either.
+    // A clip of another tenant cannot be used through a reel either.
     let refused = refusal(rival.client.post::<Value>("/reels", &json!({"framing": framing})).await)?;
     assert_eq!(mistakes(&refused), pairs(&[("/framing/clips/0/clip_id", "unknown_clip")]));
 

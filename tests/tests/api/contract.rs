@@ -17,7 +17,7 @@ const SPARE: (&str, &str) = ("spare@deployment.example", "a-password-for-tests")
 /// Of each thing that the requests may delete.
 const SPARES: usize = 8;
 
-/// The document needs these, so the test knows that it looked at all of it.
+/// The document has more: fewer tested operations mean that it was not read whole.
 const LEAST_OPERATIONS: u64 = 50;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,7 +69,7 @@ fn schemathesis() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// Makes some of everything, and tells the hooks of the run what there is.
+/// Makes some of everything; what the hooks of the run have to know of it.
 async fn seed(server: &Server, operator: &Client, folder: &Path) -> Result<Value> {
     let file = folder.join("match.mp4");
     let picture = ["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=10:duration=4", "-pix_fmt", "yuv420p"];

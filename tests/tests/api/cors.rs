@@ -109,7 +109,7 @@ async fn a_page_of_an_allowed_origin_uploads_watches_and_plays() -> Result<()> {
     assert!(frames.len() >= 4 && frames.is_sorted_by(|a, b| a < b), "frames do not advance: {frames:?}");
     assert!(frames.last() > Some(&3.0), "it was not played to its end: {frames:?}");
 
-    // The same from a site that nobody allowed.
+    // The same from an origin that is not allowed.
     browser.open(&stranger).await?;
     let read = "return fetch(arguments[0]).then(answer => answer.status, error => error.name)";
     let refused = browser.run(read, &[json!(format!("{}/api/v1/openapi.json", server.url()))]).await?;

@@ -9,7 +9,7 @@ async fn a_crash_at_any_point_changes_nothing() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_and_a_retry_goes_on() -> anyhow::Result<()> {
+async fn a_full_disk_is_reported_and_a_retry_goes_on() -> anyhow::Result<()> {
     assert_met(&disk::run(disk::Size::TEST).await?);
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The hard shell: whatever is thrown at the port, the answer is a proper refusal or a closed connection, and the server
-//! goes on, no bigger than before and with nothing left behind.
+//! Hostile input: malformed, huge and slow requests end in a refusal or a closed connection; the server goes on, its memory
+//! is bounded, and no file is left.
 
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,7 @@ impl Fixture {
     /// Sends bytes and reads until the server closes or `patience` ends; what it said.
     async fn raw(&self, bytes: &[u8], patience: Duration) -> Result<String> {
         let mut stream = TcpStream::connect(self.server.address()).await?;
-        // A server that has heard enough closes while it is still being told.
+        // A server that refuses closes while the request is still being sent.
         let _ = stream.write_all(bytes).await;
         let mut said = Vec::new();
         let reading = async {
@@ -191,7 +191,7 @@ async fn nonsense_in_uploads_is_refused_and_leaves_nothing() -> Result<()> {
     fixture.is_well().await
 }
 
-/// Ends the upload that an answer tells of, if any.
+/// Ends the upload that an answer names, if any.
 async fn discard(fixture: &Fixture, answer: reqwest::Response) -> Result<()> {
     if let Some(location) = answer.headers().get("location") {
         let path = location.to_str()?.split("/api/v1").last().unwrap_or_default().to_owned();
@@ -282,7 +282,7 @@ async fn huge_bodies_are_not_taken_in() -> Result<()> {
     {
         let body = vec![b' '; 64 << 20];
         let request = fixture.club.request(Method::POST, path).header("Content-Type", kind);
-        // The server may close while it is still being told.
+        // The server may close while the request is still being sent.
         if let Ok(answer) = request.body(body).send().await {
             ensure!(answer.status() == StatusCode::PAYLOAD_TOO_LARGE, "{path} is {}", answer.status());
         }
@@ -298,7 +298,7 @@ async fn huge_bodies_are_not_taken_in() -> Result<()> {
 }
 
 #[tokio::test]
-async fn slow_and_idle_clients_are_hung_up_on_and_hold_nobody_up() -> Result<()> {
+async fn slow_and_idle_clients_are_hung_up_on_and_delay_no_other() -> Result<()> {
     let fixture = fixture().await?;
     let token = fixture.club.token().to_owned();
     let half_head = "GET /api/v1/me HTTP/1.1\r\nHost: x\r\nX-Slow: ".to_owned();
@@ -317,7 +317,7 @@ async fn slow_and_idle_clients_are_hung_up_on_and_hold_nobody_up() -> Result<()>
         stream.write_all(said.as_bytes()).await?;
         clients.push((what, stream));
     }
-    // Everybody else is served at once meanwhile.
+    // Other clients are served at once meanwhile.
     for _ in 0..20 {
         let began = Instant::now();
         fixture.club.get::<Value>("/me").await?;
@@ -341,6 +341,6 @@ async fn slow_and_idle_clients_are_hung_up_on_and_hold_nobody_up() -> Result<()>
             .with_context(|| format!("a client with a {what} is never hung up on"))?;
         latest.insert(what, began.elapsed().as_secs());
     }
-    eprintln!("everybody was hung up on within {latest:?} seconds");
+    eprintln!("the last client of each kind was hung up on after {latest:?} seconds");
     fixture.is_well().await
 }

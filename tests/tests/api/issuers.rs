@@ -116,7 +116,7 @@ async fn bad_tokens_open_nothing() -> Result<()> {
         with(json!({"iat": "yesterday"})),
         with(json!({"aud": "another"})),
         with(json!({"aud": ["another", "one"]})),
-        with(json!({"iss": "https://somebody.example/"})),
+        with(json!({"iss": "https://another.example/"})),
         with(json!({"iss": many.name()})),
         with(json!({"sub": ""})),
         without("exp"),
@@ -139,7 +139,7 @@ async fn bad_tokens_open_nothing() -> Result<()> {
     };
     let genuine = rsa.sign(&good)?;
     let [head, body, signature] = genuine.split('.').collect::<Vec<_>>()[..] else { anyhow::bail!("no token") };
-    let raised = part(&with(json!({"groups": ["coaches"], "sub": "somebody else"})));
+    let raised = part(&with(json!({"groups": ["coaches"], "sub": "another subject"})));
     for (what, token) in [
         ("unsigned", format!("{}.{}.", part(&json!({"alg": "none", "kid": "rsa"})), part(&good))),
         ("unsigned, in capitals", format!("{}.{}.", part(&json!({"alg": "NONE", "kid": "rsa"})), part(&good))),
@@ -163,7 +163,7 @@ async fn bad_tokens_open_nothing() -> Result<()> {
             format!("{}.{body}.{signature}", part(&json!({"alg": "RS256", "kid": "mine", "jwk": forger.jwk()?}))),
         ),
         (
-            "with an extension nobody knows",
+            "with an unknown critical extension",
             format!("{}.{body}.{signature}", part(&json!({"alg": "RS256", "kid": "rsa", "crit": ["x"], "x": 1}))),
         ),
         ("of nonsense", format!("{head}.{body}.{}", "A".repeat(342))),
@@ -173,7 +173,7 @@ async fn bad_tokens_open_nothing() -> Result<()> {
         assert_eq!(status, StatusCode::UNAUTHORIZED, "a token {what}: {problem}");
     }
 
-    // Good, but for nobody and nothing here.
+    // Valid tokens that stand for no role or no tenant.
     for (more, code) in [
         (json!({"groups": ["strangers", "operator", "admin"]}), "missing_right"),
         (json!({"groups": null}), "missing_right"),
@@ -225,7 +225,7 @@ async fn keys_change_and_floods_of_unknown_ones_are_not_passed_on() -> Result<()
 }
 
 #[tokio::test]
-async fn an_issuer_that_does_not_answer_holds_nobody_else_up() -> Result<()> {
+async fn an_issuer_that_does_not_answer_delays_no_other_request() -> Result<()> {
     let signer = Signer::new("key", Algorithm::ES256)?;
     let issuer = Issuer::start(&[&signer]).await?;
     let server = server(&[issuer.entry(CLUB)]).await?;

@@ -21,7 +21,7 @@ async fn patch(client: &Client, tenant: &str, body: Value) -> Result<Value> {
     Ok(answered(request.send().await?).await?.json().await?)
 }
 
-async fn look(club: &Club, frame: u32) -> Result<Value> {
+async fn detect(club: &Club, frame: u32) -> Result<Value> {
     let request = club.client.request(Method::POST, &format!("/videos/{}/detections/frame", club.video));
     Ok(answered(request.json(&json!({"frame": frame})).send().await?).await?.json().await?)
 }
@@ -51,11 +51,11 @@ async fn limits_are_named_and_each_tenants_own() -> Result<()> {
     assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("2 exports")), "{problem}");
     other.start(2).await.context("another tenant's limit is its own")?;
 
-    // One may look at a time: of several at once the others are told which limit it is.
-    let looks = join_all((0..4).map(|frame| look(&small, frame))).await;
-    assert!(looks.iter().any(Result::is_ok), "the first is let in");
-    let refused: Vec<_> = looks.into_iter().filter(Result::is_err).map(refusal).collect::<Result<_>>()?;
-    ensure!(!refused.is_empty(), "nobody was refused");
+    // One call at a time is allowed: of several at once the others are refused, and the answer names the limit.
+    let calls = join_all((0..4).map(|frame| detect(&small, frame))).await;
+    assert!(calls.iter().any(Result::is_ok), "the first is let in");
+    let refused: Vec<_> = calls.into_iter().filter(Result::is_err).map(refusal).collect::<Result<_>>()?;
+    ensure!(!refused.is_empty(), "none was refused");
     for Refusal { status, problem } in refused {
         assert_eq!((status, &problem["limit"]), (StatusCode::TOO_MANY_REQUESTS, &json!("interactive_frames")));
     }
@@ -85,8 +85,8 @@ async fn only_an_operator_changes_tenants_and_changes_are_checked() -> Result<()
     let club = crowd::club(shared_server().await?, &unique("club"), &file).await?;
     let weight = json!({"weight": 2.0});
     assert_eq!(refusal(patch(&club.client, &club.tenant, weight.clone()).await)?.status, StatusCode::FORBIDDEN);
-    let nobody = "01890000-0000-7000-8000-000000000000";
-    assert_eq!(refusal(patch(&operator, nobody, weight.clone()).await)?.status, StatusCode::NOT_FOUND);
+    let unknown = "01890000-0000-7000-8000-000000000000";
+    assert_eq!(refusal(patch(&operator, unknown, weight.clone()).await)?.status, StatusCode::NOT_FOUND);
     for wrong in [json!({"weight": 0.0}), json!({"limits": {"queued_exports": 0}}), json!({"name": " "})] {
         let refused = refusal(patch(&operator, &club.tenant, wrong.clone()).await)?;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
@@ -98,7 +98,7 @@ async fn only_an_operator_changes_tenants_and_changes_are_checked() -> Result<()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn accounts_tell_what_was_used_beside_what_was_estimated() -> Result<()> {
+async fn accounts_show_usage_beside_the_estimate() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("match.mp4");
     crowd::footage(&file, 3)?;
@@ -106,7 +106,7 @@ async fn accounts_tell_what_was_used_beside_what_was_estimated() -> Result<()> {
     let (club, idle) = (crowd::club(&server, "club", &file).await?, crowd::club(&server, "idle", &file).await?);
     let export = club.start(3).await?;
     let (_, row) = club.finished(&export).await?;
-    look(&club, 1).await?;
+    detect(&club, 1).await?;
 
     let frames = f64::from(3 * crowd::FPS);
     assert!((row["estimate"]["device_seconds"].as_f64().context("an estimate")? - frames * 0.02).abs() < 1e-9);
@@ -125,7 +125,7 @@ async fn accounts_tell_what_was_used_beside_what_was_estimated() -> Result<()> {
         usage["devices"].as_array().context("devices")?.iter().map(|line| number(&line["device_seconds"])).sum();
     assert!((by_device - number(&usage["total"]["device_seconds"])).abs() < 1e-9);
 
-    // Deletion takes the export, not the account; nobody else sees it, and only an operator sees everybody's.
+    // Deletion removes the export, not its account; no other tenant sees it, and only an operator sees those of all tenants.
     answered(club.client.request(Method::DELETE, &format!("/exports/{export}")).send().await?).await?;
     let after: Value = club.client.get("/usage").await?;
     assert_eq!(after["total"], usage["total"]);

@@ -145,16 +145,16 @@ async fn strangers_see_nothing(stranger: &Client, video: &str, export: &str) -> 
     ] {
         let answer = stranger.request(Method::GET, &path).header("Tus-Resumable", "1.0.0").send().await?.status();
         let hidden = answer == StatusCode::NOT_FOUND || answer == StatusCode::METHOD_NOT_ALLOWED;
-        ensure!(hidden, "GET {path} tells a stranger {answer}");
+        ensure!(hidden, "GET {path} answers a stranger {answer}");
         let answer = stranger.request(Method::DELETE, &path).header("Tus-Resumable", "1.0.0").send().await?.status();
         let hidden = answer == StatusCode::NOT_FOUND || answer == StatusCode::METHOD_NOT_ALLOWED;
-        ensure!(hidden, "DELETE {path} tells a stranger {answer}");
+        ensure!(hidden, "DELETE {path} answers a stranger {answer}");
     }
     for list in ["/videos", "/exports"] {
         let page: Value = stranger.get(list).await?;
         assert_eq!(page["items"], json!([]), "{list}");
     }
-    let refused = stranger.start(&spec(video, "lanczos")).await.expect_err("somebody else's video");
+    let refused = stranger.start(&spec(video, "lanczos")).await.expect_err("another tenant's video");
     assert_eq!(status_of(&refused), Some(StatusCode::UNPROCESSABLE_ENTITY));
     let silent = stranger.watch(export, |_| panic!("a stranger heard of the export")).await;
     assert!(silent.is_err());

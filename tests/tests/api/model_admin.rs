@@ -32,7 +32,7 @@ async fn models_are_listed_loaded_and_chosen() -> Result<()> {
     assert_eq!(defaults.len(), 2, "{list}");
     assert!(defaults.iter().all(|model| model["loaded_on"] == json!(["cpu:0"])), "{list}");
 
-    // Loaded when somebody says so, by the device and not by an export.
+    // Loaded on request, by the device and not by an export.
     assert_eq!(loaded_on(&operator, OTHER).await?, json!([]));
     answered(operator.request(Method::POST, &format!("/admin/models/{OTHER}/load")).send().await?).await?;
     let mut tries = 0;
@@ -41,7 +41,7 @@ async fn models_are_listed_loaded_and_chosen() -> Result<()> {
         anyhow::ensure!(tries < 3000, "it is not loaded: {}", server.log());
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    let unknown = operator.request(Method::POST, "/admin/models/nobody/load").send().await?;
+    let unknown = operator.request(Method::POST, "/admin/models/unknown/load").send().await?;
     assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
 
     // A default has to be there, and to do what is wanted; a tenant may have its own.
@@ -49,7 +49,7 @@ async fn models_are_listed_loaded_and_chosen() -> Result<()> {
         let request = operator.request(Method::PATCH, path).header("If-Match", "*").json(&body);
         anyhow::Ok(answered(request.send().await?).await?.json::<Value>().await?)
     };
-    for wrong in ["nobody", "nanodet-g"] {
+    for wrong in ["unknown", "nanodet-g"] {
         let refused = change("/admin/config", json!({"upscale": {"model": wrong}})).await;
         let refused = refused.expect_err(wrong).downcast::<Refusal>()?;
         assert_eq!(

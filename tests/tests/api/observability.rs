@@ -56,7 +56,7 @@ async fn fixture(variables: &[(&str, &str)]) -> Result<Fixture> {
 }
 
 #[tokio::test]
-async fn every_metric_has_a_meaning_that_the_operations_page_tells() -> Result<()> {
+async fn every_metric_is_described_on_the_operations_page() -> Result<()> {
     let fixture = fixture(&[DEVICES, ("TOUCHLINE__DEVICES__SIM_FRAME_MS", "1")]).await?;
     let video = fixture.club.upload(&footage(fixture.folder.path())?, 1 << 20, |_, _| {}).await?;
     fixture.club.render(&spec(Some(&video.id)), |_| {}).await?;
@@ -67,10 +67,10 @@ async fn every_metric_has_a_meaning_that_the_operations_page_tells() -> Result<(
     };
     let shown = named("# TYPE ");
     let page = std::fs::read_to_string(repository().join("docs/operations.md"))?;
-    let told: BTreeSet<&str> =
+    let listed: BTreeSet<&str> =
         page.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once("` |")?.0)).collect();
-    let untold: Vec<_> = shown.difference(&told).collect();
-    assert!(untold.is_empty(), "metrics that the page does not list: {untold:?}");
+    let unlisted: Vec<_> = shown.difference(&listed).collect();
+    assert!(unlisted.is_empty(), "metrics that the page does not list: {unlisted:?}");
     assert_eq!(named("# HELP "), shown, "every metric comes with its meaning");
 
     for (name, least) in [
@@ -129,7 +129,7 @@ async fn the_queue_is_shown_to_operators_alone() -> Result<()> {
     assert_eq!(club.metric("touchline_exports_total").await?, 3.0, "each end is counted once");
     let patience = Instant::now() + PATIENCE;
     loop {
-        // Frames that nobody wants any more leave the queue when a device looks for the next.
+        // Frames of cancelled exports leave the queue when a device takes the next.
         let queue: Value = operator.get("/admin/queue").await?;
         if queue["items"] == json!([]) {
             return Ok(());
@@ -140,7 +140,7 @@ async fn the_queue_is_shown_to_operators_alone() -> Result<()> {
 }
 
 #[tokio::test]
-async fn logs_are_for_machines_where_asked_and_never_tell_secrets() -> Result<()> {
+async fn logs_are_json_where_configured_and_hold_no_secrets() -> Result<()> {
     let fixture = fixture(&[DEVICES, ("TOUCHLINE__LOG__FORMAT", "json"), ("TOUCHLINE__LOG__LEVEL", "debug")]).await?;
     let Fixture { server, club, operator, account, .. } = &fixture;
     let video = club.upload(&footage(fixture.folder.path())?, 1 << 20, |_, _| {}).await?;
@@ -160,12 +160,12 @@ async fn logs_are_for_machines_where_asked_and_never_tell_secrets() -> Result<()
         club.video(&video.id).await?;
         ensure!(Instant::now() < patience, "the log is still written in JSON");
     }
-    tells_no_secrets(&server.log(), account, club);
+    holds_no_secrets(&server.log(), account, club);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_servers_trace_follows_an_export_and_tells_no_secrets() -> Result<()> {
+async fn a_servers_trace_follows_an_export_and_holds_no_secrets() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("trace.json");
     let trace = file.display().to_string();
@@ -176,7 +176,7 @@ async fn a_servers_trace_follows_an_export_and_tells_no_secrets() -> Result<()> 
     ensure!(fixture.server.stop()?.success(), "{}", fixture.server.log());
 
     let text = std::fs::read_to_string(&file)?;
-    tells_no_secrets(&text, &fixture.account, &fixture.club);
+    holds_no_secrets(&text, &fixture.account, &fixture.club);
     let trace = Trace::read(&text)?;
     trace.goes_over_its_threads(&export.id, &fixture.account.tenant_id);
     assert!(trace.slices.iter().any(|slice| slice.name == "request"), "requests are in it, too");
@@ -203,20 +203,20 @@ async fn a_renders_trace_follows_its_export() -> Result<()> {
     ensure!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     let trace = Trace::read(&std::fs::read_to_string(&trace)?)?;
     let job = trace.slices.iter().find(|slice| slice.name == "job").context("no job is in the trace")?;
-    let told = |name: &str| job.args[name].as_str().unwrap_or_default().to_owned();
-    trace.goes_over_its_threads(&told("export"), &told("tenant"));
+    let argument = |name: &str| job.args[name].as_str().unwrap_or_default().to_owned();
+    trace.goes_over_its_threads(&argument("export"), &argument("tenant"));
     Ok(())
 }
 
-fn tells_no_secrets(text: &str, account: &Account, client: &Client) {
-    assert!(!text.contains(&account.password), "a password is told");
-    assert!(!text.contains(client.token()), "a token is told");
+fn holds_no_secrets(text: &str, account: &Account, client: &Client) {
+    assert!(!text.contains(&account.password), "a password is written");
+    assert!(!text.contains(client.token()), "a token is written");
     for query in ["ticket=", "signature="] {
-        assert!(!text.contains(query), "a query is told");
+        assert!(!text.contains(query), "a query is written");
     }
 }
 
-/// A trace in Chrome's format, as far as this looks at it.
+/// The parts of a trace in Chrome's format that are checked.
 struct Trace {
     slices: Vec<Slice>,
 }

@@ -1,4 +1,4 @@
-//! Asking twice, and asking again: idempotency keys, retries after what somebody put right, and what goes with time.
+//! Repeated requests: idempotency keys, retries after a cause was removed, and retention.
 
 use std::fs;
 

@@ -52,7 +52,7 @@ async fn a_refresh_token_works_once_and_its_theft_ends_the_login() -> Result<()>
     let elsewhere = log_in(server, &account).await?;
     let second = refresh(server, &first).await?;
     assert_ne!(first["refresh_token"], second["refresh_token"]);
-    // Somebody else has a copy of the first: both of them are out.
+    // Another client has a copy of the first: both of them are out.
     assert_eq!(refused(refresh(server, &first).await)?, StatusCode::UNAUTHORIZED);
     assert_eq!(refused(refresh(server, &second).await)?, StatusCode::UNAUTHORIZED);
     let elsewhere = refresh(server, &elsewhere).await.context("another login goes on")?;
@@ -68,8 +68,8 @@ async fn a_refresh_token_works_once_and_its_theft_ends_the_login() -> Result<()>
     let client = holder(server, &elsewhere);
     answered(client.request(Method::POST, "/auth/logout").send().await?).await?;
     assert_eq!(refused(refresh(server, &elsewhere).await)?, StatusCode::UNAUTHORIZED);
-    let nobody = Client::with_token(&server.url(), "").request(Method::POST, "/auth/logout").send().await?;
-    assert_eq!(nobody.status(), StatusCode::UNAUTHORIZED);
+    let anonymous = Client::with_token(&server.url(), "").request(Method::POST, "/auth/logout").send().await?;
+    assert_eq!(anonymous.status(), StatusCode::UNAUTHORIZED);
     Ok(())
 }
 
@@ -124,7 +124,7 @@ async fn only_failures_are_throttled_and_only_for_their_address() -> Result<()> 
 }
 
 #[tokio::test]
-async fn logs_name_nobodys_secrets() -> Result<()> {
+async fn logs_hold_no_secrets() -> Result<()> {
     let secrets = variables(&[("TOUCHLINE__AUTH__SECRET", OLD), ("TOUCHLINE__LOG__LEVEL", "trace")]);
     let server = Server::start(&secrets).await?;
     let account = server.account("club", "ann@club.example", "admin")?;
@@ -213,9 +213,9 @@ async fn tls_is_spoken_and_a_renewed_certificate_is_shown_without_a_restart() ->
     assert_eq!(client.get(&health).send().await?.status(), StatusCode::OK);
     assert!(
         reqwest::Client::new().get(&health).send().await.is_err(),
-        "a certificate that nobody signed is not trusted"
+        "a certificate that no authority signed is not trusted"
     );
-    // Plain HTTP on that port is answered by nothing, and disturbs nobody.
+    // Plain HTTP on that port is answered by nothing, and disturbs no other connection.
     assert!(reqwest::get(health.replacen("https", "http", 1)).await.is_err());
 
     let renewed = trusting(self_signed(folder.path(), "second")?)?;
@@ -224,7 +224,7 @@ async fn tls_is_spoken_and_a_renewed_certificate_is_shown_without_a_restart() ->
         ensure!(Instant::now() < deadline, "the renewed certificate is not shown: {}", server.log());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    // Nonsense is told, and the certificate at hand is shown on.
+    // An invalid file is logged, and the present certificate stays in use.
     std::fs::write(&certificate, "no certificate")?;
     while !server.log().contains("cannot be used") {
         ensure!(Instant::now() < deadline + Duration::from_secs(20), "nothing is said of a bad certificate");

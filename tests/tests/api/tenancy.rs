@@ -1,4 +1,4 @@
-//! Tenants never meet: every operation of the OpenAPI document is called with everybody's wrong credentials and with
+//! Tenants never meet: every operation of the OpenAPI document is called with every kind of wrong credentials and with
 //! another tenant's ids. An operation that is added is called without being listed here.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ use touchline_tests::scenarios::crowd;
 use touchline_tests::server::{Account, Server};
 
 const SECRET: &str = "a secret of this test, at least thirty-two bytes";
-/// In every name and text of the owner: nobody else may ever see it.
+/// In every name and text of the owner: no other tenant may ever see it.
 const MARK: &str = "zq9-owners-own";
 
 /// Who may call an operation.
@@ -231,7 +231,7 @@ async fn things(server: &Server, owner: &Client, account: &Account) -> Result<Th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_operation_refuses_everybody_else() -> Result<()> {
+async fn every_operation_refuses_other_tenants() -> Result<()> {
     let (server, operator) = crowd::server_with(1, 1.0, &[("TOUCHLINE__AUTH__SECRET", SECRET)]).await?;
     let (owner_account, owner) = client(&server, "owner", "boss", "admin").await?;
     let things = things(&server, &owner, &owner_account).await?;
@@ -253,7 +253,7 @@ async fn every_operation_refuses_everybody_else() -> Result<()> {
     ensure!(all.len() > 80, "the document has {} operations", all.len());
     let mut caller = Caller { http, server: server.url(), seen: Vec::new() };
 
-    // 401 comes first, then 403, whoever's ids they are.
+    // 401 comes first, then 403, whatever tenant's ids they are.
     let worthless = worthless(&owner_account)?;
     let lesser = [
         ("a viewer", viewer.token(), Least::Viewer),
@@ -287,7 +287,7 @@ async fn every_operation_refuses_everybody_else() -> Result<()> {
     }
     ensure!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
 
-    // What a stranger may read of its own, and what everybody may, has nothing of the owner's.
+    // What another tenant may read of its own, and what is public, has nothing of the owner's.
     for operation in all.iter().filter(|operation| !operation.has_ids() && operation.method == Method::GET) {
         if operation.least < Least::Operator && !operation.path.ends_with("/ws") {
             let status = caller.call("the rival", operation, &operation.path, Some(rival.token())).await?;
@@ -298,7 +298,7 @@ async fn every_operation_refuses_everybody_else() -> Result<()> {
         things.0.iter().filter(|(kind, _)| !kind.starts_with("admin/")).map(|(_, id)| id.as_str()).collect();
     for (call, said) in &caller.seen {
         for secret in secrets.iter().copied().chain([MARK, owner_account.tenant_id.as_str()]) {
-            ensure!(!said.contains(secret), "{call} tells {secret}: {said}");
+            ensure!(!said.contains(secret), "{call} shows {secret}: {said}");
         }
     }
     sockets(&rival, &owner, &things).await?;

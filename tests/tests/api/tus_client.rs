@@ -26,7 +26,7 @@ struct Uploader {
 }
 
 impl Uploader {
-    /// Begins to upload the fixture's file; at half of it, it waits if it is told to.
+    /// Begins to upload the fixture's file; at half of it, it waits if `waits`.
     fn start(fixture: &Fixture, waits: bool) -> Result<Self> {
         let tools = repository().join("tests/tools");
         ensure!(

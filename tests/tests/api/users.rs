@@ -39,7 +39,7 @@ async fn an_admin_runs_the_people_of_its_own_tenant() -> Result<()> {
     let client = Client::log_in(&server.url(), &address_of_ann, "a-first-password").await?;
     assert_eq!(refusal(client.get::<Value>("/users").await)?.status, StatusCode::FORBIDDEN);
 
-    // Nobody gives a right that is more than their own, and addresses are the deployment's.
+    // No user gives a right beyond its own, and addresses are unique in the deployment.
     let operator_to_be = json!({"email": address("eve"), "password": "a-first-password", "role": "operator"});
     assert_eq!(refusal(boss.post::<Value>("/users", &operator_to_be).await)?.status, StatusCode::FORBIDDEN);
     assert_eq!(refusal(rival_boss.post::<Value>("/users", &new).await)?.status, StatusCode::CONFLICT);
@@ -144,7 +144,7 @@ async fn people_change_their_own_password() -> Result<()> {
     );
     let right = json!({"current": account.password, "new": "a-second-password"});
     send(&ann, Method::POST, "/me/password", right).await?;
-    // Whoever knew the old one is out, everywhere.
+    // Every session of the old password has ended.
     let refresh = json!({"refresh_token": tokens["refresh_token"]});
     assert_eq!(refusal(stranger.post::<Value>("/auth/refresh", &refresh).await)?.status, StatusCode::UNAUTHORIZED);
     assert!(Client::log_in(&server.url(), &account.email, &account.password).await.is_err());

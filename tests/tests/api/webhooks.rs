@@ -43,7 +43,7 @@ impl Fixture {
     }
 
     /// The newest delivery of a webhook, once it is in `state`.
-    async fn settled(&self, webhook: &str, state: &str) -> Result<Value> {
+    async fn delivery_in(&self, webhook: &str, state: &str) -> Result<Value> {
         for _ in 0..500 {
             let list: Value = self.club.client.get(&format!("/webhooks/{webhook}/deliveries?limit=1")).await?;
             if list["items"][0]["state"] == state {
@@ -73,32 +73,32 @@ fn status(error: &anyhow::Error) -> Option<u16> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_happens_is_told_signed_and_once_each() -> Result<()> {
+async fn every_event_is_delivered_once_and_signed() -> Result<()> {
     let fixture = Fixture::start().await?;
     let (all, secret) = fixture.webhook(json!([])).await?;
     let export = fixture.club.start(1).await?;
     fixture.club.finished(&export).await?;
-    let told = fixture.receiver.wait(1).await?;
-    verify(&secret, &told[0])?;
-    let message = told[0].json()?;
+    let received = fixture.receiver.wait(1).await?;
+    verify(&secret, &received[0])?;
+    let message = received[0].json()?;
     assert_eq!((&message["type"], &message["data"]["id"]), (&json!("export.complete"), &json!(export)));
     assert_eq!(message["data"]["kind"], "framing");
-    let delivery = fixture.settled(&all, "delivered").await?;
+    let delivery = fixture.delivery_in(&all, "delivered").await?;
     assert_eq!((&delivery["status"], &delivery["attempts"]), (&json!(204), &json!(1)));
-    assert_eq!(delivery["id"], told[0].header("webhook-id")?);
+    assert_eq!(delivery["id"], received[0].header("webhook-id")?);
 
     // A message with another body, or a signature with another secret, does not hold.
-    let forged = Received { body: b"{}".to_vec(), ..told[0].clone() };
+    let forged = Received { body: b"{}".to_vec(), ..received[0].clone() };
     assert!(verify(&secret, &forged).is_err());
     // While the secret changes, both the old and the new one verify.
     let rotated: Value = fixture.club.client.post(&format!("/webhooks/{all}/rotate-secret"), &json!({})).await?;
     let next = text(&rotated["secret"])?;
     assert_ne!(next, secret);
     fixture.club.client.post::<Value>(&format!("/webhooks/{all}/test"), &json!({})).await?;
-    let told = fixture.receiver.wait(2).await?;
-    verify(&secret, &told[1])?;
-    verify(&next, &told[1])?;
-    assert_eq!(told[1].json()?["type"], "webhook.test");
+    let received = fixture.receiver.wait(2).await?;
+    verify(&secret, &received[1])?;
+    verify(&next, &received[1])?;
+    assert_eq!(received[1].json()?["type"], "webhook.test");
     // The secret is never shown again.
     let shown: Value = fixture.club.client.get(&format!("/webhooks/{all}")).await?;
     assert!(shown.get("secret").is_none(), "{shown}");
@@ -114,29 +114,29 @@ async fn a_receiver_that_fails_is_tried_again_and_one_that_is_gone_is_left() -> 
     // A fault, a redirect (which is not followed) and silence, then an answer.
     fixture.receiver.answer(&[Answer::Status(500), Answer::Redirect, Answer::Silence, Answer::Status(200)]);
     fixture.club.client.post::<Value>(&path, &json!({})).await?;
-    let told = fixture.receiver.wait(4).await?;
-    let ids: Vec<_> = told.iter().map(|message| message.header("webhook-id")).collect::<Result<_>>()?;
+    let received = fixture.receiver.wait(4).await?;
+    let ids: Vec<_> = received.iter().map(|message| message.header("webhook-id")).collect::<Result<_>>()?;
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
-    assert!(told.iter().all(|message| message.path == "/hook"), "a redirect was followed");
-    told.iter().try_for_each(|message| verify(&secret, message))?;
-    let delivery = fixture.settled(&id, "delivered").await?;
+    assert!(received.iter().all(|message| message.path == "/hook"), "a redirect was followed");
+    received.iter().try_for_each(|message| verify(&secret, message))?;
+    let delivery = fixture.delivery_in(&id, "delivered").await?;
     assert_eq!((&delivery["attempts"], &delivery["status"]), (&json!(4), &json!(200)));
 
     // After the last pause it is given up, and can be sent again by hand.
     fixture.receiver.answer(&[Answer::Status(503)]);
     let sent: Value = fixture.club.client.post(&path, &json!({})).await?;
-    let given_up = fixture.settled(&id, "failed").await?;
+    let given_up = fixture.delivery_in(&id, "failed").await?;
     assert_eq!((&given_up["id"], &given_up["attempts"]), (&sent["id"], &json!(4)));
     assert!(given_up["error"].as_str().is_some_and(|error| error.contains("503")), "{given_up}");
     fixture.receiver.answer(&[Answer::Status(200)]);
     let again = format!("/webhooks/{id}/deliveries/{}/send-again", text(&sent["id"])?);
     fixture.club.client.post::<Value>(&again, &json!({})).await?;
-    assert_eq!(fixture.settled(&id, "delivered").await?["id"], sent["id"]);
+    assert_eq!(fixture.delivery_in(&id, "delivered").await?["id"], sent["id"]);
 
     // 410 Gone switches the webhook off.
     fixture.receiver.answer(&[Answer::Status(410)]);
     fixture.club.client.post::<Value>(&path, &json!({})).await?;
-    fixture.settled(&id, "failed").await?;
+    fixture.delivery_in(&id, "failed").await?;
     let off: Value = fixture.club.client.get(&format!("/webhooks/{id}")).await?;
     assert_eq!(off["enabled"], false);
     let before = fixture.receiver.all().len();
@@ -162,10 +162,13 @@ async fn a_kill_in_the_middle_of_a_delivery_loses_nothing() -> Result<()> {
     receiver.wait(1).await?;
     server.kill()?;
     let (server, _) = crowd::server_in(data.path(), 1, 1.0, QUICK).await?;
-    let told = receiver.wait(2).await?;
-    assert_eq!(told[0].header("webhook-id")?, told[1].header("webhook-id")?);
-    assert_eq!((told[1].json()?["data"]["id"].as_str(), &told[0].body), (Some(export.as_str()), &told[1].body));
-    verify(&text(&made["secret"])?, &told[1])?;
+    let received = receiver.wait(2).await?;
+    assert_eq!(received[0].header("webhook-id")?, received[1].header("webhook-id")?);
+    assert_eq!(
+        (received[1].json()?["data"]["id"].as_str(), &received[0].body),
+        (Some(export.as_str()), &received[1].body)
+    );
+    verify(&text(&made["secret"])?, &received[1])?;
     drop(server);
     Ok(())
 }

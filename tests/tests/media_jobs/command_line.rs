@@ -52,9 +52,9 @@ impl Workspace {
 
     /// Checks that a command failed as it should: its exit code, one line, no file.
     fn refused(&self, output: &Output, code: i32, says: &str) -> Result<()> {
-        let told = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.code() == Some(code), "exit {:?}, not {code}: {told}", output.status);
-        ensure!(told.lines().count() == 1 && told.contains(says), "not one line with {says:?}: {told}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(code), "exit {:?}, not {code}: {stderr}", output.status);
+        ensure!(stderr.lines().count() == 1 && stderr.contains(says), "not one line with {says:?}: {stderr}");
         ensure!(output.stdout.is_empty(), "stdout: {}", String::from_utf8_lossy(&output.stdout));
         self.nothing_left()
     }

@@ -1,5 +1,5 @@
 //! Frame exactness and sound of overlay, annotated and clip exports, through the command line: the right source
-//! frames, at their own times, and every click when its moment is seen. Framing has `exactness.rs`.
+//! frames, at their own times, and every click when its moment is seen. For framing see `exactness.rs`.
 
 use std::ffi::OsStr;
 use std::ops::Range;
@@ -28,7 +28,7 @@ struct Footage {
 }
 
 impl Footage {
-    /// Looks at a file whose first frame was filmed at second `cut`.
+    /// Reads a file whose first frame was filmed at second `cut`.
     fn read(path: &Path, cut: f64) -> Result<Self> {
         let (ticks, (numerator, denominator)) = footage::frame_times(path)?;
         let seconds = |tick: &i64| (tick - ticks[0]) as f64 * numerator as f64 / denominator as f64;
@@ -193,7 +193,7 @@ fn one_bad_clip_does_not_lose_the_rest() -> Result<()> {
     assert_eq!(report["frames"], 35);
     let warnings = report["warnings"].as_array().map_or(&[][..], Vec::as_slice);
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].as_str().is_some_and(|told| told.contains("Beyond")), "{warnings:?}");
+    assert!(warnings[0].as_str().is_some_and(|text| text.contains("Beyond")), "{warnings:?}");
 
     let none = render("annotated", &path, &json!({"clips": [{"start": 75, "end": 80}]}), &folder.path().join("no.mp4"));
     let error = none.expect_err("nothing was left to render").to_string();

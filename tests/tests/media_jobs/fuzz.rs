@@ -4,7 +4,7 @@ use anyhow::Result;
 use touchline_tests::damage::damaged;
 use touchline_tests::scenarios::{assert_met, fuzz};
 
-/// Set, they name other files than the usual ones, to look at one of them again.
+/// Set, they name other files than the usual ones, to try one of them again.
 const FIRST: &str = "TOUCHLINE_FUZZ_FIRST";
 const FILES: &str = "TOUCHLINE_FUZZ_FILES";
 

@@ -42,9 +42,9 @@ async fn only_the_operator_sees_and_operates_devices() -> Result<()> {
     ];
     let admin = server.account("club", "admin@club.example", "admin")?;
     let admin = Client::log_in(&server.url(), &admin.email, &admin.password).await?;
-    let nobody = Client::with_token(&server.url(), "");
+    let anonymous = Client::with_token(&server.url(), "");
     for (method, path) in &calls {
-        assert_eq!(nobody.request(method.clone(), path).send().await?.status(), StatusCode::UNAUTHORIZED, "{path}");
+        assert_eq!(anonymous.request(method.clone(), path).send().await?.status(), StatusCode::UNAUTHORIZED, "{path}");
         assert_eq!(admin.request(method.clone(), path).send().await?.status(), StatusCode::FORBIDDEN, "{path}");
     }
 

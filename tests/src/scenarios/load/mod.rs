@@ -54,7 +54,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// Growth of the server's memory, from the second third of the time to the last, that counts as none.
 const FLAT: f64 = 1.1;
 
-/// Lets the crowd in, for as long as asked, and tells what came of it.
+/// Runs the crowd for as long as asked.
 ///
 /// # Errors
 /// When the crowd cannot be gathered, or the server does not start again.
@@ -214,7 +214,7 @@ fn memory_is_flat(memory: &Memory) -> Finding {
     Finding::new(what, "grows by at most 10 %", found, before > 0.0 && after <= before * FLAT)
 }
 
-/// Stops the server while everybody waits and listens.
+/// Stops the server while all queues are full and all sockets are open.
 async fn stop(mut server: Server) -> Result<(Server, Finding)> {
     let began = Instant::now();
     let (server, status) = tokio::task::spawn_blocking(move || {

@@ -16,7 +16,7 @@ use touchline_tests::scenarios::crowd::FPS;
 
 /// What a node may show at most after a change at another: decision 0012.
 const STALE_FOR: Duration = Duration::from_secs(1);
-/// How long an export may take to end, and to be told of.
+/// How long an export may take to end, and to be reported.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What is done.
@@ -141,21 +141,21 @@ impl Load {
         lock(&self.failures).push(failure);
     }
 
-    /// Whoever reads is shown every change that was acknowledged more than a moment ago, and none is taken back.
+    /// A read shows every change that was acknowledged more than [`STALE_FOR`] ago, and none disappears again.
     async fn read(self: Arc<Self>, node: usize) {
         let (path, mut seen, mut tag) = (format!("/videos/{}/detections", self.video), 0, String::new());
         while !self.stop.load(Ordering::Relaxed) {
             let asked = Instant::now();
-            let told = lock(&self.changes).iter().filter(|told| asked.duration_since(**told) > STALE_FOR).count();
+            let due = lock(&self.changes).iter().filter(|change| asked.duration_since(**change) > STALE_FOR).count();
             match read(&self.at[node], &path, &tag).await {
-                Ok(None) if seen >= told => self.did("read again"),
-                Ok(Some((document, etag))) if added(&document) >= told.max(seen) => {
+                Ok(None) if seen >= due => self.did("read again"),
+                Ok(Some((document, etag))) if added(&document) >= due.max(seen) => {
                     (seen, tag) = (added(&document), etag);
                     self.did("read");
                 }
                 Ok(found) => {
                     let shown = found.map_or(seen, |(document, _)| added(&document));
-                    self.failed(format!("node {node} shows {shown} changes of {told}, and has shown {seen}"));
+                    self.failed(format!("node {node} shows {shown} changes of {due}, and has shown {seen}"));
                 }
                 Err(error) => self.failed(format!("reading at node {node}: {error:#}")),
             }
@@ -163,7 +163,7 @@ impl Load {
         }
     }
 
-    /// Looks at one more frame, which adds it to the video's detections.
+    /// Detects in one more frame, which adds it to the video's detections.
     async fn change(self: Arc<Self>, turn: usize) -> Result<()> {
         let number = lock(&self.changes).len() * 2;
         if number >= (self.seconds * FPS) as usize {
@@ -209,7 +209,7 @@ impl Load {
         }
         let path = format!("/exports/{export}/detections");
         let (found, tag) = read(there, &path, "").await?.context("no detections")?;
-        ensure!(found["frames"].as_array().is_some_and(|frames| !frames.is_empty()), "nothing was looked at: {found}");
+        ensure!(found["frames"].as_array().is_some_and(|frames| !frames.is_empty()), "no frame was searched: {found}");
         let (_, same) = read(here, &path, "").await?.context("no detections")?;
         ensure!(tag == same, "two nodes tag one answer {tag} and {same}");
 
@@ -228,7 +228,7 @@ impl Load {
         Ok(())
     }
 
-    /// Looks for people in one more odd frame by an export, and finds it among the video's at the other node.
+    /// Detects in one more odd frame by an export, and finds it among the video's at the other node.
     async fn detect(self: Arc<Self>, turn: usize) -> Result<()> {
         let (here, there) = (&self.at[turn % 2], &self.at[(turn + 1) % 2]);
         let frame = (2 * turn + 1) % (self.seconds * FPS) as usize;
@@ -278,5 +278,5 @@ pub fn framing(video: &str, seconds: u32) -> Value {
 /// Waits for an export's last message.
 async fn ends(client: &Client, export: &str) -> Result<Progress> {
     let watched = tokio::time::timeout(PATIENCE, client.watch(export, |_| {})).await;
-    watched.with_context(|| format!("the end of export {export} is not told"))?
+    watched.with_context(|| format!("the end of export {export} is not reported"))?
 }

@@ -1,5 +1,5 @@
 //! Two nodes whose Redis is killed and comes back empty: under load no request fails, every export ends and says so,
-//! and nobody is shown detections that were changed more than a moment ago. Progress and rates reach across nodes while
+//! and no reader is shown detections that were changed more than a second ago. Progress and rates reach across nodes while
 //! Redis is there, and hold at each node while it is not.
 
 mod load;
@@ -50,7 +50,7 @@ async fn editor(nodes: &Nodes, seconds: u32) -> Result<Editor> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_notices_under_load_that_redis_goes_and_comes_back_empty() -> Result<()> {
+async fn no_request_fails_under_load_while_redis_goes_and_comes_back_empty() -> Result<()> {
     let _turn = crate::turn().await;
     const SECONDS: u32 = 60;
     let mut nodes = Nodes::start(&VARIABLES).await?;
@@ -70,29 +70,29 @@ async fn nobody_notices_under_load_that_redis_goes_and_comes_back_empty() -> Res
     load.end(running).await
 }
 
-/// Hears an export to its end; whether it was told how quickly frames come, which no row says.
+/// Follows an export to its end; whether a message had a frame rate, which is in no row.
 async fn watch(client: &Client, export: &str) -> Result<bool> {
     let mut live = false;
-    let last = timeout(PATIENCE, client.watch(export, |told| live |= told.fps > 0.0)).await;
-    let last = last.with_context(|| format!("the end of export {export} is not told"))??;
+    let last = timeout(PATIENCE, client.watch(export, |message| live |= message.fps > 0.0)).await;
+    let last = last.with_context(|| format!("the end of export {export} is not reported"))??;
     ensure!(last.state == "complete", "the export ends {}: {}", last.state, last.message);
     Ok(live)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn progress_is_told_at_every_node() -> Result<()> {
+async fn progress_is_received_at_every_node() -> Result<()> {
     let _turn = crate::turn().await;
     let mut nodes = Nodes::start(&VARIABLES).await?;
     let Editor { client: here, video, .. } = editor(&nodes, 16).await?;
     let there = here.at(&nodes.there.url());
     // Whichever node works on it: the other hears as much. A machine that pauses may hold messages back; a node that
-    // tells nobody does each time.
+    // sends nothing does each time.
     let mut heard = Vec::new();
     while heard.len() < 3 && !heard.contains(&(true, true)) {
         let export = here.start(&framing(&video, 16)).await?.id;
         heard.push(try_join(watch(&here, &export), watch(&there, &export)).await?);
     }
-    ensure!(heard.contains(&(true, true)), "only a node that works on an export tells of it: {heard:?}");
+    ensure!(heard.contains(&(true, true)), "only a node that works on an export reports it: {heard:?}");
 
     nodes.redis.kill();
     nodes.redis_is(false).await?;
@@ -197,7 +197,7 @@ async fn a_rate_holds_across_nodes_and_at_each_without_redis() -> Result<()> {
     };
     rate(RATE).await?;
     check_together(&here, &there, RATE).await?;
-    // As long as it says, and somebody may come again, at either node.
+    // After the time that Retry-After names a request is answered again, at either node.
     tokio::time::sleep(Duration::from_secs(2)).await;
     drop(there.get::<Value>("/me").await?);
 
