@@ -51,7 +51,7 @@ soak: bake ## Kill, fill, starve and crowd it at full size: see docs/reliability
 	@target/release/soak $(ONLY)
 
 inputs: bake ## Check the inputs of docs/inputs.md and write that page anew
-	@cargo test --release --locked --workspace --test media_jobs -- --list $(INPUTS) | grep -q ': test$$' || \
+	@cargo test --release --locked --workspace --test media_jobs -- --list $(INPUTS) | grep ': test$$' >/dev/null || \
 		{ echo "inputs: there is no test $(INPUTS)" >&2; exit 1; }
 	TOUCHLINE_WRITE_INPUTS=1 TOUCHLINE_EVERY_KIND=1 cargo test --release --locked --workspace --test media_jobs $(INPUTS)
 

@@ -23,7 +23,7 @@ pub struct Size {
 
 impl Size {
     /// For every test run.
-    pub const TEST: Self = Self { kills: 10, seed: 5 };
+    pub const TEST: Self = Self { kills: 6, seed: 5 };
     /// For a soak.
     pub const SOAK: Self = Self { kills: 100, seed: 7 };
 }

@@ -150,7 +150,7 @@ fn exact_from_a_file_with_an_edit_list() -> Result<()> {
     let path = folder.path().join("cut.mov");
     let whole = whole.to_string_lossy();
     ffmpeg(["-ss", "1.24", "-i", &whole, "-c", "copy"].map(OsStr::new).into_iter().chain([path.as_os_str()]))?;
-    let first = footage::stamps(&path)?[0];
+    let first = footage::first_stamp(&path)?;
     every_kind(&Footage::read(&path, f64::from(first) / 25.0)?)
 }
 

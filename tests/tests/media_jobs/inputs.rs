@@ -8,9 +8,6 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 use touchline_tests::inputs::{Case, Kind, check, list, table};
 
-/// Files that are worked on at the same time.
-const AT_ONCE: usize = 2;
-
 /// Set: the page is written instead of compared (`make inputs`).
 const WRITE: &str = "TOUCHLINE_WRITE_INPUTS";
 /// Set: every file goes through every kind of export (`make inputs`); else each through framing and one other, in turn.
@@ -28,7 +25,8 @@ fn every_file_comes_out_as_the_table_says() -> Result<()> {
     let cases: Vec<_> = groups.iter().flat_map(|group| &group.cases).collect();
     let (next, results) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        // A file at a time for each core, and as many as two for one.
+        for _ in 0..thread::available_parallelism().map_or(2, |cores| cores.get().max(2)) {
             scope.spawn(|| {
                 while let Some((number, case)) = taken(&cases, &next) {
                     let turn = number % Kind::ALL.len();

@@ -1,4 +1,4 @@
-//! A crowd of 200 tenants and 500 listeners, for half a minute; ten minutes in `make soak`.
+//! A crowd of 100 tenants and 250 listeners for 20 seconds; twice as many for ten minutes in `make soak`.
 
 use anyhow::Result;
 use touchline_tests::scenarios::{assert_met, load};

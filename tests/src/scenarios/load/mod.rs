@@ -35,8 +35,8 @@ pub struct Size {
 }
 
 impl Size {
-    pub const TEST: Self = Self { tenants: 200, queue: 10, listeners: 500, lasts: Duration::from_secs(30) };
-    pub const SOAK: Self = Self { lasts: Duration::from_secs(600), ..Self::TEST };
+    pub const TEST: Self = Self { tenants: 100, queue: 10, listeners: 250, lasts: Duration::from_secs(20) };
+    pub const SOAK: Self = Self { tenants: 200, queue: 10, listeners: 500, lasts: Duration::from_secs(600) };
 }
 
 /// Simulated devices, and what each waits for a frame: four exports of ten frames a second, which leaves most of a
