@@ -144,7 +144,7 @@ async fn lists_are_filtered_and_paged(fresh: Fresh) {
             break;
         }
     }
-    assert_eq!(seen, ids, "newest first, each once, no other tenant's");
+    assert_eq!(seen, ids, "newest first, each once, none of another tenant");
 
     let list = async |kind, state| {
         let filter = Filter { kind, state };

@@ -26,7 +26,7 @@ on_both!(
     an_idle_tenant_saves_nothing_up,
     true_costs_correct_the_order,
     a_changed_weight_holds_with_the_next_claim,
-    many_exports_delay_no_other_tenants_planning,
+    many_exports_of_one_tenant_do_not_delay_planning_of_another,
     errors_back_off_and_kill_the_third_time,
     crashes_without_progress_kill,
     a_dead_coordinator_fails_its_export,
@@ -199,7 +199,7 @@ async fn a_changed_weight_holds_with_the_next_claim(fresh: Fresh) {
     assert_eq!((claimed[&one.id], claimed[&two.id]), (2, 6));
 }
 
-async fn many_exports_delay_no_other_tenants_planning(fresh: Fresh) {
+async fn many_exports_of_one_tenant_do_not_delay_planning_of_another(fresh: Fresh) {
     let (many, few) = (fresh.tenant("many").await, fresh.tenant("few").await);
     for _ in 0..5 {
         let export = fresh.export(many.id).await;

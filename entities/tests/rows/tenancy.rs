@@ -1,4 +1,4 @@
-//! No tenant reaches another tenant's row: every table, every function that gives one row of it.
+//! A row of another tenant is not found: every table, every finder of one row.
 
 use chrono::{TimeDelta, Utc};
 use entities::{
