@@ -165,6 +165,7 @@ fn routes_of_everything(routes: &mut ServiceConfig) {
         .wrap(from_fn(authenticate));
     routes.service(api);
     routes.service(service::healthz).service(service::readyz).service(service::metrics).service(service::docs);
+    routes.route("/docs/{file}", web::get().to(service::docs_asset));
 }
 
 /// A handler that answers `GET` and `HEAD` is two operations, whose ids have to differ.
