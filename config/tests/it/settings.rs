@@ -113,6 +113,21 @@ fn a_wrong_type_is_named_with_its_layer() {
 }
 
 #[test]
+fn a_later_layer_does_not_hide_a_mistake() {
+    let fixed = [("TOUCHLINE__DEVICES__BATCH", "4"), ("TOUCHLINE__LIMITS__UPLOAD_BYTES", "5")];
+    let value = message(with_file("[devices]\nbatch = 'many'", &fixed));
+    assert!(value.contains("`devices.batch`") && value.contains("touchline.toml"), "{value}");
+    let section = message(with_file("limits = 3", &fixed));
+    assert!(section.contains("`limits` is a section") && section.contains("touchline.toml"), "{section}");
+}
+
+#[test]
+fn a_key_inside_a_list_is_named() {
+    let key = message(with_env(&[("TOUCHLINE__DEVICES__SIM", r#"[{device = "sim:0", sped = 2}]"#)]));
+    assert!(key.contains("`devices.sim.0.sped`") && key.contains("TOUCHLINE__DEVICES__SIM"), "{key}");
+}
+
+#[test]
 fn a_missing_or_broken_file_is_named() {
     let missing = Settings::load_from(Some(Path::new("/nowhere/t.toml")), env(&[])).unwrap_err();
     assert!(missing.to_string().contains("/nowhere/t.toml"));
