@@ -12,7 +12,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
-use touchline_tests::client::{Client, answered};
+use touchline_tests::client::{Client, Socket, answered};
 use touchline_tests::scenarios::crowd;
 use touchline_tests::server::{Account, Server};
 
@@ -317,19 +317,24 @@ async fn every_operation_refuses_other_tenants() -> Result<()> {
 /// A stranger's socket hears nothing, neither of one export nor of all.
 async fn sockets(rival: &Client, owner: &Client, things: &Things) -> Result<()> {
     let mut one = rival.listen(&things.0["exports"]).await?;
-    let Some(Ok(Message::Text(refusal))) = one.next().await else { bail!("no answer to a subscription") };
-    let refusal: Value = serde_json::from_str(&refusal)?;
+    let refusal = next_text(&mut one).await?;
     assert_eq!(refusal["type"], "error", "{refusal}");
     let mut everything = rival.listen("*").await?;
     let spec = json!({"kind": "clip", "video_id": things.0["videos"], "start": 0, "end": 1});
     owner.render(&spec, |_| {}).await?;
     // What comes after the owner's export has ended is the answer to this, and nothing came before it.
     everything.send(Message::text(json!({"type": "subscribe", "export_id": "nonsense"}).to_string())).await?;
-    loop {
-        let Some(message) = everything.next().await else { bail!("the socket closed") };
-        let Message::Text(text) = message? else { continue };
-        let said: Value = serde_json::from_str(&text)?;
-        assert_eq!(said["type"], "error", "{said}");
-        return Ok(());
+    let answer = next_text(&mut everything).await?;
+    assert_eq!(answer["type"], "error", "{answer}");
+    Ok(())
+}
+
+/// The next message; pings are none.
+async fn next_text(socket: &mut Socket) -> Result<Value> {
+    while let Some(message) = socket.next().await {
+        if let Message::Text(text) = message? {
+            return Ok(serde_json::from_str(&text)?);
+        }
     }
+    bail!("the socket closed")
 }
