@@ -7,7 +7,7 @@ use actors::failpoints::Point;
 use anyhow::{Context, Result};
 use futures_util::{StreamExt, stream};
 
-use super::flows::{Flow, prepared, variables};
+use super::flows::{Flow, SLOW, prepared, variables};
 use super::{Finding, Running};
 
 /// How thoroughly it is crashed.
@@ -72,8 +72,11 @@ fn finding(point: Point, before: u32, outcome: Result<bool>) -> Option<Finding> 
 
 /// Crashes at one point and runs the flow again; false when the point was not reached.
 async fn crash(point: Point, before: u32) -> Result<bool> {
-    let (mut server, mut client) = prepared(&variables()).await?;
     let (flow, others) = Flow::through(point);
+    // An export that has ended is not cancelled.
+    let slow = (flow == Flow::Cancel).then_some(SLOW);
+    let variables: Vec<_> = variables().into_iter().chain(slow).collect();
+    let (mut server, mut client) = prepared(&variables).await?;
     let before = if before > 0 { format!("{before}*off->") } else { String::new() };
     server.restart(Some(&format!("{others}{}={before}return(crash)", point.name()))).await?;
     let outcome = client.run(&server, flow).await;

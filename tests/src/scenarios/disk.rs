@@ -11,7 +11,7 @@ use actors::failpoints::Point;
 use anyhow::{Context, Result, ensure};
 use futures_util::{StreamExt, stream};
 
-use super::flows::{Flow, FlowClient, prepared, retry, spec, variables};
+use super::flows::{Flow, FlowClient, SLOW, prepared, retry, spec, variables};
 use super::test_server::TestServer;
 use super::{Finding, Running};
 use crate::server::{DATABASE_URL, uses_shared_backends};
@@ -36,8 +36,6 @@ impl Size {
 const DISK_MIB: u32 = 24;
 /// How long the disk stays full.
 const FULL_FOR: Duration = Duration::from_secs(3);
-/// Devices on which an export lasts until the disk is full.
-const SLOW: (&str, &str) = ("TOUCHLINE__DEVICES__SIM_FRAME_MS", "20.0");
 const CODE: &str = "disk_full";
 
 /// Fills the disk at every point, and a real one.

@@ -221,6 +221,9 @@ pub fn spec(video: &str) -> Value {
     })
 }
 
+/// Further to [`variables`]: devices on which an export does not end before something happens to it.
+pub const SLOW: (&str, &str) = ("TOUCHLINE__DEVICES__SIM_FRAME_MS", "20.0");
+
 /// The variables of a server on which flows take little time.
 pub fn variables() -> [(&'static str, &'static str); 3] {
     [
