@@ -3,15 +3,14 @@
 .PHONY: setup build bake demo serve test fresh shared soak inputs lint bench help
 
 TOUCHLINE := target/release/touchline
+INPUTS := inputs::every_file_comes_out_as_the_table_says
 
-# The end-to-end tests that 'make test' runs a second time, with each server on a private PostgreSQL and a private Redis.
-SHARED := another_origin api_keys bad_input browser durable hard_shell issuers limits live_settings main_job marks \
-	model_admin observability people retries sessions tenancy tus_client webhooks
-# Those that 'make shared' runs so as well: minutes of rendering, waiting and crowds, in which the database is a small part;
-# and contract, whose random texts have U+0000 now and then, which PostgreSQL cannot keep: such a call is answered 500 still.
-# The others start no server (command_line, exactness, inputs, picture), or have both anyway (backends, redis_away).
-SHARED_LONG := contract devices every_kind fairness fuzz kills latency listeners load
+# 'make test' runs the tests of the API a second time, with each server on a private PostgreSQL and a private Redis. Not
+# again: 'backends', which has both anyway, and 'contract', whose random texts have U+0000 now and then, which PostgreSQL
+# cannot keep (such a call is answered 500 still). A name after --skip that is out of date runs more tests, never fewer.
 ON_SHARED := TOUCHLINE_TEST_BACKENDS=shared cargo test --release --locked --workspace
+# Most tests wait, for timers or for a program that they started, so twice as many as there are cores run side by side.
+export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,20 +38,22 @@ test: ## Check format and lints, then run every test, those of servers also on P
 	@$(MAKE) --no-print-directory bake
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cargo test --release --locked --workspace
-	$(ON_SHARED) $(SHARED:%=--test %)
+	$(ON_SHARED) --test api -- --skip backends:: --skip contract::
 
 fresh: ## Run demo and test in a minimal Debian 12 made for it (needs root, about an hour): see scripts/fresh --help
 	@scripts/fresh
 
 shared: bake ## Run all end-to-end tests of servers on a private PostgreSQL and a private Redis
 	@scripts/setup tests
-	$(ON_SHARED) $(SHARED:%=--test %) $(SHARED_LONG:%=--test %)
+	$(ON_SHARED) --test api --test serial -- --skip backends:: --skip redis_away::
 
 soak: bake ## Kill, fill, starve and crowd it at full size: see docs/reliability.md (some: ONLY="load fuzz")
 	@target/release/soak $(ONLY)
 
 inputs: bake ## Check the inputs of docs/inputs.md and write that page anew
-	TOUCHLINE_WRITE_INPUTS=1 TOUCHLINE_EVERY_KIND=1 cargo test --release --locked --workspace --test inputs
+	@cargo test --release --locked --workspace --test media_jobs -- --list $(INPUTS) | grep ': test$$' >/dev/null || \
+		{ echo "inputs: there is no test $(INPUTS)" >&2; exit 1; }
+	TOUCHLINE_WRITE_INPUTS=1 TOUCHLINE_EVERY_KIND=1 cargo test --release --locked --workspace --test media_jobs $(INPUTS)
 
 lint: ## Check scripts, format, lints and, where cargo-deny is installed, licences and sources
 	@scripts/setup tests

@@ -35,7 +35,7 @@ pub struct Limits {
     pub queued_exports: u32,
     /// Exports of all tenants together, waiting or at work; one more is refused.
     pub queued_exports_of_all: u32,
-    /// Single frames that are looked at at once; one more is refused.
+    /// Single frames in detection at the same time; one more is refused.
     pub interactive_frames: u32,
     /// Bytes of stored videos and results.
     pub storage_bytes: u64,
@@ -132,8 +132,10 @@ impl Default for Live {
 impl Live {
     /// The settings after a JSON merge patch (RFC 7396), validated as a whole.
     ///
-    /// `null` takes a value out, so that the built-in default holds again. Nothing is changed when anything is
-    /// wrong, and then everything that is wrong is told: unknown keys, wrong types, values out of range.
+    /// `null` resets a value to the built-in default. All or nothing: with any error the settings stay as they are.
+    ///
+    /// # Errors
+    /// Every unknown key, wrong type and value out of range.
     pub fn patched(&self, patch: &Value) -> Result<Live, Vec<Invalid>> {
         let defaults = to_object(&Live::default());
         let current = to_object(self);

@@ -25,7 +25,7 @@ const NOTES_COLOR: Rgb = Rgb::new(0x33, 0x33, 0x33);
 /// Most characters of the notes that are shown.
 const MAX_NOTES: usize = 100;
 
-/// What a rating looks like and is called.
+/// The symbol, colour and name of a rating.
 struct Rating {
     /// As chess players annotate moves.
     notation: &'static str,

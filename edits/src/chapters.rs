@@ -1,4 +1,4 @@
-//! What a reel tells about its clips: chapters, and where a spotlight may begin.
+//! A reel's chapter marks, and the default spotlight regions of its clips.
 
 use crate::line::one_line;
 use crate::plan::FramingPlan;

@@ -1,4 +1,4 @@
-//! What a detector found, as it is stored and answered.
+//! Detections, as they are stored and as the API returns them.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -20,7 +20,7 @@ pub struct DetectedBox {
     pub label: String,
 }
 
-/// All boxes of one frame, by falling confidence; empty when nobody is there.
+/// All boxes of one frame, by falling confidence; empty when nothing was detected.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FrameDetections {
     /// When the frame is shown, in seconds.

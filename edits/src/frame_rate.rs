@@ -12,7 +12,7 @@ use crate::rational::Rat;
 /// Frames a second, as a fraction in lowest terms: 30 is `30/1`, 29.97 is `30000/1001`.
 ///
 /// In JSON it is a number. The NTSC rates are recognised by their usual spellings (23.976, 23.98, 29.97, 47.95,
-/// 59.94, 119.88); any other number becomes the simplest fraction it can be told from.
+/// 59.94, 119.88); any other number becomes the simplest fraction within a part in a billion of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FrameRate {
     /// Frames.
@@ -55,7 +55,7 @@ impl FrameRate {
     }
 }
 
-/// The NTSC rates are 1000/1001 of a nominal one (SMPTE 12M); two decimals are enough to tell them apart.
+/// The NTSC rates are 1000/1001 of a nominal one (SMPTE 12M); two decimals distinguish them.
 fn ntsc(rate: f64) -> Option<FrameRate> {
     const NOMINAL: [u32; 5] = [24, 30, 48, 60, 120];
     let close = |nominal: &&u32| (rate - f64::from(**nominal) / 1.001).abs() < 0.005;

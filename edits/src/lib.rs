@@ -10,7 +10,7 @@
 //! 3. [`time_map`]: from an output frame to its source time; [`spline`] and [`crop`]: where the crop is;
 //!    [`feed`]: the size at which a picture meets the upscaling model.
 //! 4. [`plan`]: all of that put together for one framing export; [`transition`]: how its clips go over into each
-//!    other; [`segments`]: the parts it is rendered in; [`chapters`]: what it tells about its clips; [`audio`]: the
+//!    other; [`segments`]: the parts it is rendered in; [`chapters`]: the chapter marks of its clips; [`audio`]: the
 //!    same for its sound.
 //! 5. [`drawing`] and [`color`]: what can be drawn on a picture, in numbers; [`overlay_plan`]: spotlights and texts on
 //!    the frames of a video; [`annotated_plan`]: clips and their cards.
@@ -91,4 +91,4 @@ pub use spec::framing::{
 pub use spec::overlay::{Effect, OverlaySource, OverlaySpec, Region, Shape, Space, SpotKeyframe, SpotStyle, TextEdit};
 pub use spec::{ExportKind, ExportSpec, ModelNeeds, Parsed, SourceRef, SourceRule};
 pub use time_map::{Stretch, TimeMap};
-pub use transition::Look;
+pub use transition::FrameComposition;

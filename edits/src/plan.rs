@@ -1,6 +1,6 @@
 //! A framing export, frame by frame: everything a render needs to know before it touches a pixel.
 //!
-//! What a frame looks like where clips meet is in [`crate::transition`], where the reel is cut in [`crate::segments`].
+//! The composition of frames in transitions is in [`crate::transition`], the cut into segments in [`crate::segments`].
 
 use std::sync::Arc;
 
@@ -16,7 +16,6 @@ use crate::spec::framing::{
     ClipEdit, DetectRule, FramingSpec, Quality, Transition, TransitionKind, UpscaleMode, check,
 };
 use crate::time_map::{Stretch, TimeMap};
-use crate::transition::seam_frames;
 
 /// The reel's shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +131,7 @@ impl FramingPlan {
         Shown { clip: i, source_frame, crop, feed }
     }
 
-    /// The output frames in which persons are looked for, rising, each once.
+    /// The output frames that detection runs on, ascending, without duplicates.
     pub fn detection_frames(&self) -> Vec<u64> {
         let mut frames = match self.detect {
             DetectRule::None => Vec::new(),
@@ -173,6 +172,15 @@ fn join(clips: &mut [ClipPlan], transition: &Transition, rate: FrameRate) -> Vec
         seams.push(seam);
     }
     seams
+}
+
+/// The frames of the transition between two clips of that many frames.
+fn seam_frames(transition: &Transition, rate: FrameRate, before: u64, after: u64) -> u64 {
+    if transition.kind == TransitionKind::Cut {
+        return 0;
+    }
+    let wanted = round_half_up(seconds_from_f64(transition.duration) * rate.as_rat());
+    u64::try_from(wanted).unwrap_or(0).min(before.min(after) / 2)
 }
 
 fn missing_source(i: usize) -> FieldError {

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::plan::FramingPlan;
+use crate::plan::{FramingPlan, Shown};
 use crate::rational::{round_half_up, seconds_from_f64};
-use crate::transition::Look;
+use crate::transition::FrameComposition;
 
 /// A picture that is inferred once: a source frame of a clip.
 type Picture = (usize, usize);
 
 impl FramingPlan {
-    /// The reel cut into segments of about `seconds`: the same whoever asks.
+    /// The reel cut into segments of about `seconds`. A pure function of plan and length: every node gets the same cuts.
     ///
     /// The cuts are at whole multiples of that length, each moved forward to the first output frame that shares no
     /// picture with the one before it: a source frame that is seen on both sides of a cut would be inferred twice.
@@ -33,9 +33,9 @@ impl FramingPlan {
         if n >= self.frames {
             return self.frames;
         }
-        let mut before = pictures(&self.look(n - 1));
+        let mut before = pictures(&self.composition(n - 1));
         for cut in n..self.frames {
-            let after = pictures(&self.look(cut));
+            let after = pictures(&self.composition(cut));
             if after.iter().flatten().all(|picture| !before.contains(&Some(*picture))) {
                 return cut;
             }
@@ -52,8 +52,8 @@ impl FramingPlan {
         let mut latest: Vec<Option<usize>> = vec![None; self.clips.len()];
         let mut feeds: BTreeMap<(u32, u32), u64> = BTreeMap::new();
         for n in 0..self.frames {
-            let look = self.look(n);
-            for shown in [Some(look.shown), look.over.map(|(shown, _)| shown)].into_iter().flatten() {
+            let composition = self.composition(n);
+            for shown in [Some(composition.base), composition.incoming.map(|(shown, _)| shown)].into_iter().flatten() {
                 let Some(feed) = shown.feed else { continue };
                 if latest[shown.clip].replace(shown.source_frame) != Some(shown.source_frame) {
                     *feeds.entry(feed).or_default() += 1;
@@ -69,7 +69,7 @@ impl FramingPlan {
     }
 }
 
-fn pictures(look: &Look) -> [Option<Picture>; 2] {
-    let over = look.over.map(|(shown, _)| (shown.clip, shown.source_frame));
-    [Some((look.shown.clip, look.shown.source_frame)), over]
+fn pictures(composition: &FrameComposition) -> [Option<Picture>; 2] {
+    let picture = |shown: Shown| (shown.clip, shown.source_frame);
+    [Some(picture(composition.base)), composition.incoming.map(|(shown, _)| picture(shown))]
 }

@@ -1,4 +1,4 @@
-//! Where a region's spotlight is at each moment, and what it looks like.
+//! A region's spotlight at each moment: position, opacity and shape, interpolated between keyframes.
 
 use crate::color::Rgb;
 use crate::drawing::{Ellipse, Paint, Spotlight, Stroke};

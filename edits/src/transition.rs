@@ -10,48 +10,43 @@
 //! - **Dissolve**: the next clip begins d frames before the last one ends. Frame k of these d is the last clip's with
 //!   k/d of the next clip's over it. The reel is d frames shorter.
 
-use crate::frame_rate::FrameRate;
 use crate::plan::{FramingPlan, Shown};
-use crate::rational::{Rat, round_half_up, seconds_from_f64};
-use crate::spec::framing::{Transition, TransitionKind};
+use crate::rational::Rat;
+use crate::spec::framing::TransitionKind;
 
-/// What one output frame looks like: `shown` times `level`, with `over` laid on it.
+/// How an output frame is composed: `base · level`, and in a dissolve `base · (1 - weight) + incoming · weight`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Look {
-    /// The clip that is seen; in a dissolve the one that goes.
-    pub shown: Shown,
-    /// 1: as it is; 0: black; between: a fade's share of it.
+pub struct FrameComposition {
+    /// The clip that is shown; in a dissolve the outgoing one.
+    pub base: Shown,
+    /// Brightness of `base`: 1 unchanged, 0 black, between them in a fade.
     pub level: f64,
-    /// In a dissolve the clip that comes, and its weight, above 0 and below 1: the frame is
-    /// `shown · (1 - weight) + over · weight`.
-    pub over: Option<(Shown, f64)>,
-}
-
-/// The frames of the transition between two clips of that many frames.
-pub(crate) fn seam_frames(transition: &Transition, rate: FrameRate, before: u64, after: u64) -> u64 {
-    if transition.kind == TransitionKind::Cut {
-        return 0;
-    }
-    let wanted = round_half_up(seconds_from_f64(transition.duration) * rate.as_rat());
-    u64::try_from(wanted).unwrap_or(0).min(before.min(after) / 2)
+    /// In a dissolve the incoming clip and its weight, above 0 and below 1.
+    pub incoming: Option<(Shown, f64)>,
 }
 
 impl FramingPlan {
-    /// What output frame `n` looks like. Panics when the reel has no such frame.
-    pub fn look(&self, n: u64) -> Look {
+    /// The composition of output frame `n`.
+    ///
+    /// # Panics
+    /// When `n` is not below [`FramingPlan::frames`].
+    pub fn composition(&self, n: u64) -> FrameComposition {
         assert!(n < self.frames, "output frame {n} of a reel of {} frames", self.frames);
         // A clip that dissolves into the next goes on after the next one has begun.
         let i = self.clips.partition_point(|clip| clip.first_frame + clip.frames <= n);
-        let over = self.clips.get(i + 1).filter(|next| next.first_frame < n).map(|next| {
+        let incoming = self.clips.get(i + 1).filter(|next| next.first_frame < n).map(|next| {
             let weight = (n - next.first_frame) as f64 / self.seams[i] as f64;
             (self.shown_by(i + 1, n), weight)
         });
-        Look { shown: self.shown_by(i, n), level: self.level(i, n), over }
+        FrameComposition { base: self.shown_by(i, n), level: self.level(i, n), incoming }
     }
 
-    /// What output frame `n` shows; in a dissolve, of the clip that goes. Panics when the reel has no such frame.
+    /// What output frame `n` shows; in a dissolve, of the outgoing clip.
+    ///
+    /// # Panics
+    /// When `n` is not below [`FramingPlan::frames`].
     pub fn shown(&self, n: u64) -> Shown {
-        self.look(n).shown
+        self.composition(n).base
     }
 
     /// How much of clip `i` is seen at its output frame `n`, where it fades.

@@ -69,8 +69,8 @@ pub async fn list(db: &Database, tenant: TenantId, page: &PageRequest) -> Result
     page::fetch(rows, Column::Id, |row| row.id.uuid(), page, db.reader(), "listing API keys").await
 }
 
-/// The key of that hash, whoever's it is and whether or not it still holds: who knows the text proves to be the key,
-/// and the row says which tenant it opens.
+/// The key with that hash, of any tenant, expired and revoked ones included. For authentication: the text is the
+/// credential, and the row says which tenant it gives access to.
 pub async fn find(db: &Database, sha256: &str) -> Result<Option<ApiKey>> {
     Entity::find().filter(Column::Sha256.eq(sha256)).one(db.reader()).await.doing("finding an API key")
 }

@@ -27,7 +27,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a query waits for a connection: above the busy timeout, and enough for a queue of writers.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 const SQLITE_READERS: u32 = 4;
-/// Of each pool: six nodes stay below the 100 connections that PostgreSQL allows unless told otherwise.
+/// Of each pool. With the listener of [`crate::jobs::JobWakeups`] a node has at most 17 connections, so that five nodes
+/// stay below PostgreSQL's default `max_connections`, 100.
 const POSTGRES_CONNECTIONS: u32 = 8;
 /// Key of the advisory lock under which one node migrates while the others wait ("touchlin" in ASCII).
 const MIGRATION_LOCK: i64 = 0x746f_7563_686c_696e;

@@ -1,7 +1,7 @@
 //! What models found, frame by frame.
 //!
-//! Each subject has a version that every change of its detections raises in the same transaction, so that whoever
-//! keeps a copy can tell whether it is still right.
+//! Each subject has a version that every change of its detections raises in the same transaction, so that caches can
+//! check whether their copy is current.
 
 use std::collections::HashMap;
 
@@ -36,7 +36,7 @@ pub struct NewDetection {
     pub width: i32,
     /// Its height.
     pub height: i32,
-    /// Array of boxes by falling confidence; empty when nobody was found.
+    /// Array of boxes by falling confidence; empty when nothing was detected.
     pub boxes: Json,
 }
 

@@ -1,5 +1,5 @@
-//! Keys by which a client that repeats a request, because it never heard the answer, gets the first one's export
-//! instead of a second export. A key is its tenant's own, and lives for a day.
+//! Idempotency keys: a client that repeats a request, because the response was lost, gets the export that the first
+//! request created instead of a second one. A key is its tenant's own, and lives for a day.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{entity::prelude::*, sea_query::OnConflict};
@@ -46,7 +46,7 @@ pub async fn find_locked(tx: &Transaction, tenant: TenantId, key: &RequestKey) -
 
 async fn find_in(db: &impl ConnectionTrait, tenant: TenantId, key: &RequestKey) -> Result<Known> {
     let row = Entity::find_by_id((tenant, key.key.clone())).filter(Column::CreatedAt.gt(oldest())).one(db).await;
-    Ok(match row.doing("looking up an idempotency key")? {
+    Ok(match row.doing("finding an idempotency key")? {
         None => Known::New,
         Some(row) if row.request_sha256 == key.request_sha256 => Known::Same(row.export_id),
         Some(_) => Known::Other,

@@ -10,7 +10,7 @@
 //! * [`exports`], [`jobs`], [`segments`]: what is rendered, by whom, and what is finished; [`usage`]: what that took;
 //!   [`idempotency`]: what was asked for twice.
 //! * [`detections`], [`config_versions`]: results and live settings; [`audit`]: who changed what.
-//! * [`webhooks`]: who is told of what happens, and what is on its way to them.
+//! * [`webhooks`]: subscriptions to events, and the outbox of their deliveries.
 //! * [`page`]: how lists are cut into pages.
 //!
 //! ```

@@ -57,8 +57,8 @@ pub async fn get(db: &Database, tenant: TenantId, id: LinkId) -> Result<Option<L
     Entity::find_by_id(id).filter(Column::TenantId.eq(tenant)).one(db.reader()).await.doing("reading a link")
 }
 
-/// The link of that id, whoever's it is. Only for a request whose signature over this id was found right: the
-/// signature is the credential, and the row says which tenant it opens.
+/// The link with that id, of any tenant. Only for a request whose signature over this id was verified: the
+/// signature is the credential, and the row says which tenant it gives access to.
 pub async fn signed(db: &Database, id: LinkId) -> Result<Option<Link>> {
     Entity::find_by_id(id).one(db.reader()).await.doing("reading a link")
 }

@@ -111,7 +111,7 @@ where
     Ok(cut(items, page, |row| Uuid::from_u128(number_of(row).unsigned_abs().into())))
 }
 
-/// One row more than asked for tells whether there is another page.
+/// One row more than requested is read, to know whether there is another page.
 fn cut<T>(mut items: Vec<T>, page: &PageRequest, id_of: impl Fn(&T) -> Uuid) -> Page<T> {
     let more = items.len() as u64 > page.limit;
     items.truncate(page.limit as usize);

@@ -51,6 +51,6 @@ impl Subject {
                 export::Entity::find_by_id(id).filter(export::Column::TenantId.eq(tenant)).count(db).await
             }
         };
-        Ok(count.doing("looking a video or export up")? > 0)
+        Ok(count.doing("finding a video or an export")? > 0)
     }
 }

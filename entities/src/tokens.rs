@@ -1,5 +1,5 @@
-//! Refresh tokens: exchanged for the next one of their family, once. A second use means that somebody else has a
-//! copy, and ends the family (RFC 9700 §4.14.2).
+//! Refresh tokens: exchanged for the next one of their family, once. A second use means that a token
+//! was copied, and revokes the family (RFC 9700 §4.14.2).
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ActiveValue::Set, QuerySelect, entity::prelude::*};
@@ -10,10 +10,9 @@ use crate::{
     now,
     rows::{
         refresh_token::{ActiveModel, Column, Entity, Model},
-        tenant, user,
+        tenant::{self, Model as Tenant},
+        user::{self, Model as User},
     },
-    tenants::Tenant,
-    users::User,
 };
 
 pub use crate::rows::refresh_token::Model as RefreshToken;

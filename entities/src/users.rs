@@ -132,7 +132,7 @@ pub async fn create_first(
     role: Role,
 ) -> Result<Option<(User, Tenant)>> {
     let tx = db.begin().await?;
-    let any = Entity::find().limit(1).one(tx.raw()).await.doing("looking for a first user")?;
+    let any = Entity::find().limit(1).one(tx.raw()).await.doing("checking for a first user")?;
     if any.is_some() {
         return Ok(None);
     }
@@ -148,7 +148,7 @@ pub async fn create_first(
 
 /// Is there any user in the deployment?
 pub async fn any(db: &Database) -> Result<bool> {
-    let one = Entity::find().limit(1).one(db.reader()).await.doing("looking for a first user")?;
+    let one = Entity::find().limit(1).one(db.reader()).await.doing("checking for a first user")?;
     Ok(one.is_some())
 }
 

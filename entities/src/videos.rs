@@ -113,7 +113,7 @@ pub async fn list(db: &Database, tenant: TenantId, page: &PageRequest) -> Result
     page::fetch(rows, Column::Id, |row| row.id.uuid(), page, db.reader(), "listing videos").await
 }
 
-/// A video's frame index; `None` until it is ready, and for a video of somebody else.
+/// A video's frame index; `None` until it is ready, and for a video of another tenant.
 pub async fn frame_index(db: &Database, tenant: TenantId, id: VideoId) -> Result<Option<Vec<u8>>> {
     if get(db, tenant, id).await?.is_none() {
         return Ok(None);
@@ -194,7 +194,7 @@ pub async fn set_failed(db: &Database, tenant: TenantId, id: VideoId, problem: J
     Ok(true)
 }
 
-/// Tells the tenant's webhooks what became of a video, in the transaction in which it did.
+/// Queues a message to the tenant's webhooks that a video is ready or has failed, in the same transaction.
 async fn announce(tx: &Transaction, tenant: TenantId, id: VideoId, event: Event) -> Result<()> {
     let Some(video) = Entity::find_by_id(id).one(tx.raw()).await.doing("reading a video")? else { return Ok(()) };
     let data = json!({

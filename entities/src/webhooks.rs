@@ -1,7 +1,7 @@
-//! Webhooks: addresses that are told of events, and the outbox of what is on its way to them.
+//! Webhooks: subscriptions to events, and the outbox of their deliveries.
 //!
-//! A delivery is written in the transaction of what it tells of, so that neither is there without the other. Couriers
-//! claim deliveries that are due, one each, for a while; what a courier that died had in hand becomes due again.
+//! A delivery is written in the transaction of the change that it reports (transactional outbox). Senders claim due
+//! deliveries for the length of a lease; the deliveries of a sender that died are due again when it expires.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{
@@ -30,7 +30,7 @@ use crate::{
 pub use crate::rows::webhook::Model as Webhook;
 pub use crate::rows::webhook_delivery::{DeliveryState, Model as Delivery};
 
-/// What a webhook can be told of.
+/// The events that a webhook can subscribe to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub enum Event {
     /// An export's result is there.
@@ -39,7 +39,7 @@ pub enum Event {
     /// An export ended with a problem.
     #[serde(rename = "export.failed")]
     ExportFailed,
-    /// Somebody ended an export.
+    /// A user cancelled an export.
     #[serde(rename = "export.cancelled")]
     ExportCancelled,
     /// An uploaded video can be used.
@@ -48,7 +48,7 @@ pub enum Event {
     /// An uploaded video cannot be used.
     #[serde(rename = "video.failed")]
     VideoFailed,
-    /// Somebody asked for a message, to try the webhook.
+    /// A test message that a user requested.
     #[serde(rename = "webhook.test")]
     Test,
 }
@@ -72,9 +72,9 @@ impl Event {
 pub struct Settings {
     /// Where it is.
     pub url: String,
-    /// What it is told of; empty: everything.
+    /// Events that it subscribes to; empty: all.
     pub events: Vec<Event>,
-    /// Whether it is told anything.
+    /// Whether events are sent to it.
     pub enabled: bool,
     /// What it is for.
     pub description: String,
@@ -217,20 +217,20 @@ pub async fn delete(db: &Database, tenant: TenantId, id: WebhookId) -> Result<bo
     Ok(deleted.doing("deleting a webhook")?.rows_affected > 0)
 }
 
-/// Writes what a tenant's webhooks are told, in the transaction of what happened.
+/// Queues an event for the tenant's webhooks that subscribe to it, in the transaction of what happened.
 pub(crate) async fn announce(tx: &Transaction, tenant: TenantId, event: Event, data: Json) -> Result<()> {
     let listening = Entity::find().filter(Column::TenantId.eq(tenant)).filter(Column::Enabled.eq(true));
     let webhooks = listening.all(tx.raw()).await.doing("finding webhooks")?;
     let name = json!(event.name());
-    let told = webhooks.iter().filter(|webhook| {
+    let subscribed = webhooks.iter().filter(|webhook| {
         let events = webhook.events.as_array();
         events.is_none_or(|events| events.is_empty() || events.contains(&name))
     });
-    let rows: Vec<_> = told.map(|webhook| new_delivery(webhook, event, &data)).collect();
+    let rows: Vec<_> = subscribed.map(|webhook| new_delivery(webhook, event, &data)).collect();
     if !rows.is_empty() {
         let rows = rows.into_iter().map(|row| delivery::ActiveModel::from(row).reset_all());
         let stored = delivery::Entity::insert_many(rows).exec_without_returning(tx.raw()).await;
-        stored.doing("writing what webhooks are told")?;
+        stored.doing("queueing deliveries")?;
     }
     Ok(())
 }
@@ -263,7 +263,7 @@ pub async fn send_test(db: &Database, tenant: TenantId, id: WebhookId) -> Result
     Ok(Some(row))
 }
 
-/// A page of what a webhook was told; `None` when the tenant has no such webhook.
+/// A page of a webhook's deliveries; `None` when the tenant has no such webhook.
 pub async fn deliveries(
     db: &Database,
     tenant: TenantId,
@@ -340,18 +340,18 @@ async fn due_webhooks(db: &impl ConnectionTrait, most: u64) -> Result<Vec<Webhoo
     due.into_tuple().all(db).await.doing("finding webhooks that are due")
 }
 
-/// Claims up to `most` deliveries that are due, each for `lease`, after which another courier may have it. One a
-/// webhook, the oldest, so that what is told arrives in order and one slow receiver holds nobody else up. Suspended
-/// tenants and disabled webhooks wait.
+/// Claims up to `most` deliveries that are due, each for `lease`, after which another sender may claim it. Only the
+/// oldest of each webhook, so that messages arrive in order and a slow receiver delays no other webhook. Deliveries of
+/// suspended tenants and disabled webhooks wait.
 pub async fn claim(db: &Database, most: u64, lease: TimeDelta) -> Result<Vec<ClaimedDelivery>> {
-    // A look costs no write lock while there is nothing to do.
+    // Checked by a reader first: while nothing is due, no write lock is taken.
     if due_webhooks(db.reader(), 1).await?.is_empty() {
         return Ok(Vec::new());
     }
     let tx = db.begin().await?;
     let mut claimed_deliveries = Vec::new();
     for id in due_webhooks(tx.raw(), most).await? {
-        // Locked, so that two couriers do not both take one of its deliveries.
+        // Locked, so that two senders do not both claim one of its deliveries.
         let webhook = Entity::find_by_id(id).lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
         let Some(webhook) = webhook.one(tx.raw()).await.doing("locking a webhook")? else { continue };
         let oldest = delivery::Entity::find()
@@ -378,7 +378,7 @@ pub async fn claim(db: &Database, most: u64, lease: TimeDelta) -> Result<Vec<Cla
     Ok(claimed_deliveries)
 }
 
-/// Makes what a courier that is no more had in hand due at once: for the start of a node that is the only one.
+/// Makes claimed deliveries due at once: for the start of a node that is the only one, whose earlier process has ended.
 pub async fn take_back(db: &Database) -> Result<u64> {
     let row = delivery::ActiveModel { state: Set(DeliveryState::Waiting), run_at: Set(now()), ..Default::default() };
     let sending = delivery::Column::State.eq(DeliveryState::Sending);
@@ -386,7 +386,8 @@ pub async fn take_back(db: &Database) -> Result<u64> {
     Ok(taken.doing("taking deliveries back")?.rows_affected)
 }
 
-/// Writes how a try went; false, and nothing changed, when the delivery is somebody else's by now.
+/// Records the outcome of a try; false, and nothing changed, when the claim has expired and another sender has the
+/// delivery.
 pub async fn record_outcome(db: &Database, claimed: &ClaimedDelivery, outcome: Outcome) -> Result<bool> {
     let tx = db.begin().await?;
     let (state, run_at, status, error, disable) = match outcome {

@@ -1,7 +1,7 @@
 //! Cutting a clip out by stream copy.
 //!
 //! Decoding must begin at a key frame, and pictures near the end may need one that is shown later. Those come along
-//! and an edit list hides them, as it hides the sound a decoder needs to settle.
+//! and an edit list hides them, as it hides the priming samples of the sound.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

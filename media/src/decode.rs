@@ -47,7 +47,7 @@ pub struct FrameDecoder {
     warnings: u64,
 }
 
-/// A frame that left the decoder: normalised only when somebody wants to see it.
+/// A frame that left the decoder: normalised only when it is requested.
 struct Shown {
     raw: frame::Video,
     picture: std::sync::OnceLock<Arc<Picture>>,
@@ -67,7 +67,7 @@ struct Demuxer {
     source: format::context::Input,
     /// Packets up to the one with this stamp are passed over: the seek landed early.
     skip_to: Option<i64>,
-    /// A packet read while looking for the seek's target.
+    /// A packet that was read while searching for the seek's target.
     pending: bool,
     number: i64,
     damaged: u64,
@@ -149,7 +149,7 @@ impl FrameDecoder {
         self.hold(n)
     }
 
-    /// The seek point for frame `n`. Deinterlacing looks at the frame before, so it must be decoded too.
+    /// The seek point for frame `n`. Deinterlacing reads the frame before, so it must be decoded too.
     fn key_for(&self, n: usize) -> usize {
         let from = if self.normaliser.is_temporal() { n.saturating_sub(1) } else { n };
         self.index.key_for(from)
@@ -280,7 +280,7 @@ impl FrameDecoder {
         if self.demuxer.next(self.index.stream, stamp, &mut self.packet) {
             let complaints = log::complaints(Complainer::Decoder);
             let refused = self.decoder.send_packet(&self.packet).is_err();
-            // After a seek, leading pictures that nobody sees lack what they refer to.
+            // After a seek, leading pictures, which are not displayed, lack their reference pictures.
             let complains = log::complaints(Complainer::Decoder) > complaints && self.last.is_some();
             self.complained = refused || complains;
             self.warnings += u64::from(self.complained);

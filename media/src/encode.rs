@@ -246,7 +246,7 @@ fn open(settings: &X264Settings) -> Result<encoder::Video> {
     if let Some(profile) = settings.profile {
         options.set("profile", profile);
     }
-    // x264's macroblock tree differs between processors unless it is told not to.
+    // By default x264's macroblock tree differs between processors; `cpu-independent` turns that off.
     let parameters = format!("cpu-independent=1:scenecut=0:open-gop=0:threads=1:{}", settings.parameters);
     options.set("x264-params", &parameters);
     video.open_as_with(codec, options).map_err(|error| MediaError::codec(doing(), error))

@@ -2,7 +2,7 @@
 //!
 //! The index is read from packets, without decoding: edit lists are honoured (hidden packets are no frames), B-frames
 //! are sorted by their presentation time stamps. The first frames are decoded as a check, which also finds the first
-//! decodable one. Where packets do not tell (no time stamps with reordered frames, two fields in two packets), the
+//! decodable one. Where packets do not suffice (no time stamps with reordered frames, two fields in two packets), the
 //! whole stream is decoded once instead.
 
 use std::collections::BTreeSet;
@@ -15,7 +15,6 @@ use ffmpeg_next::{format, frame};
 
 use crate::error::{MediaError, Result};
 use crate::input::{self, Parameters};
-use crate::probe;
 use crate::tail;
 
 /// Frames that are decoded to check what the packets say.
@@ -196,7 +195,7 @@ impl Packets {
         stream: usize,
         more: impl Fn(&[PacketFacts]) -> bool,
     ) -> Self {
-        let rate = probe::frame_rate(input::guessed_frame_rate(source, stream));
+        let rate = input::frame_rate(source, stream);
         let time_base = source.stream(stream).expect("the index comes from this file").time_base();
         let frame_ticks = (f64::from(rate.den) / f64::from(rate.num) / f64::from(time_base)).round() as i64;
         let mut packet = av::Packet::empty();

@@ -8,6 +8,7 @@
 
 use std::path::Path;
 
+use edits::FrameRate;
 use ffmpeg_next as av;
 use ffmpeg_next::{codec, ffi, format, media, packet::Mut, packet::Ref};
 
@@ -63,7 +64,7 @@ fn read_header(url: &str, options: av::Dictionary) -> Result<format::context::In
     let url = std::ffi::CString::new(url).map_err(|_| av::Error::InvalidData)?;
     let mut context = std::ptr::null_mut();
     // SAFETY: the URL is NUL-terminated; libav takes the options and leaves those it did not use, which are freed.
-    // On success the context is a new one that nobody else owns.
+    // On success the context is a new one that has no other owner.
     unsafe {
         let mut options = options.disown();
         let code = ffi::avformat_open_input(&mut context, url.as_ptr(), std::ptr::null_mut(), &mut options);
@@ -176,8 +177,46 @@ pub(crate) fn sample_aspect_ratio(input: &mut format::context::Input, index: usi
     if sane { (ratio.num as u32, ratio.den as u32) } else { (1, 1) }
 }
 
+/// The frame rate of a stream: libav's guess from container and codec, or 25 where it has none.
+pub(crate) fn frame_rate(input: &mut format::context::Input, index: usize) -> FrameRate {
+    usual_rate(guessed_frame_rate(input, index))
+}
+
+/// A rate as the planner's type. Rates within 0.04 % of a usual rate are that rate: containers with coarse
+/// time stamps (Matroska's milliseconds) give averages such as 29.969.
+fn usual_rate(rate: av::Rational) -> FrameRate {
+    const USUAL: [(u32, u32); 12] = [
+        (24_000, 1001),
+        (24, 1),
+        (25, 1),
+        (30_000, 1001),
+        (30, 1),
+        (48, 1),
+        (50, 1),
+        (60_000, 1001),
+        (60, 1),
+        (100, 1),
+        (120_000, 1001),
+        (120, 1),
+    ];
+    let (num, den) = (rate.numerator(), rate.denominator());
+    let value = f64::from(num) / f64::from(den.max(1));
+    if num <= 0 || den <= 0 || !(0.01..=1000.0).contains(&value) {
+        return FrameRate { num: 25, den: 1 };
+    }
+    let distance = |&(n, d): &(u32, u32)| (f64::from(n) / f64::from(d) / value - 1.0).abs();
+    let nearest =
+        USUAL.iter().copied().min_by(|a, b| distance(a).total_cmp(&distance(b))).expect("the list is not empty");
+    if distance(&nearest) < 4e-4 {
+        FrameRate { num: nearest.0, den: nearest.1 }
+    } else {
+        let reduced = rate.reduce();
+        FrameRate { num: reduced.numerator() as u32, den: reduced.denominator() as u32 }
+    }
+}
+
 /// The frame rate libav guesses from container and codec together; 0/0 where it knows none.
-pub(crate) fn guessed_frame_rate(input: &mut format::context::Input, index: usize) -> av::Rational {
+fn guessed_frame_rate(input: &mut format::context::Input, index: usize) -> av::Rational {
     // SAFETY: as above.
     unsafe {
         let context = input.as_mut_ptr();

@@ -95,7 +95,7 @@ impl Normaliser {
         graph.push(frame)
     }
 
-    /// Tells the graph that no frame follows.
+    /// Sends the end of the stream to the graph.
     pub fn finish(&mut self) -> Result<()> {
         match &mut self.graph {
             Some((_, graph)) => graph.finish(),

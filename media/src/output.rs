@@ -158,7 +158,7 @@ pub(crate) fn set_chroma_location(encoder: &mut av::encoder::video::Video, locat
     unsafe { (*encoder.as_mut_ptr()).chroma_sample_location = location.into() };
 }
 
-/// Makes sure that nobody else reads a frame's buffers before they are overwritten.
+/// Copies a frame's buffers if they are shared, so that they can be overwritten.
 pub(crate) fn make_writable(frame: &mut av::frame::Video) -> Result<()> {
     // SAFETY: the frame is alive and owns its buffers.
     match unsafe { ffi::av_frame_make_writable(frame.as_mut_ptr()) } {

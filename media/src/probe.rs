@@ -36,7 +36,7 @@ pub struct Probe {
     pub sample_aspect_ratio: (u32, u32),
     /// Average frame rate.
     pub rate: FrameRate,
-    /// Seconds, as the container tells; 0 where it does not.
+    /// Seconds, as the container says; 0 where it does not.
     pub duration: f64,
     /// Seconds of the first time stamp.
     pub start_time: f64,
@@ -92,7 +92,7 @@ pub fn facts(probe: &Probe, index: &FrameIndex) -> SourceFacts {
 fn describe(source: &mut format::context::Input, index: usize, first: &frame::Video) -> Result<Probe> {
     let target = target(source, index, Some(first))?;
     let sample_aspect_ratio = input::sample_aspect_ratio(source, index);
-    let guessed = input::guessed_frame_rate(source, index);
+    let rate = input::frame_rate(source, index);
     let audio = input::audio_stream(source).and_then(|stream| {
         let stream = source.stream(stream)?;
         let parameters = Parameters::of(&stream);
@@ -118,7 +118,7 @@ fn describe(source: &mut format::context::Input, index: usize, first: &frame::Vi
         rotation: target.orientation.degrees(),
         mirrored: target.orientation.is_mirrored(),
         sample_aspect_ratio,
-        rate: frame_rate(guessed),
+        rate,
         duration: match seconds(stream.duration()) {
             known if known > 0.0 => known,
             _ => container_seconds.max(0.0),
@@ -207,37 +207,4 @@ pub(crate) fn first_frame(source: &mut format::context::Input, index: usize) -> 
     let drained = decoder.send_eof().and_then(|()| decoder.receive_frame(&mut first));
     drained.map_err(|_| undecodable("no frame of the video stream can be decoded".to_owned()))?;
     Ok(first)
-}
-
-/// A stream's rate as the planner's type. Rates within 0.04 % of a usual rate are that rate: containers with coarse
-/// time stamps (Matroska's milliseconds) give averages such as 29.969.
-pub(crate) fn frame_rate(rate: av::Rational) -> FrameRate {
-    const USUAL: [(u32, u32); 12] = [
-        (24_000, 1001),
-        (24, 1),
-        (25, 1),
-        (30_000, 1001),
-        (30, 1),
-        (48, 1),
-        (50, 1),
-        (60_000, 1001),
-        (60, 1),
-        (100, 1),
-        (120_000, 1001),
-        (120, 1),
-    ];
-    let (num, den) = (rate.numerator(), rate.denominator());
-    let value = f64::from(num) / f64::from(den.max(1));
-    if num <= 0 || den <= 0 || !(0.01..=1000.0).contains(&value) {
-        return FrameRate { num: 25, den: 1 };
-    }
-    let distance = |&(n, d): &(u32, u32)| (f64::from(n) / f64::from(d) / value - 1.0).abs();
-    let nearest =
-        USUAL.iter().copied().min_by(|a, b| distance(a).total_cmp(&distance(b))).expect("the list is not empty");
-    if distance(&nearest) < 4e-4 {
-        FrameRate { num: nearest.0, den: nearest.1 }
-    } else {
-        let reduced = rate.reduce();
-        FrameRate { num: reduced.numerator() as u32, den: reduced.denominator() as u32 }
-    }
 }

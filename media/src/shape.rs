@@ -45,7 +45,7 @@ impl ColourTags {
         }
     }
 
-    /// Writes the tags where an encoder looks for them.
+    /// Writes the tags into the fields that an encoder reads.
     pub(crate) fn apply(&self, video: &mut encoder::video::Video) {
         video.set_colorspace(self.matrix);
         video.set_color_range(self.range);
@@ -84,7 +84,7 @@ impl StreamShape {
         let mut source = input::open(path)?;
         let first = probe::first_frame(&mut source, index.stream)?;
         let target = probe::target(&mut source, index.stream, Some(&first))?;
-        let rate = probe::frame_rate(input::guessed_frame_rate(&mut source, index.stream));
+        let rate = input::frame_rate(&mut source, index.stream);
         let not_plain = normalise::not_plain(&first, &target);
         let (colour, matrix, range) = if not_plain.is_none() {
             let (matrix, range) = normalise::meaning(&first);

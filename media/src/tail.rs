@@ -83,7 +83,7 @@ fn segment_is_cut(file: &mut File, length: u64) -> Option<bool> {
     None
 }
 
-/// A number of EBML: the leading zero bits of its first byte tell its length; `marked` keeps the marker, as ids do.
+/// A number of EBML: the leading zero bits of its first byte give its length; `marked` keeps the marker, as ids do.
 fn number(file: &mut File, at: u64, marked: bool) -> Option<(u64, u64)> {
     let [first] = read_at(file, at)?;
     let bytes = first.leading_zeros() + 1;

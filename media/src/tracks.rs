@@ -115,7 +115,7 @@ impl Track {
 
     /// Writes a packet that was read from the stream.
     pub fn write(&mut self, packet: &mut av::Packet, output: &mut format::context::Output, name: &Path) -> Result<()> {
-        // An edit list hides sound at its start, which the decoder needs, and at its end, which nobody does.
+        // An edit list hides sound at its start, which the decoder needs, and at its end, which is not needed.
         let hidden = input::is_discarded(packet);
         if hidden && self.heard {
             return Ok(());

@@ -7,7 +7,7 @@ use crate::index::{FrameIndex, Packets, Stamp, build_index};
 use crate::input;
 use crate::memory;
 
-/// Packets at the beginning that tell when the video's first frame is shown: more than any encoder reorders.
+/// Packets that are read to find the time of the video's first frame: more than any encoder reorders.
 const HEAD: usize = 64;
 
 /// Seconds past the end that are read too, so that the last frame's successor is known.

@@ -12,7 +12,7 @@ pub struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // Without foreign keys: an entry stays when what it tells of is gone.
+        // Without foreign keys: an entry stays when its target is deleted.
         let audit = table("audit")
             .col(id())
             .col(timestamp_with_time_zone("at"))

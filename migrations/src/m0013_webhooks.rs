@@ -1,4 +1,4 @@
-//! Webhooks, and the outbox of what they are told.
+//! Webhooks, and the outbox of their deliveries.
 
 use sea_orm_migration::{prelude::*, schema::*};
 

@@ -73,21 +73,3 @@ fn overwrite(bytes: &mut [u8], random: &mut Random) -> String {
     }
     format!("{pieces} pieces overwritten")
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_is_damaged_the_same_way_each_time() {
-        let seeds = [vec![1; 5000], vec![2; 300]];
-        for number in 0..50 {
-            assert_eq!(damaged(&seeds, number), damaged(&seeds, number));
-        }
-        let changed = (0..50).filter(|&number| {
-            let (_, seed, bytes) = damaged(&seeds, number);
-            bytes != seeds[seed]
-        });
-        assert!(changed.count() >= 45);
-    }
-}

@@ -47,11 +47,18 @@ pub fn stamped(path: &Path, rate: &str, seconds: u32, select: Option<&str>, enco
 
 /// The number each frame of a video carries, in display order, whatever size it was scaled to.
 pub fn stamps(path: &Path) -> Result<Vec<u32>> {
+    stamps_of(path, &[])
+}
+
+/// The number the first frame of a video carries.
+pub fn first_stamp(path: &Path) -> Result<u32> {
+    stamps_of(path, &["-frames:v", "1"])?.first().copied().context("no frame")
+}
+
+fn stamps_of(path: &Path, frames: &[&str]) -> Result<Vec<u32>> {
     let scale = format!("scale={WIDTH}:{HEIGHT}:flags=bilinear");
-    let pixels = decoded(
-        path,
-        &["-map", "0:v:0", "-fps_mode", "passthrough", "-vf", &scale, "-f", "rawvideo", "-pix_fmt", "gray"],
-    )?;
+    let picture = ["-map", "0:v:0", "-fps_mode", "passthrough", "-vf", &scale, "-f", "rawvideo", "-pix_fmt", "gray"];
+    let pixels = decoded(path, &[&picture, frames].concat())?;
     let frame = (WIDTH * HEIGHT) as usize;
     ensure!(pixels.len() % frame == 0, "{} decodes to a broken frame", path.display());
     Ok(pixels.chunks(frame).map(read_stamp).collect())

@@ -17,7 +17,7 @@ pub const AUDIENCE: &str = "touchline-of-tests";
 
 /// What the issuer does when it is asked for its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mood {
+pub enum Behaviour {
     /// It sends them.
     Answers,
     /// It hangs up.
@@ -37,7 +37,7 @@ pub struct Issuer {
 
 struct Shared {
     keys: Vec<Value>,
-    mood: Mood,
+    behaviour: Behaviour,
     fetches: usize,
 }
 
@@ -46,7 +46,7 @@ impl Issuer {
     pub async fn start(signers: &[&Signer]) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let shared = Arc::new(Mutex::new(Shared { keys: Vec::new(), mood: Mood::Answers, fetches: 0 }));
+        let shared = Arc::new(Mutex::new(Shared { keys: Vec::new(), behaviour: Behaviour::Answers, fetches: 0 }));
         let issuer = Self { url, shared: Arc::clone(&shared) };
         issuer.publish(signers)?;
         tokio::spawn(async move {
@@ -56,17 +56,17 @@ impl Issuer {
                     let mut head = [0; 4096];
                     // A client that hangs up is none of ours to worry about, here and below.
                     let _ = stream.read(&mut head).await;
-                    let (body, mood) = {
+                    let (body, behaviour) = {
                         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
                         shared.fetches += 1;
-                        (json!({"keys": shared.keys}).to_string(), shared.mood)
+                        (json!({"keys": shared.keys}).to_string(), shared.behaviour)
                     };
-                    match mood {
-                        Mood::Away => return,
-                        Mood::Slow => tokio::time::sleep(Duration::from_secs(60)).await,
-                        Mood::Answers | Mood::Endless => {}
+                    match behaviour {
+                        Behaviour::Away => return,
+                        Behaviour::Slow => tokio::time::sleep(Duration::from_secs(60)).await,
+                        Behaviour::Answers | Behaviour::Endless => {}
                     }
-                    let padding = if mood == Mood::Endless { " ".repeat(8 << 20) } else { String::new() };
+                    let padding = if behaviour == Behaviour::Endless { " ".repeat(8 << 20) } else { String::new() };
                     let length = body.len() + padding.len();
                     let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
                     let answer = format!("{head}Content-Length: {length}\r\n\r\n{padding}{body}");
@@ -90,8 +90,8 @@ impl Issuer {
     }
 
     /// Behaves differently from now on.
-    pub fn set_mood(&self, mood: Mood) {
-        self.change(|shared| shared.mood = mood);
+    pub fn set_behaviour(&self, behaviour: Behaviour) {
+        self.change(|shared| shared.behaviour = behaviour);
     }
 
     /// How often its keys were asked for.

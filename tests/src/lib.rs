@@ -3,7 +3,8 @@
 //!
 //! In reading order:
 //!
-//! * [`server`]: the built program as a private server on a free port. [`nodes`]: two that share everything.
+//! * [`server`]: the built program as a private server on a free port. [`shared_server`]: one for the tests of a process.
+//!   [`nodes`]: two that share everything. [`process`]: children that end with this process.
 //! * [`cli`]: `touchline render`; [`client`]: a small typed client of the API.
 //! * [`ffmpeg`]: the `ffmpeg` program, which makes sources and pictures.
 //! * [`browser`]: a headless Chromium. [`issuer`]: a foreign issuer of tokens.
@@ -44,6 +45,7 @@ pub mod receiver;
 pub mod rows;
 pub mod scenarios;
 pub mod server;
+pub mod shared_server;
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! A small HTTP server on a free port that keeps what it is sent and answers what it is told to: the other side of
+//! A small HTTP server on a free port that keeps what it is sent and answers as configured: the other side of
 //! webhooks.
 
 use std::collections::{HashMap, VecDeque};
@@ -63,7 +63,7 @@ impl Receiver {
             while let Ok((connection, _)) = listener.accept().await {
                 let (kept, given) = (Arc::clone(&kept), Arc::clone(&given));
                 tokio::spawn(async move {
-                    // Who hangs up in the middle has sent nothing.
+                    // A request that is cut off is not kept.
                     let _ = serve(connection, &kept, &given).await;
                 });
             }
@@ -130,7 +130,7 @@ async fn serve(connection: TcpStream, kept: &Mutex<Vec<Received>>, answers: &Mut
             first
         };
         let answer = match answer {
-            Answer::Status(status) => format!("HTTP/1.1 {status} Told\r\nContent-Length: 0\r\n\r\n"),
+            Answer::Status(status) => format!("HTTP/1.1 {status} Configured\r\nContent-Length: 0\r\n\r\n"),
             Answer::Redirect => {
                 "HTTP/1.1 307 Elsewhere\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n".to_owned()
             }

@@ -1,4 +1,4 @@
-//! A server's rows, read beside the server or after its death: for figures that the API does not tell.
+//! A server's rows, read beside the server or after its death: for figures that the API does not show.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-"""What schemathesis is told of a server that tests/tests/contract.rs has prepared.
+"""What schemathesis has to know of a server that tests/tests/api/contract.rs has prepared.
 
 SEEDED is a JSON object: under `ids`, the ids of things that exist, by the word before `{id}` in a path; under `own`,
 the ids that the run needs as they are: its tenant, its user and a device that works; under `logout`, the credentials of an account that may log itself out; under `shared`, a link's id, `expires` and
@@ -54,7 +54,7 @@ def before_call(context, case, kwargs):
         case.path_parameters["id"] = SEEDED["ids"][collection(case.operation.path)][0]
     path, good = case.operation.path, case.meta and case.meta.generation.mode.is_positive
     if good and path.endswith("/auth/token"):
-        # Nobody guesses these; as they are, every answer would be a refusal.
+        # Random values of these would make every answer a refusal.
         case.body = dict(SEEDED["logout"])
     if good and path.endswith("/links/{id}/file"):
         link = SEEDED["shared"]
@@ -67,7 +67,7 @@ def before_call(context, case, kwargs):
 
 
 def token_to_lose():
-    """Logging out ends the token that asks, so each time it is a new one of somebody else."""
+    """Logging out ends the token that asks, so each time it is a new one of another user."""
     answer = requests.post(SEEDED["server"] + "/api/v1/auth/token", json=SEEDED["logout"], timeout=60)
     answer.raise_for_status()
     return answer.json()["access_token"]

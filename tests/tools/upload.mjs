@@ -8,7 +8,7 @@ import tus from 'tus-js-client';
 
 const [file, endpoint, token, store, stopAt = Infinity] = process.argv.slice(2);
 let stopped = false;
-const tell = what => writeSync(1, JSON.stringify(what) + '\n');
+const report = what => writeSync(1, JSON.stringify(what) + '\n');
 
 const upload = new tus.Upload(createReadStream(file), {
   endpoint,
@@ -21,18 +21,18 @@ const upload = new tus.Upload(createReadStream(file), {
   onProgress(sent) {
     if (stopped || sent < Number(stopAt)) return;
     stopped = true;
-    tell({ stopped_at: sent });
+    report({ stopped_at: sent });
     readSync(0, Buffer.alloc(1));
   },
   onAfterResponse(request, response) {
-    if (request.getMethod() === 'HEAD') tell({ went_on_from: Number(response.getHeader('Upload-Offset')) });
+    if (request.getMethod() === 'HEAD') report({ went_on_from: Number(response.getHeader('Upload-Offset')) });
   },
   onSuccess() {
-    tell({ url: upload.url });
+    report({ url: upload.url });
   },
   onError(error) {
     process.exitCode = 1;
-    tell({ error: String(error) });
+    report({ error: String(error) });
   },
 });
 const [previous] = await upload.findPreviousUploads();

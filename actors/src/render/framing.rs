@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use edits::{DetectRule, FieldError, FrameDetections, FramingPlan, FramingSpec, RgbImage, Shown};
+use edits::{DetectRule, FieldError, FrameComposition, FrameDetections, FramingPlan, FramingSpec, RgbImage, Shown};
 use entities::{ExportId, Subject};
 use media::{AudioSource, Chapter, Cropper, Finisher, FrameDecoder, Picture, SegmentEncoder, VideoSettings, YuvFrame};
 
@@ -34,11 +34,11 @@ pub struct Framing {
 
 /// An output frame on its way from the decode thread to the encoder.
 struct Step {
-    shown: Part,
-    /// 1: as it is; 0: black.
+    base: Part,
+    /// Brightness of `base`: 1 unchanged, 0 black.
     level: f64,
-    /// In a dissolve what comes, and its weight.
-    over: Option<(Part, f64)>,
+    /// In a dissolve the incoming clip and its weight.
+    incoming: Option<(Part, f64)>,
 }
 
 /// One clip's share of an output frame.
@@ -92,12 +92,12 @@ impl Framing {
             if run.stop.is_raised() {
                 return Err(run.stopped());
             }
-            let composition = self.plan.look(n);
-            walk.close_all_but(&[Some(composition.shown.clip), composition.over.map(|(over, _)| over.clip)]);
-            let shown = walk.part(&composition.shown)?;
-            let over =
-                composition.over.map(|(over, weight)| Ok::<_, RenderError>((walk.part(&over)?, weight))).transpose()?;
-            if steps.send(Step { shown, level: composition.level, over }).is_err() {
+            let FrameComposition { base, level, incoming } = self.plan.composition(n);
+            walk.close_all_but(&[Some(base.clip), incoming.map(|(incoming, _)| incoming.clip)]);
+            let base = walk.part(&base)?;
+            let incoming = incoming.map(|(shown, weight)| Ok::<_, RenderError>((walk.part(&shown)?, weight)));
+            let incoming = incoming.transpose()?;
+            if steps.send(Step { base, level, incoming }).is_err() {
                 // The encoding side has failed and says why.
                 return Ok(());
             }
@@ -264,17 +264,18 @@ struct Finish<'a> {
 impl Finish<'_> {
     /// The output frame of a step.
     fn frame(&mut self, step: Step, done: &mut RenderedSegment) -> Result<Arc<YuvFrame>, RenderError> {
-        let seen = [Some(step.shown.clip), step.over.as_ref().map(|(over, _)| over.clip)];
+        let Step { base, level, incoming } = step;
+        let seen = [Some(base.clip), incoming.as_ref().map(|(part, _)| part.clip)];
         self.latest.retain(|(clip, _)| seen.contains(&Some(*clip)));
-        let shown = self.picture(step.shown, done)?;
-        let over =
-            step.over.map(|(over, weight)| Ok::<_, RenderError>((self.picture(over, done)?, weight))).transpose()?;
-        let blended = self.run.meter.time(Stage::Transform, || match over {
-            Some((over, weight)) => Some(media::dissolve(&shown, &over, weight)),
-            None if step.level < 1.0 => Some(media::fade(&shown, step.level)),
+        let base = self.picture(base, done)?;
+        let incoming = incoming.map(|(part, weight)| Ok::<_, RenderError>((self.picture(part, done)?, weight)));
+        let incoming = incoming.transpose()?;
+        let blended = self.run.meter.time(Stage::Transform, || match incoming {
+            Some((incoming, weight)) => Some(media::dissolve(&base, &incoming, weight)),
+            None if level < 1.0 => Some(media::fade(&base, level)),
             None => None,
         });
-        Ok(blended.map_or(shown, Arc::new))
+        Ok(blended.map_or(base, Arc::new))
     }
 
     fn picture(&mut self, part: Part, done: &mut RenderedSegment) -> Result<Arc<YuvFrame>, RenderError> {

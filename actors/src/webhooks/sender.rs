@@ -13,6 +13,7 @@ use entities::Database;
 use entities::webhooks::{self, ClaimedDelivery, Outcome};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
+use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP};
 
 use super::address::{PublicOnly, check_url};
 use super::signature::signatures;
@@ -144,12 +145,16 @@ async fn deliver(client: &Client, settings: &WebhookSettings, claimed: &ClaimedD
         Err(error) => return Outcome::GivenUp { status: None, error: error.to_string(), disable: false },
     };
     let (id, at) = (delivery.id.to_string(), Utc::now());
+    let signatures = match signatures(webhook, &id, at, &delivery.body) {
+        Ok(signatures) => signatures,
+        Err(error) => return Outcome::GivenUp { status: None, error: error.to_string(), disable: false },
+    };
     let sent = client
         .post(url)
         .header("content-type", "application/json")
-        .header("webhook-id", &id)
-        .header("webhook-timestamp", at.timestamp())
-        .header("webhook-signature", signatures(webhook, &id, at, &delivery.body))
+        .header(HEADER_WEBHOOK_ID, &id)
+        .header(HEADER_WEBHOOK_TIMESTAMP, at.timestamp())
+        .header(HEADER_WEBHOOK_SIGNATURE, signatures)
         .body(delivery.body.clone())
         .send()
         .await;

@@ -1,13 +1,12 @@
-//! Secrets and signatures of Standard Webhooks: `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`.
+//! Secrets and signatures of Standard Webhooks.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use entities::webhooks::Webhook;
-use hmac::{Hmac, KeyInit, Mac};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
-use sha2::Sha256;
+use standardwebhooks::WebhookError;
 
 /// What a secret begins with.
 const PREFIX: &str = "whsec_";
@@ -22,19 +21,19 @@ pub fn new_secret() -> String {
 }
 
 /// The `webhook-signature` header: one signature, or two while the secret changes.
-pub fn signatures(webhook: &Webhook, id: &str, at: DateTime<Utc>, body: &str) -> String {
+///
+/// # Errors
+/// When a stored secret is not base64. Without its key nothing may be sent: a signature by any other key is worthless.
+pub fn signatures(webhook: &Webhook, id: &str, at: DateTime<Utc>, body: &str) -> Result<String, WebhookError> {
     let previous =
         webhook.previous_secret.as_deref().filter(|_| webhook.previous_until.is_some_and(|until| at < until));
-    let signed = std::iter::once(webhook.secret.as_str()).chain(previous).map(|secret| sign(secret, id, at, body));
-    signed.collect::<Vec<_>>().join(" ")
+    let secrets = std::iter::once(webhook.secret.as_str()).chain(previous);
+    let signed: Result<Vec<_>, _> = secrets.map(|secret| sign(secret, id, at, body)).collect();
+    Ok(signed?.join(" "))
 }
 
-fn sign(secret: &str, id: &str, at: DateTime<Utc>, body: &str) -> String {
-    // Secrets are ours: they always are base64.
-    let key = STANDARD.decode(secret.trim_start_matches(PREFIX)).unwrap_or_default();
-    let mac = Hmac::<Sha256>::new_from_slice(&key).expect("HMAC takes keys of any length");
-    let message = format!("{id}.{}.{body}", at.timestamp());
-    format!("v1,{}", STANDARD.encode(mac.chain_update(message).finalize().into_bytes()))
+fn sign(secret: &str, id: &str, at: DateTime<Utc>, body: &str) -> Result<String, WebhookError> {
+    standardwebhooks::Webhook::new(secret)?.sign(id, at.timestamp(), body.as_bytes())
 }
 
 #[cfg(test)]
@@ -51,6 +50,11 @@ mod tests {
             at,
             r#"{"test": 2432232314}"#,
         );
-        assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+        assert_eq!(signed.unwrap(), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn a_broken_secret_signs_nothing() {
+        assert!(sign("whsec_not base64", "msg", DateTime::UNIX_EPOCH, "{}").is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The annotated spec: clips of one video, each with a card that says what to look at.
+//! The annotated spec: clips of one video, each with a card of notes about it.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -13,7 +13,7 @@ use crate::source::SourceFacts;
 const MAX_TIMES: usize = 10_000;
 const DEFAULT_CONFIDENCE: f64 = 0.5;
 
-/// Frames to look at: `times` or `every`, exactly one of the two.
+/// Frames to run detection on: `times` or `every`, exactly one of the two.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DetectionSpec {
@@ -40,7 +40,7 @@ fn default_confidence() -> f64 {
 }
 
 impl DetectionSpec {
-    /// The source frames to look at, rising, each once: those shown at the asked times.
+    /// The source frames to run detection on, ascending, without duplicates: those shown at the requested times.
     pub fn frames(&self, source: &SourceFacts) -> Vec<usize> {
         let times: Vec<Rat> = match (&self.times, self.every) {
             (Some(times), _) => times.iter().copied().map(seconds_from_f64).collect(),

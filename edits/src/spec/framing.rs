@@ -21,7 +21,7 @@ pub struct FramingSpec {
     /// The clips in order, 1 to 200.
     #[schema(min_items = 1, max_items = 200)]
     pub clips: Vec<ClipEdit>,
-    /// What the reel looks like.
+    /// The reel's size, frame rate and encoding.
     #[serde(default)]
     pub output: Output,
     /// How small crops become large pictures.
@@ -30,7 +30,7 @@ pub struct FramingSpec {
     /// How one clip follows the other.
     #[serde(default)]
     pub transition: Transition,
-    /// Where persons are looked for.
+    /// The frames that person detection runs on.
     #[serde(default)]
     pub detect: Detect,
 }
@@ -196,7 +196,7 @@ pub enum TransitionKind {
     Dissolve,
 }
 
-/// Where persons are looked for in the reel.
+/// The frames of the reel that person detection runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Detect {
@@ -213,7 +213,7 @@ impl Default for Detect {
     }
 }
 
-/// At which times of the reel persons are looked for: `"opening"`, `"none"` or `{"every": seconds}`.
+/// At which times of the reel person detection runs: `"opening"`, `"none"` or `{"every": seconds}`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DetectRule {

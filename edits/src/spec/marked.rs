@@ -17,7 +17,7 @@ pub struct MarkedClip {
     pub name: String,
     /// What is said about it.
     pub notes: String,
-    /// 1 to 5, where somebody judged it.
+    /// 1 to 5; `None` when it was not rated.
     pub rating: Option<u8>,
     /// What it shows.
     pub tags: Vec<String>,

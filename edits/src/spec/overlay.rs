@@ -65,7 +65,7 @@ pub enum Effect {
     None,
 }
 
-/// What a spotlight looks like.
+/// The shape of a spotlight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
@@ -205,7 +205,7 @@ impl KindSpec for OverlaySpec {
   touchline render overlay --input reel.mp4 --spec text.json --output named.mp4
 
 Effects: dark_overlay (default), brightness_boost, none. Shapes: ellipse (default), ground. Only the stretches between
-IDR pictures that change are encoded again; the report's `smart_render` tells how many frames that were, or why all."#;
+IDR pictures that change are encoded again; the report's `smart_render` gives their number, or why it was all."#;
 
     fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> Self {
         read::read(object, rule, errors)

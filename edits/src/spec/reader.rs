@@ -1,7 +1,7 @@
 //! A lenient reader over JSON that goes on after a mistake.
 //!
-//! serde stops at the first error. People who send ten mistakes want ten answers, so every field is asked for by name
-//! here, a bad one is noted and stands aside, and what nobody asked for is unknown.
+//! serde stops at the first error, but a response has to list every mistake of a request. So each field is read by name;
+//! a bad value is recorded as an error and replaced by a default, and fields that were not read are reported as unknown.
 
 use std::ops::RangeInclusive;
 
@@ -12,7 +12,7 @@ use crate::color::Rgb;
 use crate::field_error::FieldError;
 use crate::rational::{Rat, seconds_from_f64};
 
-/// A request with more mistakes than this is told that there are more.
+/// Errors that are listed; beyond it one entry says that there are more.
 const MAX_ERRORS: usize = 1000;
 
 /// The mistakes found so far.
@@ -98,7 +98,7 @@ impl<'v> Object<'v> {
         Some(Self { fields, pointer, asked: Vec::new() })
     }
 
-    /// Notes the fields that nobody asked for.
+    /// Reports the fields that were not read as unknown.
     pub(super) fn close(self, errors: &mut Errors) {
         for name in self.fields.keys().filter(|name| !self.asked.contains(&name.as_str())) {
             let detail = format!("there is no field `{}` here; known are {}", shorten(name), self.asked.join(", "));

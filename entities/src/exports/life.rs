@@ -54,31 +54,24 @@ pub enum Cancelled {
     NotFound,
 }
 
-/// Moves an export forward to `to`, on behalf of the coordinator that holds `job`. Returns the row when the export is at
-/// `to`, or was beyond it already (a coordinator that adopts an export walks through the states again); `None` when the
-/// export has ended or the job is no longer the caller's, which must then stop.
+/// Moves an export forward to `to`, on behalf of the coordinator that holds `job`. Returns the row after it; an export
+/// that is at `to` or beyond stays in its state, since a coordinator that adopts an export walks through the states
+/// again. `None` when the export has ended, or when the job is no longer the caller's, which must then stop.
 pub async fn advance(db: &Database, job: &Job, to: ExportState) -> Result<Option<Export>> {
     let Some(rank) = ExportState::UNFINISHED.iter().position(|state| *state == to) else {
         return Ok(None);
     };
-    let (before, from_here) = ExportState::UNFINISHED.split_at(rank);
-    let moved = Entity::update_many()
-        .col_expr(Column::State, Expr::value(to))
+    let before = ExportState::UNFINISHED[..rank].iter().copied();
+    let forward = CaseStatement::new().case(Column::State.is_in(before), to).finally(Expr::col(Column::State));
+    let advanced = Entity::update_many()
+        .col_expr(Column::State, forward.into())
         .col_expr(Column::StartedAt, Func::coalesce([Expr::col(Column::StartedAt), Expr::value(now())]).into())
         .filter(Column::Id.eq(job.export_id))
-        .filter(Column::State.is_in(before.iter().copied()))
+        .filter(Column::State.is_in(ExportState::UNFINISHED))
         .filter(jobs::is_held_expr(job))
         .exec_with_returning(db.writer())
         .await;
-    if let Some(row) = moved.doing("moving an export forward")?.pop() {
-        return Ok(Some(row));
-    }
-    let beyond = Entity::find_by_id(job.export_id)
-        .filter(Column::State.is_in(from_here.iter().copied()))
-        .filter(jobs::is_held_expr(job))
-        .one(db.writer())
-        .await;
-    beyond.doing("reading an export's state")
+    Ok(advanced.doing("moving an export forward")?.pop())
 }
 
 /// Sets progress (0..1; less than before is ignored) and message, on behalf of the coordinator that holds `job`; false
@@ -121,21 +114,16 @@ pub async fn warn(db: &Database, job: &Job, warning: &str) -> Result<bool> {
     Ok(updated)
 }
 
-/// Completes an export that is `publishing`, and ends its coordinator's job with it. Returns the row; `None`, and nothing
-/// changed, when it is in another state or the job is no longer the caller's.
+/// Completes an export that is `publishing`, and ends its coordinator's job with it. Returns the row after it; `None`,
+/// and nothing changed, when the export is in another state or the job is no longer the caller's.
 pub async fn finish(db: &Database, job: &Job, finished: Finished) -> Result<Option<Export>> {
     let tx = db.begin().await?;
-    let Some(export) = lock(&tx, job.tenant_id, job.export_id).await? else {
-        return Ok(None);
-    };
-    if export.state != ExportState::Publishing || !jobs::done_in(tx.raw(), job).await? {
-        return Ok(None);
-    }
     let (key, bytes, etag) = match finished.result {
         Some(file) => (Some(file.key), Some(file.bytes), Some(file.etag)),
         None => (None, None, None),
     };
-    Entity::update_many()
+    // Locks the export's row, before the job's as everywhere.
+    let completed = Entity::update_many()
         .col_expr(Column::State, Expr::value(ExportState::Complete))
         .col_expr(Column::Progress, Expr::value(1.0))
         .col_expr(Column::Message, Expr::value(""))
@@ -146,53 +134,62 @@ pub async fn finish(db: &Database, job: &Job, finished: Finished) -> Result<Opti
         .col_expr(Column::ResultEtag, Expr::value(etag))
         .col_expr(Column::FinishedAt, Expr::value(Some(now())))
         .filter(Column::Id.eq(job.export_id))
-        .exec(tx.raw())
-        .await
-        .doing("completing an export")?;
+        .filter(Column::State.eq(ExportState::Publishing))
+        .exec_with_returning(tx.raw())
+        .await;
+    let Some(export) = completed.doing("completing an export")?.pop() else {
+        return Ok(None);
+    };
+    if !jobs::done_in(tx.raw(), job).await? {
+        return Ok(None);
+    }
     jobs::cancel_export(&tx, job.export_id).await?;
-    let row = announce(&tx, job.tenant_id, job.export_id).await?;
+    announce(&tx, &export).await?;
     tx.commit().await?;
-    Ok(row)
+    Ok(Some(export))
 }
 
 /// Fails an export with a problem object, on behalf of the coordinator that holds `job`: its other jobs are cancelled,
-/// its own is done. Returns the row; `None`, and nothing changed, when it has ended or the job is no longer the caller's.
+/// its own is done. Returns the row after it; `None`, and nothing changed, when the export has ended or the job is no
+/// longer the caller's.
 pub async fn fail(db: &Database, job: &Job, problem: Json) -> Result<Option<Export>> {
     let tx = db.begin().await?;
-    let Some(export) = lock(&tx, job.tenant_id, job.export_id).await? else {
-        return Ok(None);
-    };
-    if export.state.is_terminal() || !jobs::done_in(tx.raw(), job).await? {
+    if lock(&tx, job.tenant_id, job.export_id).await?.is_none() || !jobs::done_in(tx.raw(), job).await? {
         return Ok(None);
     }
-    let row = fail_in(&tx, job.tenant_id, job.export_id, problem).await?;
+    let Some(export) = fail_in(&tx, job.export_id, problem).await? else {
+        return Ok(None);
+    };
     tx.commit().await?;
-    Ok(row)
+    Ok(Some(export))
 }
 
-/// Fails an export unless it has ended; its row is locked by the caller. Returns the row as it is then.
-pub(crate) async fn fail_in(tx: &Transaction, tenant: TenantId, id: ExportId, problem: Json) -> Result<Option<Export>> {
-    Entity::update_many()
+/// Fails an export, whose row the caller has locked, and cancels its jobs. Returns the row after it; `None`, and nothing
+/// changed, when the export has ended.
+pub(crate) async fn fail_in(tx: &Transaction, id: ExportId, problem: Json) -> Result<Option<Export>> {
+    let failed = Entity::update_many()
         .col_expr(Column::State, Expr::value(ExportState::Failed))
         .col_expr(Column::Problem, Expr::value(Some(problem)))
         .col_expr(Column::FinishedAt, Expr::value(Some(now())))
         .filter(Column::Id.eq(id))
         .filter(Column::State.is_in(ExportState::UNFINISHED))
-        .exec(tx.raw())
-        .await
-        .doing("failing an export")?;
+        .exec_with_returning(tx.raw())
+        .await;
+    let Some(export) = failed.doing("failing an export")?.pop() else {
+        return Ok(None);
+    };
     jobs::cancel_export(tx, id).await?;
-    announce(tx, tenant, id).await
+    announce(tx, &export).await?;
+    Ok(Some(export))
 }
 
-/// Notifies the tenant's webhooks how an export has ended, in the transaction in which it did. Returns its row.
-async fn announce(tx: &Transaction, tenant: TenantId, id: ExportId) -> Result<Option<Export>> {
-    let Some(export) = lock(tx, tenant, id).await? else { return Ok(None) };
+/// Queues a message to the tenant's webhooks about how an export has ended, in the transaction in which it did.
+async fn announce(tx: &Transaction, export: &Export) -> Result<()> {
     let event = match export.state {
         ExportState::Complete => Event::ExportComplete,
         ExportState::Failed => Event::ExportFailed,
         ExportState::Cancelled => Event::ExportCancelled,
-        _ => return Ok(Some(export)),
+        _ => return Ok(()),
     };
     let data = json!({
         "id": export.id,
@@ -209,8 +206,7 @@ async fn announce(tx: &Transaction, tenant: TenantId, id: ExportId) -> Result<Op
         "created_at": export.created_at,
         "finished_at": export.finished_at,
     });
-    webhooks::announce(tx, tenant, event, data).await?;
-    Ok(Some(export))
+    webhooks::announce(tx, export.tenant_id, event, data).await
 }
 
 /// Cancels an export and its jobs, and forgets its segments, whose files then can go.
@@ -240,7 +236,7 @@ pub(crate) async fn cancel_in(tx: &Transaction, tenant: TenantId, id: ExportId) 
     jobs::cancel_export(tx, id).await?;
     let gone = segment::Entity::delete_many().filter(segment::Column::ExportId.eq(id)).exec(tx.raw()).await;
     gone.doing("forgetting a cancelled export's segments")?;
-    announce(tx, tenant, id).await?;
+    announce(tx, &export).await?;
     Ok(Cancelled::Now(Box::new(export)))
 }
 

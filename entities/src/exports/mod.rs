@@ -157,7 +157,7 @@ pub async fn list(db: &Database, tenant: TenantId, filter: Filter, page: &PageRe
     list_any(db, Some(tenant), filter, page).await
 }
 
-/// A page of one tenant's exports, or of everybody's: for operators.
+/// A page of one tenant's exports, or of all tenants': for operators.
 pub async fn list_any(
     db: &Database,
     tenant: Option<TenantId>,
@@ -177,7 +177,7 @@ pub async fn list_any(
     page::fetch(rows, Column::Id, |row| row.id.uuid(), page, db.reader(), "listing exports").await
 }
 
-/// The export of that id, whoever's it is: for operators.
+/// The export with that id, of any tenant: for operators.
 pub async fn find(db: &Database, id: ExportId) -> Result<Option<Export>> {
     Entity::find_by_id(id).one(db.reader()).await.doing("finding an export")
 }
@@ -225,13 +225,13 @@ pub async fn stored_bytes(db: &Database, tenant: TenantId) -> Result<u64> {
     Ok(sum.flatten().map_or(0, i64::unsigned_abs))
 }
 
-/// The exports of some tenants that somebody works on, and those that ended at or after `since`: what listeners would
-/// have heard of.
+/// The exports of some tenants that are past `queued` and unfinished, and those that ended at or after `since`: those
+/// for which progress may have been published since then.
 pub async fn moving(db: &Database, tenants: &[TenantId], since: DateTimeUtc) -> Result<Vec<Export>> {
     let working = ExportState::UNFINISHED.into_iter().filter(|state| *state != ExportState::Queued);
     let moving = Column::State.is_in(working).or(Column::FinishedAt.gte(since));
     let rows = Entity::find().filter(Column::TenantId.is_in(tenants.iter().copied())).filter(moving);
-    rows.all(db.reader()).await.doing("looking for exports that move")
+    rows.all(db.reader()).await.doing("reading exports in progress")
 }
 
 /// Deletes a finished export with its segments, jobs, detections and links.

@@ -1,4 +1,4 @@
-//! What sweepers look for, over all tenants.
+//! Queries of the sweepers, over all tenants.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{QuerySelect, entity::prelude::*, sea_query::Query};
@@ -36,7 +36,7 @@ pub async fn resumable(db: &Database) -> Result<Vec<(TenantId, ExportId)>> {
 
 async fn of(db: &Database, exports: Select<Entity>) -> Result<Vec<(TenantId, ExportId)>> {
     let ids = exports.select_only().column(Column::TenantId).column(Column::Id).into_tuple().all(db.reader()).await;
-    ids.doing("looking for exports to sweep")
+    ids.doing("finding exports to sweep")
 }
 
 /// Forgets the segments of a failed export, whose files then can go; false when it is not failed (any more).

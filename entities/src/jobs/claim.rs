@@ -44,8 +44,8 @@ pub async fn claim_within(
         .value(Column::Attempt, Expr::col(Column::Attempt).add(1))
         .value(Column::Owner, owner)
         .value(Column::LeaseUntil, until(now, lease))
-        // Here and not in a statement of its own: PostgreSQL looks at the export of a row that one transaction changes
-        // twice, and would wait for a commit that waits for the tenant's share.
+        // In this statement and not in one of its own: when a transaction updates a row twice, PostgreSQL checks the
+        // row's foreign key to the export again, and would wait for a commit that waits for the tenant's share.
         .value(Column::Tag, fair::tag_of_tenant())
         .and_where(Column::Id.eq(id))
         .and_where(Column::State.eq(JobState::Ready))
@@ -92,18 +92,20 @@ pub(crate) async fn done_in(db: &impl ConnectionTrait, job: &Job) -> Result<bool
 
 /// Gives a job back unharmed, for another claimer to take at once; false when it is no longer the caller's.
 pub async fn release(db: &Database, job: &Job) -> Result<bool> {
+    let tx = db.begin().await?;
     let released = Entity::update_many()
         .col_expr(Column::State, Expr::value(JobState::Ready))
         .col_expr(Column::Owner, Expr::value(None::<String>))
         .col_expr(Column::LeaseUntil, Expr::value(None::<DateTimeUtc>))
         .filter(held(job))
-        .exec(db.writer())
+        .exec(tx.raw())
         .await;
-    let released = released.doing("releasing a job")?.rows_affected > 0;
-    if released {
-        wakeups::notify(db.writer()).await?;
+    if released.doing("releasing a job")?.rows_affected == 0 {
+        return Ok(false);
     }
-    Ok(released)
+    wakeups::notify(tx.raw()).await?;
+    tx.commit().await?;
+    Ok(true)
 }
 
 fn until(now: DateTimeUtc, lease: Duration) -> DateTimeUtc {

@@ -7,11 +7,11 @@
 //! holds with the next claim. What needs no device keeps its estimate.
 //!
 //! Virtual time is the greatest tag at which something in service was claimed; with nothing in service the least tag
-//! of those who wait; with nobody waiting either the greatest tag there is. A tenant that begins to wait is put there,
-//! so that it cannot save its share up while idle.
+//! of the waiting tenants; with none waiting either, the greatest tag there is. A tenant that begins to wait starts at
+//! virtual time, so that it accumulates no share while idle.
 //!
 //! Coordinators use no device and have an order of their own: the tenant with the fewest at work for its weight, its
-//! oldest export first. A tenant with fifty exports keeps nobody else's from being planned.
+//! oldest export first. A tenant with fifty exports delays the planning of no other tenant's.
 
 use std::collections::HashMap;
 
@@ -64,11 +64,11 @@ pub async fn enqueue_all(tx: &Transaction, new: &[NewJob]) -> Result<Vec<Job>> {
         let rows = chunk.iter().cloned().map(|job| ActiveModel::from(job).reset_all());
         Entity::insert_many(rows).exec_without_returning(tx.raw()).await.doing("enqueueing jobs")?;
     }
-    wakeups::notify(tx.raw()).await?;
     // After the rows, whose export a commit locks before it comes here.
     if begins {
         raise_to(tx, tenant, from).await?;
     }
+    wakeups::notify(tx.raw()).await?;
     Ok(jobs)
 }
 
@@ -103,7 +103,7 @@ async fn has_parts(tx: &Transaction, tenant: TenantId, export: ExportId) -> Resu
         .filter(Column::State.is_in([JobState::Ready, JobState::Running]))
         .one(tx.raw())
         .await;
-    Ok(other.doing("looking whether a tenant is idle")?.is_some())
+    Ok(other.doing("checking whether a tenant is idle")?.is_some())
 }
 
 /// Puts a tenant at `tag`, unless it is beyond.

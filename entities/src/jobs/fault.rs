@@ -42,7 +42,7 @@ impl Job {
     }
 }
 
-/// What came of looking for crashes.
+/// The jobs that [`sweep`] or [`take_back`] changed.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Swept {
     /// How many jobs are ready again.
@@ -87,7 +87,8 @@ pub async fn sweep(db: &Database) -> Result<Swept> {
     crashed(db, expired, "its lease expired").await
 }
 
-/// Makes all jobs of `owner` ready again at once: for a node that starts and knows that nobody else bears its name.
+/// Makes all jobs of `owner` ready again at once: for a node that starts. The
+/// caller ensures that no other process uses this owner name.
 pub async fn take_back(db: &Database, owner: &str) -> Result<Swept> {
     let owned = Condition::all().add(Column::State.eq(JobState::Running)).add(Column::Owner.eq(owner));
     crashed(db, owned, "its process ended").await
@@ -95,11 +96,11 @@ pub async fn take_back(db: &Database, owner: &str) -> Result<Swept> {
 
 /// Counts a crash of every job that meets `condition`, each in a transaction of its own.
 async fn crashed(db: &Database, condition: Condition, how: &str) -> Result<Swept> {
-    let found = Entity::find().filter(condition.clone()).all(db.reader()).await.doing("looking for crashed jobs")?;
+    let found = Entity::find().filter(condition.clone()).all(db.reader()).await.doing("finding crashed jobs")?;
     let mut swept = Swept::default();
     for job in found {
         let tx = db.begin().await?;
-        // Looked at again under the lock: it may have been renewed or ended meanwhile.
+        // Read again under the lock: it may have been renewed or ended meanwhile.
         let still = condition.clone().add(Column::Id.eq(job.id));
         let Some(mut row) = lock(&tx, &job, still).await? else {
             continue;
@@ -116,7 +117,6 @@ async fn crashed(db: &Database, condition: Condition, how: &str) -> Result<Swept
             swept.dead.push(row);
         } else {
             requeue(&tx, &mut row, now()).await?;
-            wakeups::notify(tx.raw()).await?;
             swept.ready += 1;
         }
         tx.commit().await?;
@@ -134,15 +134,17 @@ async fn lock(tx: &Transaction, job: &Job, condition: Condition) -> Result<Optio
 async fn requeue(tx: &Transaction, row: &mut Job, at: DateTimeUtc) -> Result<()> {
     row.state = JobState::Ready;
     row.run_at = at;
-    store(tx, row).await
+    store(tx, row).await?;
+    wakeups::notify(tx.raw()).await
 }
 
-/// Makes a job dead. Nobody watches over a coordinator, so its death fails the export here.
+/// Makes a job dead. A dead segment job is seen by its coordinator, a dead coordinator by no other job: its export
+/// fails here.
 async fn bury(tx: &Transaction, row: &mut Job) -> Result<()> {
     row.state = JobState::Dead;
     store(tx, row).await?;
     if row.kind == JobKind::Coordinate {
-        exports::fail_in(tx, row.tenant_id, row.export_id, row.problem()).await?;
+        exports::fail_in(tx, row.export_id, row.problem()).await?;
     }
     Ok(())
 }

@@ -5,9 +5,11 @@
 //! [`crate::segments::commit`]). A claim raises `attempt`; every later change names `(id, attempt, owner)` and the
 //! state `running`, so that a worker that lost its lease changes nothing, however late it comes.
 //!
-//! Errors and crashes are told apart: an error ([`fail`]) is tried again after 1 s and 4 s and kills the job the third
+//! Errors and crashes are counted separately: an error ([`fail`]) is retried after 1 s and 4 s and kills the job the third
 //! time. A crash (an expired lease found by [`sweep`], or [`take_back`] at a node's start) makes the job ready at once,
 //! and kills it only after 20 of them during which its export finished nothing.
+//!
+//! On PostgreSQL every transaction that makes jobs ready wakes the claimers of all nodes ([`JobWakeups`]).
 //!
 //! Times are the nodes' own clocks; nodes that share a database keep them synchronised. A clock that is off shifts
 //! leases by as much and never breaks the fence.
@@ -71,11 +73,11 @@ pub async fn of_export(db: &Database, job: &Job) -> Result<Vec<Job>> {
 pub struct Load {
     /// Exports.
     pub exports: u64,
-    /// Tenants whose they are.
+    /// Tenants that own them.
     pub tenants: u64,
 }
 
-/// What is unfinished, told by the coordinators that have not ended.
+/// Counts unfinished exports by their coordinators' jobs.
 pub async fn load(tx: &Transaction) -> Result<Load> {
     let row: Option<(i64, i64)> = Entity::find()
         .select_only()
@@ -93,7 +95,7 @@ pub async fn load(tx: &Transaction) -> Result<Load> {
 
 /// Does the claimer still hold this job?
 pub async fn is_held(db: &Database, job: &Job) -> Result<bool> {
-    let row = Entity::find().filter(held(job)).one(db.reader()).await.doing("looking whether a job is held")?;
+    let row = Entity::find().filter(held(job)).one(db.reader()).await.doing("checking whether a job is held")?;
     Ok(row.is_some())
 }
 

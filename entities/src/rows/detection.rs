@@ -23,7 +23,7 @@ pub struct Model {
     /// Size of the picture the boxes lie in, in pixels.
     pub width: i32,
     pub height: i32,
-    /// Array of boxes by falling confidence; empty when nobody was found.
+    /// Array of boxes by falling confidence; empty when nothing was detected.
     pub boxes: Json,
 }
 

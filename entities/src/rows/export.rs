@@ -87,7 +87,7 @@ impl FromStr for KindColumn {
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum ExportState {
-    /// Accepted; nobody works on it yet.
+    /// Accepted; no coordinator has begun.
     Queued,
     /// A coordinator plans it.
     Preparing,
@@ -101,7 +101,7 @@ pub enum ExportState {
     Complete,
     /// It ended with a problem.
     Failed,
-    /// Somebody ended it.
+    /// Ended by a user.
     Cancelled,
 }
 

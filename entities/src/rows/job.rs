@@ -59,9 +59,9 @@ pub enum JobKind {
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
-    /// Waits for a claimer.
+    /// Waits to be claimed.
     Ready,
-    /// Somebody holds it.
+    /// Held by an owner until its lease expires.
     Running,
     /// Finished.
     Done,

@@ -12,7 +12,7 @@ pub struct Model {
     pub tenant_id: TenantId,
     pub subject_kind: SubjectKind,
     pub subject_id: Uuid,
-    /// The browser is told to save the file, not to play it.
+    /// Sent with `Content-Disposition: attachment`: the browser saves the file instead of playing it.
     pub download: bool,
     pub expires_at: DateTimeUtc,
     pub revoked_at: Option<DateTimeUtc>,

@@ -12,7 +12,7 @@ pub struct Model {
     pub concurrent_exports: Option<i64>,
     /// Exports waiting or at work.
     pub queued_exports: Option<i64>,
-    /// Single frames looked at at once.
+    /// Single frames in detection at the same time.
     pub interactive_frames: Option<i64>,
     /// Bytes of stored videos and results.
     pub storage_bytes: Option<i64>,

@@ -39,7 +39,7 @@ pub enum Work {
     Segment,
     /// The sound of an export was rendered.
     Audio,
-    /// One frame was looked at for somebody who waited.
+    /// Detection ran on one frame, for a client that waited.
     Frame,
 }
 

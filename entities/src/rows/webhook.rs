@@ -2,7 +2,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::{TenantId, WebhookId};
 
-/// An address that is told of events.
+/// A subscription: the URL that events are sent to.
 #[derive(Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "webhooks")]
 pub struct Model {

@@ -39,9 +39,9 @@ pub struct Model {
 pub enum DeliveryState {
     /// It waits for its next try.
     Waiting,
-    /// A courier has it.
+    /// A sender has claimed it.
     Sending,
-    /// The other side has it.
+    /// The receiver has accepted it.
     Delivered,
     /// It was given up.
     Failed,

@@ -32,16 +32,18 @@ async fn an_export_goes_forward_only(fresh: Fresh) {
     let (export, job) = fresh.coordinated(tenant.id, "a").await;
     let get = || async { exports::get(&fresh.db, tenant.id, export.id).await.unwrap().unwrap() };
     for state in &ExportState::UNFINISHED[1..] {
-        assert!(exports::advance(&fresh.db, &job, *state).await.unwrap().is_some());
-        assert_eq!(get().await.state, *state);
+        let advanced = exports::advance(&fresh.db, &job, *state).await.unwrap().unwrap();
+        assert_eq!((advanced.state, &advanced), (*state, &get().await), "the row as it is stored");
     }
     let started = get().await.started_at;
     assert!(started.is_some());
     // A coordinator that adopts the export walks again.
-    assert!(exports::advance(&fresh.db, &job, ExportState::Preparing).await.unwrap().is_some());
+    let again = exports::advance(&fresh.db, &job, ExportState::Preparing).await.unwrap().unwrap();
+    assert_eq!(again, get().await);
     assert_eq!((get().await.state, get().await.started_at), (ExportState::Publishing, started));
-    assert!(
-        exports::advance(&fresh.db, &job, ExportState::Complete).await.unwrap().is_none(),
+    assert_eq!(
+        exports::advance(&fresh.db, &job, ExportState::Complete).await.unwrap(),
+        None,
         "only `finish` completes"
     );
 
@@ -58,17 +60,18 @@ async fn an_export_goes_forward_only(fresh: Fresh) {
 async fn an_end_is_final(fresh: Fresh) {
     let tenant = fresh.tenant("club").await;
     let (export, job) = fresh.coordinated(tenant.id, "a").await;
-    assert!(exports::finish(&fresh.db, &job, finished()).await.unwrap().is_none(), "not before it is published");
+    assert_eq!(exports::finish(&fresh.db, &job, finished()).await.unwrap(), None, "not before it is published");
     assert!(exports::advance(&fresh.db, &job, ExportState::Publishing).await.unwrap().is_some());
-    assert!(exports::finish(&fresh.db, &job, finished()).await.unwrap().is_some());
+    let returned = exports::finish(&fresh.db, &job, finished()).await.unwrap().unwrap();
     let complete = exports::get(&fresh.db, tenant.id, export.id).await.unwrap().unwrap();
+    assert_eq!(returned, complete);
     assert_eq!((complete.state, complete.progress, complete.cost), (ExportState::Complete, 1.0, 0.5));
     assert_eq!((complete.result_key.as_deref(), complete.result_bytes), (Some("k"), Some(10)));
     assert!(complete.finished_at.is_some());
 
-    assert!(exports::finish(&fresh.db, &job, finished()).await.unwrap().is_none());
-    assert!(exports::fail(&fresh.db, &job, json!({})).await.unwrap().is_none());
-    assert!(exports::advance(&fresh.db, &job, ExportState::Publishing).await.unwrap().is_none());
+    assert_eq!(exports::finish(&fresh.db, &job, finished()).await.unwrap(), None);
+    assert_eq!(exports::fail(&fresh.db, &job, json!({})).await.unwrap(), None);
+    assert_eq!(exports::advance(&fresh.db, &job, ExportState::Publishing).await.unwrap(), None);
     assert!(!exports::set_progress(&fresh.db, &job, 0.1, "late").await.unwrap());
     assert!(!exports::warn(&fresh.db, &job, "late").await.unwrap());
     let before = Cancelled::Before(Box::new(complete.clone()));
@@ -84,11 +87,11 @@ async fn a_coordinator_that_lost_its_job_changes_nothing(fresh: Fresh) {
     let job = fresh.claim("b", JobKind::Coordinate).await.unwrap();
     let before = exports::get(&fresh.db, tenant.id, export.id).await.unwrap().unwrap();
 
-    assert!(exports::advance(&fresh.db, &late, ExportState::Publishing).await.unwrap().is_none());
+    assert_eq!(exports::advance(&fresh.db, &late, ExportState::Publishing).await.unwrap(), None);
     assert!(!exports::set_progress(&fresh.db, &late, 0.9, "late").await.unwrap());
     assert!(!exports::warn(&fresh.db, &late, "late").await.unwrap());
-    assert!(exports::fail(&fresh.db, &late, json!({})).await.unwrap().is_none());
-    assert!(exports::finish(&fresh.db, &late, finished()).await.unwrap().is_none());
+    assert_eq!(exports::fail(&fresh.db, &late, json!({})).await.unwrap(), None);
+    assert_eq!(exports::finish(&fresh.db, &late, finished()).await.unwrap(), None);
     assert_eq!(exports::get(&fresh.db, tenant.id, export.id).await.unwrap().unwrap(), before);
     assert!(exports::finish(&fresh.db, &job, finished()).await.unwrap().is_some());
 }
@@ -99,8 +102,9 @@ async fn failing_ends_the_jobs(fresh: Fresh) {
     fresh.enqueue(&export, JobKind::Segment, 0, 1.0).await;
     fresh.enqueue(&export, JobKind::Segment, 1, 1.0).await;
     let segment = fresh.claim("a", JobKind::Segment).await.unwrap();
-    assert!(exports::fail(&fresh.db, &job, json!({"code": "segment_failed"})).await.unwrap().is_some());
+    let failed = exports::fail(&fresh.db, &job, json!({"code": "segment_failed"})).await.unwrap();
     let export = exports::get(&fresh.db, tenant.id, export.id).await.unwrap().unwrap();
+    assert_eq!(failed.as_ref(), Some(&export));
     assert_eq!((export.state, export.problem), (ExportState::Failed, Some(json!({"code": "segment_failed"}))));
     assert!(!jobs::is_held(&fresh.db, &segment).await.unwrap());
     assert_eq!(fresh.claim("a", JobKind::Segment).await, None);
@@ -140,7 +144,7 @@ async fn lists_are_filtered_and_paged(fresh: Fresh) {
             break;
         }
     }
-    assert_eq!(seen, ids, "newest first, each once, nobody else's");
+    assert_eq!(seen, ids, "newest first, each once, none of another tenant");
 
     let list = async |kind, state| {
         let filter = Filter { kind, state };

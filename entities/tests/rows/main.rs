@@ -12,4 +12,5 @@ mod support;
 mod tenancy;
 mod usage;
 mod videos;
+mod wakeups;
 mod webhooks;

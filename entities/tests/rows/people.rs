@@ -14,7 +14,7 @@ use crate::support::{Fresh, on_both};
 
 on_both!(
     names_and_addresses_are_unique,
-    a_text_that_cannot_be_kept_is_told_from_a_fault,
+    a_text_that_cannot_be_stored_is_no_database_fault,
     a_tenant_is_suspended_and_active_again,
     the_first_user_is_made_once,
     a_token_is_exchanged_once,
@@ -50,11 +50,11 @@ async fn names_and_addresses_are_unique(fresh: Fresh) {
     assert_eq!(taken.to_string(), "the e-mail address anna@example.com is already taken");
     let (found, tenant) = users::find_for_login(&fresh.db, "anna@EXAMPLE.com").await.unwrap().unwrap();
     assert_eq!((found.id, tenant.id), (anna.id, anna.tenant_id));
-    assert_eq!(users::find_for_login(&fresh.db, "nobody@example.com").await.unwrap(), None);
+    assert_eq!(users::find_for_login(&fresh.db, "unknown@example.com").await.unwrap(), None);
     assert_eq!(users::list(&fresh.db, anna.tenant_id, &PageRequest::default()).await.unwrap().items, [anna]);
 }
 
-async fn a_text_that_cannot_be_kept_is_told_from_a_fault(fresh: Fresh) {
+async fn a_text_that_cannot_be_stored_is_no_database_fault(fresh: Fresh) {
     let kept = tenants::create(&fresh.db, "a club\0").await;
     match fresh.db.is_shared() {
         true => assert!(kept.unwrap_err().is_text()),
@@ -69,8 +69,8 @@ async fn a_tenant_is_suspended_and_active_again(fresh: Fresh) {
     assert_eq!(tenants::get(&fresh.db, club.id).await.unwrap(), Some(suspended));
     let active = tenants::set_state(&fresh.db, club.id, TenantState::Active).await.unwrap();
     assert_eq!(active, Some(club));
-    let nobody = entities::TenantId::new();
-    assert_eq!(tenants::set_state(&fresh.db, nobody, TenantState::Active).await.unwrap(), None);
+    let unknown = entities::TenantId::new();
+    assert_eq!(tenants::set_state(&fresh.db, unknown, TenantState::Active).await.unwrap(), None);
     fresh.tenant("another").await;
     let names: Vec<_> = tenants::all(&fresh.db).await.unwrap().into_iter().map(|tenant| tenant.name).collect();
     assert_eq!(names, ["another", "club"]);
@@ -131,7 +131,7 @@ async fn expired_and_revoked_tokens_are_refused(fresh: Fresh) {
     assert_eq!(tokens::rotate(&fresh.db, TokenId::new(), later).await.unwrap(), Rotation::Refused);
 
     let token = tokens::issue(&fresh.db, &anna, later).await.unwrap();
-    assert!(!tokens::revoke_family_of(&fresh.db, bert.id, token.id).await.unwrap(), "not somebody else's");
+    assert!(!tokens::revoke_family_of(&fresh.db, bert.id, token.id).await.unwrap(), "not of another user");
     assert!(tokens::revoke_family_of(&fresh.db, anna.id, token.id).await.unwrap());
     assert_eq!(tokens::rotate(&fresh.db, token.id, later).await.unwrap(), Rotation::Refused);
 

@@ -1,4 +1,4 @@
-//! New attempts of ended exports, keys of repeated requests, and what sweepers look for.
+//! New attempts of ended exports, keys of repeated requests, and the sweepers' queries.
 
 use chrono::{TimeDelta, Utc};
 use entities::{

@@ -1,5 +1,7 @@
 //! Fresh databases, and rows to begin with.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use entities::{
@@ -19,21 +21,36 @@ use tempfile::TempDir;
 macro_rules! on_both {
     ($($name:ident),+ $(,)?) => {$(
         mod $name {
-            use crate::support::Fresh;
+            use crate::support::{on_postgres, on_sqlite};
 
-            #[tokio::test(flavor = "multi_thread")]
-            async fn sqlite() {
-                super::$name(Fresh::sqlite().await).await;
+            #[test]
+            fn sqlite() {
+                on_sqlite(|fresh| Box::pin(super::$name(fresh)));
             }
 
-            #[tokio::test(flavor = "multi_thread")]
-            async fn postgres() {
-                super::$name(Fresh::postgres().await).await;
+            #[test]
+            fn postgres() {
+                on_postgres(|fresh| Box::pin(super::$name(fresh)));
             }
         }
     )+};
 }
 pub(crate) use on_both;
+
+/// A test under way, boxed: what is generic over a future, such as a runtime's `block_on`, is compiled once for all tests.
+type Test = Pin<Box<dyn Future<Output = ()>>>;
+
+pub fn on_sqlite(test: fn(Fresh) -> Test) {
+    run(Box::pin(async move { test(Fresh::sqlite().await).await }));
+}
+
+pub fn on_postgres(test: fn(Fresh) -> Test) {
+    run(Box::pin(async move { test(Fresh::postgres().await).await }));
+}
+
+fn run(test: Test) {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(test);
+}
 
 /// A database of its own, and a way past its opaque handle.
 pub struct Fresh {

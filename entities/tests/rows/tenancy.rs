@@ -1,4 +1,4 @@
-//! Somebody else's row is not there: every table, every way to one row of it.
+//! A row of another tenant is not found: every table, every finder of one row.
 
 use chrono::{TimeDelta, Utc};
 use entities::{

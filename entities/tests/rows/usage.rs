@@ -37,7 +37,7 @@ async fn a_segment_is_booked_once_and_outlives_its_export(fresh: Fresh) {
     assert_eq!((total.entries, total.frames, total.frames_inferred, total.bytes), (2, 60, 60, 1000));
     assert_eq!((total.device_seconds, total.cost), (0.75, 0.375));
     let row = exports::get(&fresh.db, tenant.id, export.id).await.unwrap().unwrap();
-    assert_eq!(row.device_seconds, total.device_seconds, "the export tells the same");
+    assert_eq!(row.device_seconds, total.device_seconds, "the export has the same");
     let devices = usage::devices_of_tenant(&fresh.db, tenant.id, ALWAYS).await.unwrap();
     assert_eq!(devices.len(), 1);
     assert_eq!((devices[0].device.as_str(), devices[0].frames, devices[0].device_seconds), ("sim:0", 60, 0.75));
@@ -46,8 +46,8 @@ async fn a_segment_is_booked_once_and_outlives_its_export(fresh: Fresh) {
     assert!(matches!(exports::delete(&fresh.db, tenant.id, export.id).await.unwrap(), Deleted::Gone(_)));
     let exports = usage::exports_of_tenant(&fresh.db, tenant.id, ALWAYS, None, 10).await.unwrap();
     assert_eq!((exports.len(), exports[0].export_id, exports[0].totals), (1, Some(export.id), total));
-    let everybody = usage::by_tenant(&fresh.db, ALWAYS).await.unwrap();
-    assert_eq!((everybody.len(), everybody[0].tenant_id, everybody[0].totals), (1, tenant.id, total));
+    let all = usage::by_tenant(&fresh.db, ALWAYS).await.unwrap();
+    assert_eq!((all.len(), all[0].tenant_id, all[0].totals), (1, tenant.id, total));
 }
 
 async fn a_single_frame_is_booked_with_its_boxes(fresh: Fresh) {

@@ -1,4 +1,4 @@
-//! The outbox: told with the deed, one at a time, by one courier.
+//! The outbox: a message is written in the transaction of the event and claimed by one sender at a time.
 
 use chrono::{TimeDelta, Utc};
 use entities::{
@@ -11,9 +11,9 @@ use entities::{
 use crate::support::{Fresh, on_both};
 
 on_both!(
-    what_happens_is_told_to_who_listens,
+    an_event_reaches_the_webhooks_that_subscribe_to_it,
     a_webhook_gets_one_message_at_a_time,
-    only_its_claimer_records_how_a_delivery_went,
+    only_the_claimant_records_the_outcome_of_a_delivery,
     a_webhook_is_its_tenants,
 );
 
@@ -27,12 +27,12 @@ async fn webhook(fresh: &Fresh, tenant: TenantId, events: Vec<Event>) -> Webhook
     webhooks::create(&fresh.db, tenant, settings(events), "whsec_AAAA".to_owned()).await.unwrap()
 }
 
-async fn told(db: &Database, webhook: &Webhook) -> Vec<String> {
+async fn messages(db: &Database, webhook: &Webhook) -> Vec<String> {
     let page = webhooks::deliveries(db, webhook.tenant_id, webhook.id, &PageRequest::default()).await.unwrap();
     page.unwrap().items.into_iter().map(|row| row.event).collect()
 }
 
-async fn what_happens_is_told_to_who_listens(fresh: Fresh) {
+async fn an_event_reaches_the_webhooks_that_subscribe_to_it(fresh: Fresh) {
     let (club, other) = (fresh.tenant("club").await.id, fresh.tenant("other").await.id);
     let all = webhook(&fresh, club, Vec::new()).await;
     let failures = webhook(&fresh, club, vec![Event::ExportFailed]).await;
@@ -42,13 +42,13 @@ async fn what_happens_is_told_to_who_listens(fresh: Fresh) {
     assert!(matches!(webhooks::change(&fresh.db, club, off.id, 1, off_now).await.unwrap(), Changed::Now(_)));
     let export = fresh.export(club).await;
     exports::cancel(&fresh.db, club, export.id).await.unwrap();
-    assert_eq!(told(&fresh.db, &all).await, ["export.cancelled"]);
+    assert_eq!(messages(&fresh.db, &all).await, ["export.cancelled"]);
     for silent in [failures, others, off] {
-        assert!(told(&fresh.db, &silent).await.is_empty());
+        assert!(messages(&fresh.db, &silent).await.is_empty());
     }
     // Doing it again is no event.
     exports::cancel(&fresh.db, club, export.id).await.unwrap();
-    assert_eq!(told(&fresh.db, &all).await.len(), 1);
+    assert_eq!(messages(&fresh.db, &all).await.len(), 1);
 }
 
 async fn a_webhook_gets_one_message_at_a_time(fresh: Fresh) {
@@ -73,11 +73,11 @@ async fn a_webhook_gets_one_message_at_a_time(fresh: Fresh) {
     assert!(webhooks::claim(db, 10, LEASE).await.unwrap().is_empty());
 }
 
-async fn only_its_claimer_records_how_a_delivery_went(fresh: Fresh) {
+async fn only_the_claimant_records_the_outcome_of_a_delivery(fresh: Fresh) {
     let (db, club) = (&fresh.db, fresh.tenant("club").await.id);
     let hook = webhook(&fresh, club, Vec::new()).await;
     let id = webhooks::send_test(db, club, hook.id).await.unwrap().unwrap().id;
-    // A claim that has run out is somebody else's; what its courier says then does not count.
+    // A claim that has expired belongs to another sender; the outcome that the first one records is ignored.
     let slow = webhooks::claim(db, 1, TimeDelta::seconds(-1)).await.unwrap().remove(0);
     let quick = webhooks::claim(db, 1, LEASE).await.unwrap().remove(0);
     assert_eq!((quick.delivery.id, quick.delivery.attempts), (id, 2));

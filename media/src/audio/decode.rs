@@ -12,7 +12,7 @@ use crate::input;
 /// Interleaved stereo.
 pub(super) const CHANNELS: usize = 2;
 
-/// Seconds before a wanted position at which decoding starts, so that the decoder has settled and a container that
+/// Seconds before a wanted position at which decoding starts, so that the decoder has converged and a container that
 /// stores sound late has been given its chance; the last resort is the start of the file.
 const LEAD_INS: [i128; 2] = [1, 8];
 
@@ -20,7 +20,7 @@ const LEAD_INS: [i128; 2] = [1, 8];
 /// milliseconds).
 const BELIEVED_JUMP: f64 = 0.002;
 
-/// A jump up to this many seconds is believed when two frames in a row tell it: Ogg's page positions put single frames
+/// A jump up to this many seconds is believed when two frames in a row confirm it: Ogg's page positions put single frames
 /// some milliseconds off.
 const DOUBTED_JUMP: f64 = 0.05;
 

@@ -11,4 +11,5 @@ mod render;
 mod tempo;
 
 pub(crate) use decode::AudioReader;
-pub use render::{AudioSource, AudioStats, render_audio};
+pub use piece::AudioSource;
+pub use render::{AudioStats, render_audio};

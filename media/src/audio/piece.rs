@@ -5,13 +5,22 @@ use std::path::{Path, PathBuf};
 use edits::{AudioPart, AudioPiece, Rat};
 
 use super::decode::{AudioReader, CHANNELS};
-use super::render::AudioSource;
 use super::tempo::Tempo;
 use crate::error::Result;
 
 /// Samples over which one speed goes over into the next: 5 ms at 48 kHz. A stretched part ends within a wave that the
 /// next one does not know of; without this the seam would click.
 const SEAM: u64 = 240;
+
+/// Where a source's sound is, and when its pictures start.
+#[derive(Debug, Clone)]
+pub struct AudioSource {
+    /// The file; `None` for a source without sound.
+    pub path: Option<PathBuf>,
+    /// Seconds on the file's own clock at which its first frame is displayed ([`crate::FrameIndex::start`]): time 0 of
+    /// every edit.
+    pub start: Rat,
+}
 
 /// Plays a piece from its first sample to its last.
 pub(super) struct PieceReader {

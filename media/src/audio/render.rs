@@ -1,26 +1,16 @@
 //! The sound of a reel, from its sources to one AAC track.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use edits::{AudioPiece, Rat};
+use edits::AudioPiece;
 
 use super::decode::CHANNELS;
 use super::encode::AudioEncoder;
-use super::piece::PieceReader;
+use super::piece::{AudioSource, PieceReader};
 use crate::error::{MediaError, Result};
 
 /// Samples handled at a time.
 const CHUNK: u64 = 4096;
-
-/// Where a source's sound is, and when its pictures start.
-#[derive(Debug, Clone)]
-pub struct AudioSource {
-    /// The file; `None` for a source without sound.
-    pub path: Option<PathBuf>,
-    /// Seconds on the file's own clock at which its first frame is displayed ([`crate::FrameIndex::start`]): time 0 of
-    /// every edit.
-    pub start: Rat,
-}
 
 /// What [`render_audio`] wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -96,7 +96,7 @@ impl Shape {
         spans.clear();
         let margin = self.reach() + HALF_DIAGONAL;
         let centre_y = y as f64 + 0.5;
-        // An ellipse scaled by 1 + s is at least s times the smaller radius away, which tells most pixels without a
+        // An ellipse scaled by 1 + s is at least s times the smaller radius away, which classifies most pixels without a
         // search.
         let least = margin / self.curve.rx.min(self.curve.ry);
         let (left, right) = self.curve.chord(centre_y, 1.0 + least).unwrap_or((0.0, 0.0));

@@ -46,7 +46,7 @@ impl Painter {
     fn planes(&mut self, canvas: &mut Canvas, spotlight: &Spotlight, planes: std::ops::Range<usize>) {
         let format = canvas.format();
         let shape = shape(spotlight, luma_step(planes.start) as f64);
-        let looks: Vec<Look> = planes.clone().map(|plane| Look::new(spotlight, format, plane)).collect();
+        let styles: Vec<PlaneStyle> = planes.clone().map(|plane| PlaneStyle::new(spotlight, format, plane)).collect();
         let (width, height) = format.plane_size(planes.start);
         let (columns, rows) = shape.bounds(width, height);
         for y in 0..height {
@@ -56,11 +56,11 @@ impl Painter {
                 self.spans.clear();
             }
             let drawn = if rows.contains(&y) { columns.clone() } else { 0..0 };
-            for (plane, look) in planes.clone().zip(&looks) {
+            for (plane, style) in planes.clone().zip(&styles) {
                 let row = canvas.plane(plane).row(y);
-                look.outside.apply(&mut row[..drawn.start]);
-                look.outside.apply(&mut row[drawn.end..]);
-                look.spans(row, &self.spans);
+                style.outside.apply(&mut row[..drawn.start]);
+                style.outside.apply(&mut row[drawn.end..]);
+                style.spans(row, &self.spans);
             }
         }
     }
@@ -91,11 +91,11 @@ fn shape(spotlight: &Spotlight, step: f64) -> Shape {
     }
 }
 
-/// What a spotlight makes of the samples of one plane.
-struct Look {
+/// How a spotlight changes the samples of one plane: lookup tables by code value, and the values that are blended.
+struct PlaneStyle {
     /// Whether the effect is outside the ellipse.
     effect_outside: bool,
-    /// What the effect makes of each value, unrounded.
+    /// The result of the effect for each code value, unrounded.
     effect: [f32; 256],
     outside: Tone,
     inside: Tone,
@@ -117,7 +117,7 @@ impl Veil {
     }
 }
 
-impl Look {
+impl PlaneStyle {
     fn new(spotlight: &Spotlight, format: CanvasFormat, plane: usize) -> Self {
         let colour = DrawnColour::new(format.matrix, format.range);
         let veil = |rgb: edits::Rgb, opacity: f64| {

@@ -7,7 +7,7 @@ pub(super) struct Tone {
     changes: bool,
 }
 
-/// `(v * gain / 256 + bias) / 256`, each division rounded down: a map that vectorises, where a table look-up does not.
+/// `(v * gain / 256 + bias) / 256`, each division rounded down: a map that vectorises, where a table lookup does not.
 /// The gain is in two halves, so that 16 bits hold every step.
 #[derive(Debug, Clone, Copy)]
 struct Line {

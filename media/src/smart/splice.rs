@@ -226,7 +226,7 @@ impl Writer {
     }
 
     fn changed(&self) -> MediaError {
-        MediaError::codec(format!("writing {}", self.name.display()), "the source has changed since it was looked at")
+        MediaError::codec(format!("writing {}", self.name.display()), "the source has changed since it was planned")
     }
 }
 

@@ -1,7 +1,7 @@
 //! Devices and what they can run: one file per ONNX Runtime execution provider.
 //!
 //! Each provider says which precisions it offers on a device of this machine, with the reason where it does not, and
-//! how a session is told to use it. Nothing here is assumed: a provider counts when its library lies beside ONNX
+//! how a session is configured for it. Nothing here is assumed: a provider counts when its library lies beside ONNX
 //! Runtime and the hardware it needs is seen.
 
 mod cpu;
@@ -112,7 +112,7 @@ pub(crate) fn require(
     Err(ModelError::NotOffered { provider: provider.to_string(), precision: precision.to_string(), reason })
 }
 
-/// What a session is told so that it runs on `device` by `provider` in `precision`.
+/// The session options that make it run on `device` by `provider` in `precision`.
 pub(crate) fn execution_provider(
     device: &DeviceKind,
     provider: Provider,

@@ -20,7 +20,7 @@ fn dropped_in(family: &str, file: &[u8], extra: &str) -> (TempDir, ModelStore) {
         sha256(file)
     );
     std::fs::write(weights.join("manifest.toml"), manifest).unwrap();
-    // The manifest lies in the weights folder, so the runtime is looked for there.
+    // The manifest lies in the weights folder, so the runtime is searched there.
     std::os::unix::fs::symlink(root().join("runtime"), weights.join("runtime")).unwrap();
     let store = ModelStore::open(&weights).unwrap();
     (folder, store)

@@ -73,7 +73,7 @@ fn missing_and_corrupt_weights_name_the_file_and_the_remedy() {
     }
 
     let problems = verify(&fresh_store).unwrap_err();
-    assert_eq!(problems.len(), 3, "all are told at once");
+    assert_eq!(problems.len(), 3, "all are reported at once");
     let statuses = list(&fresh_store);
     let states: Vec<(bool, bool)> = statuses.iter().map(|status| (status.present, status.verified)).collect();
     assert_eq!(states, [(true, false), (false, false), (false, false)]);

@@ -67,8 +67,8 @@ fn frame(path: &Path, filter: &str, width: u32, height: u32) -> RgbImage {
         .args(["-vf", filter, "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
         .output()
         .expect("the tests need ffmpeg: apt-get install ffmpeg");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.stdout.len(), (width * height * 3) as usize, "{}: {told}", path.display());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.stdout.len(), (width * height * 3) as usize, "{}: {stderr}", path.display());
     RgbImage { width, height, data: output.stdout }
 }
 

@@ -1,6 +1,6 @@
 //! Exports: requests to render something, their progress and their results.
 
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, route, web};
 use actors::checksum::hex;
 use actors::exports::error::RequestError;
@@ -241,7 +241,8 @@ fn refused(error: RequestError) -> Problem {
         }
         RequestError::Limit(reached) => reached.into(),
         RequestError::Storage(error) => error.into(),
-        RequestError::StillEnding => Problem::unavailable("still_ending", error.to_string()),
+        RequestError::StillEnding => Problem::conflict("still_ending", error.to_string())
+            .header(header::RETRY_AFTER, HeaderValue::from_static("1")),
         error => Problem::internal("accepting an export", error),
     }
 }

@@ -1,14 +1,18 @@
 //! What operators and tools ask: is it alive, is it ready, how is it doing, what can it do.
 
-use actix_web::http::header;
+use std::sync::Arc;
+
+use actix_web::http::header::{self, ContentEncoding};
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use actors::node::Readiness;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use utoipa::openapi::OpenApi;
 use utoipa_actix_web::service_config::ServiceConfig;
+use utoipa_swagger_ui::Config;
 
 use super::metrics::look_up;
+use super::problem::Problem;
 use super::refusals::ReadRefusals;
 use super::state::State;
 
@@ -20,9 +24,10 @@ pub fn api_routes(api: &mut ServiceConfig) {
 /// Adds the routes of this module.
 pub fn routes(api: &mut ServiceConfig) {
     api.service(healthz).service(readyz).service(metrics).service(docs);
+    api.route("/docs/{file}", web::get().to(docs_asset));
 }
 
-/// The documentation page: one file, no downloads.
+/// The documentation page: loads Swagger UI from [`docs_asset`].
 const DOCS: &str = include_str!("docs.html");
 
 /// The OpenAPI document, ready to be sent.
@@ -105,7 +110,7 @@ pub async fn openapi_json(document: web::Data<Document>) -> HttpResponse {
         .body(document.0.clone())
 }
 
-/// A page that lists the operations of the OpenAPI document.
+/// The API as a page: Swagger UI over the OpenAPI document.
 #[utoipa::path(tag = "service", security(()), responses((status = 200, description = "HTML", body = String, content_type = "text/html")))]
 #[get("/docs")]
 pub async fn docs() -> HttpResponse {
@@ -113,15 +118,69 @@ pub async fn docs() -> HttpResponse {
         .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
         .insert_header((
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+            "default-src 'none'; connect-src 'self'; img-src 'self' data:; script-src 'self'; style-src 'self'; \
+             frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
         ))
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .body(DOCS)
 }
 
+/// A script or style sheet of Swagger UI. All of them are in the program; none is requested from another host. Not in
+/// the OpenAPI document: it belongs to the page, not to the API.
+pub async fn docs_asset(file: web::Path<String>) -> Result<HttpResponse, Problem> {
+    // Addresses relative to the page, which may be served under a prefix. The validator is a service of another host.
+    let config = Config::new(["api/v1/openapi.json"]).use_base_layout().validator_url("none");
+    let asset = utoipa_swagger_ui::serve(&file, Arc::new(config))
+        .map_err(|error| Problem::internal("configuring the documentation page", error))?
+        .ok_or_else(|| Problem::not_found("path"))?;
+    let mut response = HttpResponse::Ok();
+    if asset.gzpipped {
+        response.insert_header(ContentEncoding::Gzip);
+    }
+    response.content_type(asset.content_type).insert_header((header::CACHE_CONTROL, "max-age=3600"));
+    Ok(response.body(asset.bytes.into_owned()))
+}
+
 #[cfg(test)]
 mod tests {
+    use actix_web::http::StatusCode;
+    use actix_web::test::{TestRequest, call_and_read_body, call_service, init_service};
+    use actix_web::{App, ResponseError};
+
     use super::*;
+
+    #[actix_web::test]
+    async fn the_documentation_page_needs_no_other_host() {
+        let app = init_service(App::new().service(docs).route("/docs/{file}", web::get().to(docs_asset))).await;
+        let page = call_and_read_body(&app, TestRequest::get().uri("/docs").to_request()).await;
+        let page = String::from_utf8(page.to_vec()).unwrap();
+        assert!(!page.contains("://"), "{page}");
+        let files: Vec<_> = page.split('"').filter_map(|text| text.strip_prefix("docs/")).collect();
+        assert_eq!(files.len(), 6, "{page}");
+        for file in files {
+            let response = call_service(&app, TestRequest::get().uri(&format!("/docs/{file}")).to_request()).await;
+            assert_eq!(response.status(), StatusCode::OK, "{file}");
+            // Scripts and styles are refused by browsers under `nosniff` unless the type says what they are.
+            let content_type = response.headers().get(header::CONTENT_TYPE).unwrap().to_str().unwrap();
+            let expected = match file.rsplit('.').next().unwrap() {
+                "js" => "text/javascript",
+                "css" => "text/css",
+                _ => "image/png",
+            };
+            assert_eq!(content_type, expected, "{file}");
+        }
+        let missing = docs_asset(web::Path::from("other.js".to_owned())).await;
+        assert!(missing.is_err_and(|problem| problem.status_code() == StatusCode::NOT_FOUND));
+    }
+
+    #[actix_web::test]
+    async fn the_documentation_page_reads_our_document() {
+        let app = init_service(App::new().route("/docs/{file}", web::get().to(docs_asset))).await;
+        let script = TestRequest::get().uri("/docs/swagger-initializer.js").to_request();
+        let script = String::from_utf8(call_and_read_body(&app, script).await.to_vec()).unwrap();
+        assert!(script.contains(r#""url": "api/v1/openapi.json""#), "{script}");
+        assert!(script.contains(r#""validatorUrl": "none""#) && script.contains("BaseLayout"), "{script}");
+    }
 
     #[test]
     fn a_tenants_figures_are_left_out_and_nothing_else_is() {

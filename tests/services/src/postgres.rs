@@ -27,10 +27,10 @@ pub fn fresh_database() -> String {
     create("template1")
 }
 
-/// The URL of a new database with what is in that of [`fresh_database`] at `url`, to which nobody may be connected.
+/// The URL of a new database with what is in that of [`fresh_database`] at `url`, to which no connection may be open.
 ///
 /// # Panics
-/// When somebody stays connected to it for some seconds.
+/// When a connection to it stays open for some seconds.
 pub fn copy_of_database(url: &str) -> String {
     let path = url.split('?').next().unwrap_or_default();
     create(path.rsplit('/').next().unwrap_or_default())

@@ -28,7 +28,7 @@ pub fn fresh_redis() -> String {
     static SERVER: OnceLock<Mutex<Redis>> = OnceLock::new();
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let server = SERVER.get_or_init(|| Mutex::new(Redis::start()));
-    let url = server.lock().expect("nobody panics with it").url();
+    let url = server.lock().expect("no code panics while it holds this lock").url();
     format!("{url}?db={}", NEXT.fetch_add(1, Ordering::Relaxed) % DATABASES)
 }
 
@@ -53,10 +53,10 @@ impl Redis {
     /// Kills it as a power cut would: it forgets everything.
     pub fn kill(&mut self) {
         if let Some(mut guardian) = self.guardian.take() {
-            let mut told = guardian.stdin.take().expect("its input is a pipe");
+            let mut input = guardian.stdin.take().expect("its input is a pipe");
             // One that has ended already hears nothing.
-            let _ = told.write_all(b"keep\n");
-            drop(told);
+            let _ = input.write_all(b"keep\n");
+            drop(input);
             guardian.wait().expect("a child can be waited for");
         }
     }
@@ -67,7 +67,7 @@ impl Redis {
     /// When it does not start.
     pub fn revive(&mut self) {
         self.kill();
-        // A guardian that is told to keeps the folder; one whose pipe just ends takes it away.
+        // A guardian that reads 'keep' keeps the folder; one whose pipe ends removes it.
         let script = r#""$0" --port 0 --unixsocket "$1/socket" --save '' --appendonly no --dir "$1" --databases "$2" \
             >"$1/log" 2>&1 & server=$!; read -r last; kill -KILL $server; wait $server
             if [ "$last" = keep ]; then rm -f "$1/socket"; else rm -rf "$1"; fi"#;

@@ -1,4 +1,4 @@
-//! Probes and renders one file through the program and looks at every frame and click of what comes out.
+//! Probes and renders one file through the program and checks every frame and click of the result.
 //!
 //! Sources and results are read back with the ffmpeg programs, not with Touchline's own code.
 
@@ -24,15 +24,15 @@ const MOST_COMBING: f64 = 40.0;
 /// When anything is not as expected.
 pub fn outcome(case: &Case, kinds: &[Kind], folder: &Path) -> Result<String> {
     let input = case.make(folder)?;
-    let desk = Desk::new(folder, input)?;
+    let workspace = Workspace::new(folder, input)?;
     match &case.expect {
-        Expect::Refused(code, says) => desk.refused(*code, says),
+        Expect::Refused(code, says) => workspace.refused(*code, says),
         Expect::Accepted(accepted) => match &case.origin {
             Origin::Footage(footage) => {
-                let outcome = desk.accepted(footage, accepted)?;
+                let outcome = workspace.accepted(footage, accepted)?;
                 // Where frames are damaged, which of them a decoder shows is its own choice.
                 for kind in kinds.iter().filter(|_| accepted.unreadable == 0 && accepted.warnings.is_empty()) {
-                    kinds::check(&desk, footage, accepted, *kind).with_context(|| format!("{kind:?}"))?;
+                    kinds::check(&workspace, footage, accepted, *kind).with_context(|| format!("{kind:?}"))?;
                 }
                 Ok(outcome)
             }
@@ -42,14 +42,14 @@ pub fn outcome(case: &Case, kinds: &[Kind], folder: &Path) -> Result<String> {
 }
 
 /// Where one file is worked on.
-pub struct Desk {
+pub struct Workspace {
     input: PathBuf,
     output: PathBuf,
     spec: PathBuf,
     scratch: PathBuf,
 }
 
-impl Desk {
+impl Workspace {
     fn new(folder: &Path, input: PathBuf) -> Result<Self> {
         let scratch = folder.join("scratch");
         std::fs::create_dir(&scratch)?;
@@ -100,12 +100,12 @@ impl Desk {
 
     /// What a refusal says after the file's name.
     fn reason(&self, output: &Output, code: i32, says: &str) -> Result<String> {
-        let told = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.code() == Some(code), "{}, not exit code {code}: {told}", output.status);
-        ensure!(told.lines().count() == 1 && told.contains(says), "not one line with {says:?}: {told}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(code), "{}, not exit code {code}: {stderr}", output.status);
+        ensure!(stderr.lines().count() == 1 && stderr.contains(says), "not one line with {says:?}: {stderr}");
         let name = self.input.file_name().unwrap_or_default().to_string_lossy();
         let folder = format!("{}/", self.input.parent().unwrap_or(Path::new("")).display());
-        let line = told.trim().trim_start_matches("touchline: ").replace(&folder, "");
+        let line = stderr.trim().trim_start_matches("touchline: ").replace(&folder, "");
         let refusal = format!("{name} is refused: ");
         Ok(line.trim_start_matches("error: ").trim_start_matches(&refusal).to_owned())
     }
@@ -132,7 +132,7 @@ impl Desk {
             ensure!(found == source.frames.len(), "probe counts {found} frames, ffprobe {}", source.frames.len());
         }
         compare(&frames, &source, accepted)?;
-        check_looks(&frames, footage, accepted)?;
+        check_appearance(&frames, footage, accepted)?;
         let (first, last) = (source.frames[0].1, source.frames[source.frames.len() - 1].1);
         if let Some(shown) = accepted.shown {
             ensure!(shown == (first, last), "the source has frames {first} to {last}, not {shown:?}");
@@ -174,9 +174,9 @@ pub fn framing(seconds: f64, (width, height): (u32, u32), fps: u32) -> Value {
 }
 
 pub fn json_of(output: &Output) -> Result<Value> {
-    let told = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{}: {told}", output.status);
-    ensure!(told.is_empty(), "stderr: {told}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}: {stderr}", output.status);
+    ensure!(stderr.is_empty(), "stderr: {stderr}");
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
@@ -284,7 +284,7 @@ fn compare(frames: &[Frame], source: &Source, accepted: &Accepted) -> Result<()>
 }
 
 /// Upright, in its colours, and not woven.
-fn check_looks(frames: &[Frame], footage: &Footage, accepted: &Accepted) -> Result<()> {
+fn check_appearance(frames: &[Frame], footage: &Footage, accepted: &Accepted) -> Result<()> {
     let grey = footage.picture.format.starts_with("gray");
     let wrong: Vec<_> = frames.iter().filter_map(|f| f.wrong_colour(grey, accepted.colour_within)).collect();
     ensure!(wrong.len() <= accepted.unreadable, "{} frames look wrong: {}", wrong.len(), wrong[0]);

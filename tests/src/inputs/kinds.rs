@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::case::{Accepted, Footage};
-use super::check::{Desk, Source, check_clicks, ffprobe, fraction, json_of, source};
+use super::check::{Source, Workspace, check_clicks, ffprobe, fraction, json_of, source};
 use super::picture;
 
 /// Seconds by which a frame may be shown off its time.
@@ -58,19 +58,19 @@ impl Kind {
     }
 }
 
-/// Renders a file as `kind` and looks at every frame. False: it cannot be copied into an MP4 file, and is told so.
+/// Renders a file as `kind` and checks every frame. False: it cannot be copied into an MP4 file, and is refused with that reason.
 ///
 /// # Errors
 /// When a frame is wrong or shown at another time, or a click is heard off its moment.
-pub fn check(desk: &Desk, footage: &Footage, accepted: &Accepted, kind: Kind) -> Result<bool> {
-    let whole = source(footage, accepted, desk.input())?;
+pub fn check(workspace: &Workspace, footage: &Footage, accepted: &Accepted, kind: Kind) -> Result<bool> {
+    let whole = source(footage, accepted, workspace.input())?;
     let (spec, spans) = kind.spec(whole.frames[whole.frames.len() - 1].0);
-    let done = desk.render(kind.command(), &spec)?;
-    let told = String::from_utf8_lossy(&done.stderr);
-    if kind == Kind::ClipCopy && told.contains("encode the clip instead") {
+    let done = workspace.render(kind.command(), &spec)?;
+    let stderr = String::from_utf8_lossy(&done.stderr);
+    if kind == Kind::ClipCopy && stderr.contains("encode the clip instead") {
         ensure!(
-            done.status.code() == Some(1) && !desk.output().exists(),
-            "a copy that is refused leaves a file: {told}"
+            done.status.code() == Some(1) && !workspace.output().exists(),
+            "a copy that is refused leaves a file: {stderr}"
         );
         return Ok(false);
     }
@@ -79,9 +79,9 @@ pub fn check(desk: &Desk, footage: &Footage, accepted: &Accepted, kind: Kind) ->
     let ranges = if spans.is_empty() { vec![all] } else { spans.iter().map(|span| between(&whole, *span)).collect() };
     let wanted: usize = ranges.iter().map(Range::len).sum();
     ensure!(report["frames"] == wanted, "{} frames are reported, not {wanted}", report["frames"]);
-    check_frames(desk, &whole, &ranges)?;
+    check_frames(workspace, &whole, &ranges)?;
     if accepted.heard && footage.sound.is_some() && ranges.len() == 1 {
-        check_sound(desk, footage, accepted, &whole, &ranges[0])?;
+        check_sound(workspace, footage, accepted, &whole, &ranges[0])?;
     }
     Ok(true)
 }
@@ -92,8 +92,8 @@ fn between(source: &Source, (start, end): (f64, f64)) -> Range<usize> {
     at(start)..at(end)
 }
 
-fn check_frames(desk: &Desk, whole: &Source, ranges: &[Range<usize>]) -> Result<()> {
-    let shown = shown(desk.output())?;
+fn check_frames(workspace: &Workspace, whole: &Source, ranges: &[Range<usize>]) -> Result<()> {
+    let shown = shown(workspace.output())?;
     let mut due = Vec::new();
     let mut begin = 0.0;
     for range in ranges {
@@ -131,7 +131,7 @@ fn shown(output: &Path) -> Result<Vec<(f64, Option<u32>)>> {
 }
 
 fn check_sound(
-    desk: &Desk,
+    workspace: &Workspace,
     footage: &Footage,
     accepted: &Accepted,
     whole: &Source,
@@ -140,8 +140,10 @@ fn check_sound(
     let rate = fraction(footage.picture.rate)?;
     let (start, number) = whole.frames[range.start];
     let end = whole.frames.get(range.end).map_or(footage.picture.seconds, |(end, _)| *end);
-    let starts =
-        ffprobe(desk.output(), &["-select_streams", "v:0", "-show_entries", "stream=start_time:format=start_time"])?;
+    let starts = ffprobe(
+        workspace.output(),
+        &["-select_streams", "v:0", "-show_entries", "stream=start_time:format=start_time"],
+    )?;
     let second = |place: &Value| place["start_time"].as_str().and_then(|time| time.parse::<f64>().ok());
     let pictures = second(&starts["streams"][0]).context("the pictures have no start")?;
     // Seconds that sound may come before the pictures.
@@ -149,5 +151,5 @@ fn check_sound(
     let first = f64::from(number) / rate - accepted.muxed_late;
     // Copied sound keeps its time stamps, and with them its gaps.
     let by_time_stamps = ["-af", "aresample=async=1:min_hard_comp=0.01:first_pts=0"];
-    check_clicks(desk.output(), &by_time_stamps, footage, first - lead, end - start).context("the sound")
+    check_clicks(workspace.output(), &by_time_stamps, footage, first - lead, end - start).context("the sound")
 }

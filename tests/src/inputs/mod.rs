@@ -6,7 +6,7 @@
 //! * [`picture`]: the picture that all of them show, and how it is read back.
 //! * [`change`]: what happens to a file after it was encoded: cuts, damage, other headers.
 //! * [`list`]: the cases.
-//! * [`check`]: probes and renders one file through the program and looks at every frame and click.
+//! * [`check`]: probes and renders one file through the program and checks every frame and click.
 //! * [`kinds`]: the same file through the other kinds of export.
 //! * [`table`]: the outcomes as `docs/inputs.md`.
 //!

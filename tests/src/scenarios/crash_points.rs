@@ -7,9 +7,8 @@ use actors::failpoints::Point;
 use anyhow::{Context, Result};
 use futures_util::{StreamExt, stream};
 
-use super::Finding;
-use super::stage::Stage;
-use super::walks::{Walk, Walker, variables};
+use super::flows::{Flow, SLOW, prepared, variables};
+use super::{Finding, Running};
 
 /// How thoroughly it is crashed.
 #[derive(Debug, Clone, Copy)]
@@ -31,14 +30,15 @@ impl Size {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Crashes at every point.
-pub async fn run(size: Size) -> Result<Vec<Finding>> {
-    let mut stage = Stage::open(&variables()).await?;
-    let walker = Walker::prepare(&mut stage).await?;
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
     let crashes = Point::ALL.iter().flat_map(|&point| (0..times(point, size)).map(move |before| (point, before)));
-    let (stage, walker) = (&stage, &walker);
     let found = stream::iter(crashes)
         .map(|(point, before)| async move {
-            let outcome = crash(stage, walker.clone(), point, before).await;
+            let outcome = crash(point, before).await;
             finding(point, before, outcome)
         })
         .buffered(size.at_once)
@@ -70,28 +70,31 @@ fn finding(point: Point, before: u32, outcome: Result<bool>) -> Option<Finding> 
     Some(Finding::new(what, "as without it, nothing left over", found, met))
 }
 
-/// Crashes at one point and walks again; false when the point was not reached.
-async fn crash(original: &Stage, mut walker: Walker, point: Point, before: u32) -> Result<bool> {
-    let mut stage = original.copy()?;
-    let (walk, others) = Walk::through(point);
+/// Crashes at one point and runs the flow again; false when the point was not reached.
+async fn crash(point: Point, before: u32) -> Result<bool> {
+    let (flow, others) = Flow::through(point);
+    // An export that has ended is not cancelled.
+    let slow = (flow == Flow::Cancel).then_some(SLOW);
+    let variables: Vec<_> = variables().into_iter().chain(slow).collect();
+    let (mut server, mut client) = prepared(&variables).await?;
     let before = if before > 0 { format!("{before}*off->") } else { String::new() };
-    stage.restart(Some(&format!("{others}{}={before}return(crash)", point.name()))).await?;
-    let walked = walker.walk(&stage, walk).await;
-    // A walk that went through may have passed the point after its answer; one that did not, has.
-    let patience = if walked.is_ok() { Duration::from_millis(500) } else { PATIENCE };
-    if !stage.dies_within(patience).await? {
-        return walked.map(|()| false).context("the server goes on, but the walk did not");
+    server.restart(Some(&format!("{others}{}={before}return(crash)", point.name()))).await?;
+    let outcome = client.run(&server, flow).await;
+    // A flow that went through may have passed the point after its answer; one that did not, has.
+    let patience = if outcome.is_ok() { Duration::from_millis(500) } else { PATIENCE };
+    if !server.dies_within(patience).await? {
+        return outcome.map(|()| false).context("the server goes on, but the flow did not");
     }
-    if walk == Walk::Cancel {
-        // What a cancelled export leaves must be gone before somebody wants it after all.
-        stage.restart(None).await?;
-        let orphans = stage.orphans().await?;
+    if flow == Flow::Cancel {
+        // What a cancelled export leaves must be gone before it is requested again.
+        server.restart(None).await?;
+        let orphans = server.orphans().await?;
         anyhow::ensure!(orphans.is_empty(), "left over after the restart: {orphans:?}");
     }
-    stage.restart(None).await?;
-    walker.walk(&stage, walk).await.with_context(|| format!("after the crash; the log: {}", stage.log()))?;
-    let orphans = stage.orphans().await?;
+    server.restart(None).await?;
+    client.run(&server, flow).await.with_context(|| format!("after the crash; the log: {}", server.log()))?;
+    let orphans = server.orphans().await?;
     anyhow::ensure!(orphans.is_empty(), "left over: {orphans:?}");
-    stage.stop()?;
+    server.stop()?;
     Ok(true)
 }

@@ -70,7 +70,7 @@ pub async fn club(server: &Server, name: &str, file: &Path) -> Result<Club> {
     club_as(server, name, "editor", file).await
 }
 
-/// [`club`] as somebody of another role.
+/// [`club`] as a user of another role.
 pub async fn club_as(server: &Server, name: &str, role: &str, file: &Path) -> Result<Club> {
     let account = server.account(name, &format!("coach@{name}.example"), role)?;
     let client = Client::log_in(&server.url(), &account.email, &account.password).await?;

@@ -9,7 +9,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::Finding;
+use super::{Finding, Running};
 use crate::client::{Client, Export};
 use crate::footage;
 use crate::server::Server;
@@ -21,7 +21,7 @@ pub struct Size {
     pub seconds: u32,
     /// What a simulated device takes for a frame, in milliseconds.
     pub frame_ms: u32,
-    /// How much longer than the stall limit something may wait: the supervisors' look around, and a busy machine.
+    /// How much longer than the stall limit something may wait: the interval of the supervisors' check, and a busy machine.
     pub margin: Duration,
 }
 
@@ -42,7 +42,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(20);
 
 /// Runs it on private servers.
-pub async fn run(size: Size) -> Result<Vec<Finding>> {
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
     let folder = tempfile::tempdir()?;
     let source = folder.path().join("match.mp4");
     footage::stamped(&source, "30", size.seconds, None, &["-c:v", "libx264", "-preset", "veryfast", "-c:a", "aac"])?;
@@ -189,7 +193,11 @@ async fn an_operator_takes_devices_out(node: &Node, size: Size, bytes: &[u8]) ->
 }
 
 /// Cancelling takes effect within one batch: what a device runs finishes, nothing else begins.
-pub async fn cancel() -> Result<Vec<Finding>> {
+pub fn cancel() -> Running {
+    Box::pin(measure_cancelling())
+}
+
+async fn measure_cancelling() -> Result<Vec<Finding>> {
     let folder = tempfile::tempdir()?;
     let source = folder.path().join("match.mp4");
     footage::stamped(&source, "30", 4, None, &["-c:v", "libx264", "-preset", "veryfast", "-c:a", "aac"])?;

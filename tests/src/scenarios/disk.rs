@@ -11,9 +11,9 @@ use actors::failpoints::Point;
 use anyhow::{Context, Result, ensure};
 use futures_util::{StreamExt, stream};
 
-use super::Finding;
-use super::stage::Stage;
-use super::walks::{Walk, Walker, retry, spec, variables};
+use super::flows::{Flow, FlowClient, SLOW, prepared, retry, spec, variables};
+use super::test_server::TestServer;
+use super::{Finding, Running};
 use crate::server::{DATABASE_URL, uses_shared_backends};
 
 /// How thoroughly the disk is filled.
@@ -36,19 +36,17 @@ impl Size {
 const DISK_MIB: u32 = 24;
 /// How long the disk stays full.
 const FULL_FOR: Duration = Duration::from_secs(3);
-/// Devices on which an export lasts until the disk is full.
-const SLOW: (&str, &str) = ("TOUCHLINE__DEVICES__SIM_FRAME_MS", "20.0");
 const CODE: &str = "disk_full";
 
 /// Fills the disk at every point, and a real one.
-pub async fn run(size: Size) -> Result<Vec<Finding>> {
-    let mut stage = Stage::open(&variables()).await?;
-    let walker = Walker::prepare(&mut stage).await?;
-    let (original, walker) = (&stage, &walker);
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
     let points = Point::ALL.iter().filter(|point| point.writes());
-    let found = stream::iter(points)
-        .map(|&point| async move { finding(point, full_at(original, walker.clone(), point).await) })
-        .buffered(size.at_once);
+    let found =
+        stream::iter(points).map(|&point| async move { finding(point, full_at(point).await) }).buffered(size.at_once);
     let mut findings: Vec<Finding> = found.collect().await;
     for _ in 0..size.disks {
         findings.extend(real_disks().await);
@@ -65,17 +63,17 @@ fn finding(point: Point, outcome: Result<String>) -> Finding {
     Finding::new(format!("disk full at {}", point.name()), asked, found, met)
 }
 
-/// The code that is told when the disk is full at a point. With room again, what was asked for comes out.
-async fn full_at(original: &Stage, mut walker: Walker, point: Point) -> Result<String> {
-    let mut stage = original.copy()?;
-    let (walk, others) = Walk::through(point);
-    stage.restart(Some(&format!("{others}{}=return(full)", point.name()))).await?;
-    let code = walker.refused(&stage, walk).await?;
-    stage.restart(None).await?;
-    walker.walk(&stage, walk).await.context("with room again")?;
-    let orphans = stage.orphans().await?;
+/// The problem code when the disk is full at a point. With room again, the same request succeeds.
+async fn full_at(point: Point) -> Result<String> {
+    let (mut server, mut client) = prepared(&variables()).await?;
+    let (flow, others) = Flow::through(point);
+    server.restart(Some(&format!("{others}{}=return(full)", point.name()))).await?;
+    let code = client.refused(&server, flow).await?;
+    server.restart(None).await?;
+    client.run(&server, flow).await.context("with room again")?;
+    let orphans = server.orphans().await?;
     ensure!(orphans.is_empty(), "left over: {orphans:?}");
-    stage.stop()?;
+    server.stop()?;
     Ok(code)
 }
 
@@ -102,52 +100,52 @@ async fn on_a_small_disk(asked: String, scenario: impl AsyncFn(&SmallDisk) -> Re
         Err(error) => return Finding::new("", asked, format!("not tried, mounting is not allowed: {error:#}"), true),
     };
     match scenario(&disk).await {
-        Ok(told) => Finding::new("", asked.clone(), told.clone(), told == asked),
+        Ok(found) => Finding::new("", asked.clone(), found.clone(), found == asked),
         Err(error) => Finding::new("", asked, format!("{error:#}"), false),
     }
 }
 
 async fn fill_with_rows_elsewhere(disk: &SmallDisk, elsewhere: Option<(&str, &str)>) -> Result<String> {
     let variables: Vec<_> = variables().into_iter().chain([SLOW]).chain(elsewhere).collect();
-    let mut stage = Stage::open_in(&disk.0, &variables).await?;
-    let walker = Walker::prepare(&mut stage).await?;
-    stage.restart(None).await?;
+    let mut server = TestServer::open_in(&disk.0, &variables).await?;
+    let client = FlowClient::prepare(&mut server).await?;
+    server.restart(None).await?;
     let ballast = disk.0.join("ballast");
-    let export = stage.club.start(&spec(&walker.video)).await?.id;
+    let export = server.club.start(&spec(&client.video)).await?.id;
     fill(&ballast)?;
-    let ended = stage.ended(&export).await?;
+    let ended = server.ended(&export).await?;
     let problem = ended.problem.context("the export was quicker than the disk was full")?;
     fs::remove_file(&ballast)?;
-    retry(&stage, &export).await?;
-    check_equal(&mut stage, &walker, &export).await?;
+    retry(&server, &export).await?;
+    check_equal(&mut server, &client, &export).await?;
     Ok(format!("{}, then the same bytes by a retry", problem["code"].as_str().unwrap_or_default()))
 }
 
 async fn fill_all(disk: &SmallDisk) -> Result<String> {
     let variables: Vec<_> = variables().into_iter().chain([SLOW]).collect();
-    let mut stage = Stage::open_in(&disk.0, &variables).await?;
-    let walker = Walker::prepare(&mut stage).await?;
-    stage.restart(None).await?;
+    let mut server = TestServer::open_in(&disk.0, &variables).await?;
+    let client = FlowClient::prepare(&mut server).await?;
+    server.restart(None).await?;
     let ballast = disk.0.join("ballast");
-    let export = stage.club.start(&spec(&walker.video)).await?.id;
+    let export = server.club.start(&spec(&client.video)).await?.id;
     fill(&ballast)?;
     tokio::time::sleep(FULL_FOR).await;
-    let state = stage.club.export(&export).await?.state;
+    let state = server.club.export(&export).await?.state;
     ensure!(state != "complete", "the export was quicker than the disk was full");
     fs::remove_file(&ballast)?;
-    if stage.ended(&export).await?.state == "failed" {
-        retry(&stage, &export).await?;
+    if server.ended(&export).await?.state == "failed" {
+        retry(&server, &export).await?;
     }
-    check_equal(&mut stage, &walker, &export).await?;
+    check_equal(&mut server, &client, &export).await?;
     Ok("goes on with room, to the same bytes".into())
 }
 
-async fn check_equal(stage: &mut Stage, walker: &Walker, export: &str) -> Result<()> {
-    stage.completed(export).await?;
-    ensure!(stage.result(export).await? == walker.expected, "the export has other bytes than before");
-    let left = stage.orphans().await?;
+async fn check_equal(server: &mut TestServer, client: &FlowClient, export: &str) -> Result<()> {
+    server.completed(export).await?;
+    ensure!(server.result(export).await? == client.expected, "the export has other bytes than before");
+    let left = server.orphans().await?;
     ensure!(left.is_empty(), "left over: {left:?}");
-    stage.stop()
+    server.stop()
 }
 
 /// Writes until nothing more fits.

@@ -1,4 +1,4 @@
-//! One tenant queues fifty exports, nine have one each: nobody waits for the fifty. And tenants of different weights
+//! One tenant queues fifty exports, nine have one each: none of the nine waits for the fifty. And tenants of different weights
 //! share as they weigh.
 
 use std::collections::HashMap;
@@ -9,8 +9,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::try_join_all;
 use serde_json::Value;
 
-use super::Finding;
 use super::crowd::{self, Club};
+use super::{Finding, Running};
 use crate::client::Client;
 
 /// How big the scenario is.
@@ -41,7 +41,11 @@ const POLL: Duration = Duration::from_millis(100);
 /// Segments that each tenant must have in the time over which shares are compared.
 const LEAST_SEGMENTS: i64 = 10;
 
-pub async fn run(size: Size) -> Result<Vec<Finding>> {
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("match.mp4");
     crowd::footage(&file, size.segments)?;
@@ -136,8 +140,9 @@ async fn accounts_are_exact(
     began: DateTime<Utc>,
 ) -> Result<Finding> {
     let served = served(operator, others, began, Utc::now()).await?;
-    let told = ends.iter().map(|(_, row)| row["device_seconds"].as_f64().unwrap_or(f64::NAN));
-    let off = served.iter().zip(told).map(|((seconds, _), told)| (seconds - told).abs()).fold(0.0, f64::max);
+    let reported = ends.iter().map(|(_, row)| row["device_seconds"].as_f64().unwrap_or(f64::NAN));
+    let off =
+        served.iter().zip(reported).map(|((seconds, _), reported)| (seconds - reported).abs()).fold(0.0, f64::max);
     Ok(Finding::new(
         "accounts of the nine tenants against what their exports say they took",
         "equal to the microsecond",
@@ -162,7 +167,7 @@ async fn other_weights(size: Size, file: &std::path::Path) -> Result<Vec<Finding
             club.start(size.segments).await?;
         }
     }
-    // Everybody's first segments are under way.
+    // Each tenant's first segments are under way.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let before = device_seconds(&server).await?;
     tokio::time::sleep(size.weighted).await;

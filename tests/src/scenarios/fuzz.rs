@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use super::Finding;
+use super::{Finding, Running};
 use crate::damage::damaged;
 use crate::inputs::list;
 
@@ -64,7 +64,11 @@ const SEEDS: [&str; 18] = [
 ///
 /// # Errors
 /// When the undamaged files cannot be made.
-pub async fn run(size: Size) -> Result<Vec<Finding>> {
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
     tokio::task::spawn_blocking(move || try_all(size)).await?
 }
 
@@ -103,14 +107,14 @@ fn try_all(Size { first, files }: Size) -> Result<Vec<Finding>> {
     let asked = "accepted or refused with a reason; no crash, no hang, nothing left behind";
     let what = format!("{files} randomly damaged files of {} kinds", SEEDS.len());
     // Damage that refuses everything, or nothing, would try little.
-    let telling = accepted * 4 > files && accepted < files;
+    let selective = accepted * 4 > files && accepted < files;
     Ok(vec![
         Finding::new(what, asked, found, faults.is_empty()),
         Finding::new(
-            "how telling the damage is",
+            "how selective the damage is",
             "more than a quarter of the files accepted, not all",
             format!("{accepted} of {files}"),
-            telling,
+            selective,
         ),
     ])
 }
@@ -118,7 +122,7 @@ fn try_all(Size { first, files }: Size) -> Result<Vec<Finding>> {
 fn try_one(seeds: &[Vec<u8>], folder: &Path, number: u64, tried: &Mutex<Tried>) {
     let (done, seed, bytes) = damaged(seeds, number);
     let name = SEEDS[seed];
-    let outcome = Desk::new(folder, name, &bytes).and_then(|desk| desk.check(number));
+    let outcome = Workspace::new(folder, name, &bytes).and_then(|workspace| workspace.check(number));
     let mut tried = tried.lock().expect("no thread panics");
     match outcome {
         Ok(Outcome { accepted, rendered }) => {
@@ -147,14 +151,14 @@ struct Outcome {
 }
 
 /// A file, and the only folder in which the program may leave something.
-struct Desk {
+struct Workspace {
     input: PathBuf,
     output: PathBuf,
     spec: PathBuf,
     scratch: PathBuf,
 }
 
-impl Desk {
+impl Workspace {
     fn new(folder: &Path, name: &str, bytes: &[u8]) -> Result<Self> {
         let scratch = folder.join("scratch");
         fs::create_dir_all(&scratch)?;
@@ -177,7 +181,7 @@ impl Desk {
 
     fn probe_and_render(&self, number: u64) -> Result<Outcome> {
         let probed = self.run(&["probe".as_ref(), self.input.as_os_str()])?;
-        if !told_well(&probed).context("probe")? {
+        if !accepted(&probed).context("probe")? {
             return Ok(Outcome { accepted: false, rendered: false });
         }
         if !number.is_multiple_of(RENDERED) {
@@ -194,7 +198,7 @@ impl Desk {
             ["render", "framing", "--devices", "sim:0", "--input", "--spec", "--output"].map(AsRef::as_ref);
         let (file, specification, result) = (self.input.as_os_str(), self.spec.as_os_str(), self.output.as_os_str());
         let run = self.run(&[render, framing, devices, sim, input, file, spec, specification, output, result])?;
-        let rendered = told_well(&run).context("render");
+        let rendered = accepted(&run).context("render");
         let written = self.output.exists();
         if written {
             fs::remove_file(&self.output)?;
@@ -230,17 +234,17 @@ impl Desk {
 }
 
 /// Whether the program accepted a file; an error when it ended in any way but success or a refusal in one line.
-fn told_well(output: &Output) -> Result<bool> {
-    let told = String::from_utf8_lossy(&output.stderr);
+fn accepted(output: &Output) -> Result<bool> {
+    let stderr = String::from_utf8_lossy(&output.stderr);
     match output.status.code() {
         Some(0) => {
-            ensure!(told.is_empty(), "it succeeds and says {told}");
+            ensure!(stderr.is_empty(), "it succeeds and says {stderr}");
             Ok(true)
         }
         Some(3) => {
-            ensure!(told.lines().count() == 1 && output.stdout.is_empty(), "it refuses with {told:?}");
+            ensure!(stderr.lines().count() == 1 && output.stdout.is_empty(), "it refuses with {stderr:?}");
             Ok(false)
         }
-        _ => bail!("{}: {told}", output.status),
+        _ => bail!("{}: {stderr}", output.status),
     }
 }

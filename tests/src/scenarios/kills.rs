@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::Finding;
-use super::stage::Stage;
+use super::test_server::TestServer;
+use super::{Finding, Running};
 use crate::ffmpeg::ffmpeg;
 use crate::random::Random;
 use crate::rows::SegmentRow;
 
-/// How often the server is killed, and where the dice begin.
+/// How often the server is killed, and where the random numbers begin.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
     pub kills: u32,
@@ -23,7 +23,7 @@ pub struct Size {
 
 impl Size {
     /// For every test run.
-    pub const TEST: Self = Self { kills: 10, seed: 5 };
+    pub const TEST: Self = Self { kills: 6, seed: 5 };
     /// For a soak.
     pub const SOAK: Self = Self { kills: 100, seed: 7 };
 }
@@ -38,21 +38,27 @@ const GOING_ON: Duration = Duration::from_secs(3);
 type Finished = BTreeMap<String, Vec<SegmentRow>>;
 
 /// Kills a server with real models, on devices that are shares of the processor.
-pub async fn run(size: Size) -> Result<Vec<Finding>> {
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
     eprintln!("kills: seed {}", size.seed);
-    let mut stage =
-        Stage::open(&[("TOUCHLINE__DEVICES__LIST", r#"["cpu:0", "cpu:1"]"#), ("TOUCHLINE__SEGMENTS__SECONDS", "0.5")])
-            .await?;
+    let mut server = TestServer::open(&[
+        ("TOUCHLINE__DEVICES__LIST", r#"["cpu:0", "cpu:1"]"#),
+        ("TOUCHLINE__SEGMENTS__SECONDS", "0.5"),
+    ])
+    .await?;
     let folder = tempfile::tempdir()?;
-    let video = stage.club.upload(&footage(folder.path())?, 1 << 20, |_, _| {}).await?;
+    let video = server.club.upload(&footage(folder.path())?, 1 << 20, |_, _| {}).await?;
     let spec = spec(&video.id);
-    let undisturbed = stage.club.start(&spec).await?;
-    stage.completed(&undisturbed.id).await?;
-    let expected = stage.result(&undisturbed.id).await?;
+    let undisturbed = server.club.start(&spec).await?;
+    server.completed(&undisturbed.id).await?;
+    let expected = server.result(&undisturbed.id).await?;
 
     let mut seen = Seen { exports: vec![], finished: Finished::new(), slowest: Duration::ZERO };
-    kill_often(&mut stage, size, &spec, &mut seen).await?;
-    judge(&stage, size, &seen, &expected).await
+    kill_often(&mut server, size, &spec, &mut seen).await?;
+    judge(&server, size, &seen, &expected).await
 }
 
 /// What is remembered over all kills.
@@ -63,60 +69,60 @@ struct Seen {
     slowest: Duration,
 }
 
-async fn kill_often(stage: &mut Stage, size: Size, spec: &Value, seen: &mut Seen) -> Result<()> {
-    let mut dice = Random::new(size.seed);
+async fn kill_often(server: &mut TestServer, size: Size, spec: &Value, seen: &mut Seen) -> Result<()> {
+    let mut random = Random::new(size.seed);
     let mut kills = 0;
     let mut current: Option<String> = None;
     while kills < size.kills {
         let export = match current.take() {
             Some(export) => export,
             None => {
-                let export = stage.club.start(spec).await?.id;
+                let export = server.club.start(spec).await?.id;
                 seen.exports.push(export.clone());
                 export
             }
         };
-        tokio::time::sleep(Duration::from_millis(dice.below(LATEST_KILL) as u64)).await;
-        if stage.club.export(&export).await?.state == "complete" {
+        tokio::time::sleep(Duration::from_millis(random.below(LATEST_KILL) as u64)).await;
+        if server.club.export(&export).await?.state == "complete" {
             continue;
         }
-        stage.kill()?;
-        let finished = stage.rows().await?.segments(&export).await?;
-        stage.restart(None).await?;
+        server.kill()?;
+        let finished = server.rows().await?.segments(&export).await?;
+        server.restart(None).await?;
         kills += 1;
-        seen.slowest = seen.slowest.max(goes_on(stage, &export).await?);
+        seen.slowest = seen.slowest.max(goes_on(server, &export).await?);
         ensure!(finished.len() >= seen.finished.get(&export).map_or(0, Vec::len), "a finished segment is gone");
         seen.finished.insert(export.clone(), finished);
         current = Some(export);
     }
     if let Some(last) = current {
-        stage.completed(&last).await?;
+        server.completed(&last).await?;
     }
     Ok(())
 }
 
 /// Waits until an export makes a frame again, or ends. Called when the server is ready; how long it took.
-async fn goes_on(stage: &Stage, export: &str) -> Result<Duration> {
+async fn goes_on(server: &TestServer, export: &str) -> Result<Duration> {
     let ready = Instant::now();
     loop {
-        let now = stage.club.export(export).await?;
-        // Frames a second are told of what this very process makes.
+        let now = server.club.export(export).await?;
+        // The frame rate is that of this very process.
         if now.fps > 0.0 || matches!(now.state.as_str(), "assembling" | "publishing" | "complete") {
             return Ok(ready.elapsed());
         }
         ensure!(now.state != "failed", "the export failed: {:?}", now.problem);
-        ensure!(ready.elapsed() < Duration::from_secs(60), "the export does not go on: {}", stage.log());
+        ensure!(ready.elapsed() < Duration::from_secs(60), "the export does not go on: {}", server.log());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-async fn judge(stage: &Stage, size: Size, seen: &Seen, expected: &[u8]) -> Result<Vec<Finding>> {
-    let rows = stage.rows().await?;
+async fn judge(server: &TestServer, size: Size, seen: &Seen, expected: &[u8]) -> Result<Vec<Finding>> {
+    let rows = server.rows().await?;
     let (mut complete, mut equal, mut again, mut kept, mut ledgers) = (0, 0, 0, 0, 0);
     for export in &seen.exports {
-        let ended = stage.ended(export).await?;
+        let ended = server.ended(export).await?;
         complete += u32::from(ended.state == "complete");
-        equal += u32::from(ended.state == "complete" && stage.result(export).await? == expected);
+        equal += u32::from(ended.state == "complete" && server.result(export).await? == expected);
         let last = rows.segments(export).await?;
         let before = seen.finished.get(export).map_or(&[][..], Vec::as_slice);
         kept += before.len();
@@ -126,13 +132,13 @@ async fn judge(stage: &Stage, size: Size, seen: &Seen, expected: &[u8]) -> Resul
         let report = ended.report.context("a complete export has a report")?;
         let exact = |seconds: f64| (seconds - sum).abs() <= 1e-9 * sum.max(1.0);
         let frames: i64 = last.iter().map(|segment| segment.frames).sum();
-        let told = report["device_seconds"].as_f64().unwrap_or(f64::NAN);
+        let reported = report["device_seconds"].as_f64().unwrap_or(f64::NAN);
         let frames_right = frames == booked.frames_done && frames == booked.frames_total;
-        let seconds = [booked.device_seconds, told, rows.used(export).await?];
+        let seconds = [booked.device_seconds, reported, rows.used(export).await?];
         ledgers += u32::from(frames_right && seconds.into_iter().all(exact));
     }
     let all = seen.exports.len() as u32;
-    let orphans = stage.orphans().await?;
+    let orphans = server.orphans().await?;
     let what = |what: &str| format!("kill -9, {} times: {what}", size.kills);
     let seconds = seen.slowest.as_secs_f64();
     Ok(vec![

@@ -1,4 +1,4 @@
-//! People look at single frames while exports keep every device busy: each waits for a running batch at most.
+//! Detection of single frames while exports keep every device busy: each call waits for a running batch at most.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use futures_util::future::try_join_all;
 use reqwest::Method;
 use serde_json::json;
 
-use super::Finding;
 use super::crowd::{self, Club};
+use super::{Finding, Running};
 use crate::client::answered;
 
 /// How big the scenario is.
@@ -16,7 +16,7 @@ use crate::client::answered;
 pub struct Size {
     /// What a simulated device takes for a frame, in milliseconds.
     pub frame_ms: f64,
-    /// Frames that are looked at.
+    /// Calls for a single frame.
     pub calls: usize,
 }
 
@@ -30,16 +30,20 @@ impl Size {
 const DEVICES: u32 = 4;
 /// Length of an export, in seconds.
 const SECONDS: u32 = 20;
-/// People who look, one frame after the other.
+/// Users who call, one frame after the other.
 const PEOPLE: usize = 3;
 
-pub async fn run(size: Size) -> Result<Vec<Finding>> {
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("match.mp4");
     crowd::footage(&file, SECONDS)?;
     let (server, _) = crowd::server(DEVICES, size.frame_ms).await?;
     let (busy, other) = (crowd::club(&server, "busy", &file).await?, crowd::club(&server, "other", &file).await?);
-    // As much again as the looks take, were each a second.
+    // As many seconds of footage as there are calls, far more work than the calls take.
     let exports = size.calls.div_ceil(SECONDS as usize);
     for _ in 0..exports {
         busy.start(SECONDS).await?;
@@ -49,8 +53,8 @@ pub async fn run(size: Size) -> Result<Vec<Finding>> {
     }
     // Two people of the tenant whose queue is full, and one of another.
     let people = [&busy, &busy, &other];
-    let looks = (0..PEOPLE).map(|person| look_often(people[person], size.calls.div_ceil(PEOPLE)));
-    let mut timings: Vec<Timing> = try_join_all(looks).await?.into_iter().flatten().collect();
+    let calls = (0..PEOPLE).map(|person| detect_often(people[person], size.calls.div_ceil(PEOPLE)));
+    let mut timings: Vec<Timing> = try_join_all(calls).await?.into_iter().flatten().collect();
     let still_queued = queued(&server).await?;
     timings.sort_by(|a, b| a.waited.total_cmp(&b.waited));
     let batch = timings.iter().map(|timing| timing.device).sum::<f64>() / timings.len() as f64;
@@ -77,19 +81,19 @@ async fn queued(server: &crate::server::Server) -> Result<f64> {
     Ok(crowd::metric_by(server, "touchline_queue_frames", "tenant").await?.values().sum())
 }
 
-/// What the server says of one look, in milliseconds.
+/// What the server says of one call, in milliseconds.
 struct Timing {
     waited: f64,
     device: f64,
 }
 
-async fn look_often(club: &Club, calls: usize) -> Result<Vec<Timing>> {
+async fn detect_often(club: &Club, calls: usize) -> Result<Vec<Timing>> {
     let mut timings = Vec::with_capacity(calls);
     for call in 0..calls {
         let frame = call as u32 % (SECONDS * crowd::FPS);
         let request = club.client.request(Method::POST, &format!("/videos/{}/detections/frame", club.video));
         let answer = answered(request.json(&json!({"frame": frame})).send().await?).await?;
-        let timing = answer.headers().get("server-timing").context("the answer tells no timing")?.to_str()?;
+        let timing = answer.headers().get("server-timing").context("the answer has no Server-Timing")?.to_str()?;
         let of = |name: &str| {
             let entry = timing.split(", ").find_map(|entry| entry.strip_prefix(name)?.strip_prefix(";dur="));
             entry.and_then(|text| text.parse::<f64>().ok()).with_context(|| format!("no {name} in {timing}"))

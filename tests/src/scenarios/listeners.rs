@@ -1,5 +1,4 @@
-//! A thousand people watch one export: each hears at once how it stands, is told at most ten times a second, and hears
-//! the end.
+//! A thousand listeners of one export: each gets the present state at once, at most ten messages a second, and the end.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +10,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::Finding;
 use super::crowd;
+use super::{Finding, Running};
 use crate::client::{Progress, Socket, answered};
 
 /// How big the scenario is.
@@ -51,8 +50,12 @@ struct Heard {
     went_back: bool,
 }
 
-/// Lets everybody watch an export from its queue to its end.
-pub async fn run(size: Size) -> Result<Vec<Finding>> {
+/// All listeners follow an export from its queue to its end.
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("match.mp4");
     crowd::footage(&file, size.seconds)?;
@@ -69,7 +72,7 @@ pub async fn run(size: Size) -> Result<Vec<Finding>> {
     let opened = stream::iter(0..size.listeners).map(|_| async {
         let mut socket = club.client.listen(&export).await?;
         let asked = Instant::now();
-        let first = timeout(PATIENCE, hear(&mut socket)).await.context("subscribing brought nothing")??;
+        let first = timeout(PATIENCE, next_message(&mut socket)).await.context("subscribing brought nothing")??;
         let first = first.context("a socket was closed")?;
         anyhow::Ok((socket, first, asked.elapsed()))
     });
@@ -124,7 +127,7 @@ pub async fn run(size: Size) -> Result<Vec<Finding>> {
 }
 
 /// The next progress message; none when the socket ends.
-async fn hear(socket: &mut Socket) -> Result<Option<Progress>> {
+async fn next_message(socket: &mut Socket) -> Result<Option<Progress>> {
     while let Some(message) = socket.next().await {
         if let Message::Text(text) = message? {
             return Ok(Some(serde_json::from_str(&text).with_context(|| format!("the server says {text}"))?));
@@ -137,14 +140,14 @@ async fn hear(socket: &mut Socket) -> Result<Option<Progress>> {
 async fn watch(mut socket: Socket, first: Progress) -> Result<Heard> {
     let mut heard = Heard { times: Vec::new(), last: None, went_back: false };
     let mut progress = first.progress;
-    while let Some(told) = hear(&mut socket).await? {
-        if told.is_last() {
-            heard.last = Some((Instant::now(), told.state));
+    while let Some(message) = next_message(&mut socket).await? {
+        if message.is_last() {
+            heard.last = Some((Instant::now(), message.state));
             break;
         }
         heard.times.push(Instant::now());
-        heard.went_back |= told.progress < progress;
-        progress = told.progress;
+        heard.went_back |= message.progress < progress;
+        progress = message.progress;
     }
     Ok(heard)
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::Finding;
+use super::{Finding, Running};
 use crate::footage;
 
 /// How big the scenario is.
@@ -38,7 +38,11 @@ struct Took {
 }
 
 /// Runs it through the command line, one run after the other.
-pub async fn run(size: Size) -> Result<Vec<Finding>> {
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
     tokio::task::spawn_blocking(move || compare(size)).await?
 }
 
@@ -72,7 +76,7 @@ fn compare(size: Size) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// Slow devices take what they can, and hold up nobody at the end.
+/// Slow devices take what they can, and delay no other device at the end.
 fn mixed_speeds(source: &Path, size: Size) -> Result<Finding> {
     let speeds = [1.0, 1.0, 0.5, 0.25];
     let took = render(source, size, &speeds)?;

@@ -1,5 +1,5 @@
 //! An operator changes settings while requests come and exports run: each change takes effect at once, a bad one
-//! changes nothing, an older version comes back, and nobody's request fails.
+//! changes nothing, an older version comes back, and no request fails.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::Finding;
 use super::crowd::{self, Club};
+use super::{Finding, Running};
 use crate::client::{Client, Refusal, answered};
 use crate::server::Server;
 
@@ -48,7 +48,7 @@ const POLL: Duration = Duration::from_millis(10);
 struct Effect(&'static str, Duration);
 
 /// A server under load, and its operator.
-struct Desk {
+struct Deployment {
     server: Server,
     operator: Client,
     club: Club,
@@ -56,33 +56,37 @@ struct Desk {
 }
 
 /// Changes everything that can be changed, under load.
-pub async fn run(size: Size) -> Result<Vec<Finding>> {
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
     let folder = tempfile::tempdir()?;
-    let desk = Desk::open(folder.path()).await?;
+    let deployment = Deployment::open(folder.path()).await?;
     let stop = Arc::new(AtomicBool::new(false));
     let answers = Arc::new(AtomicU64::new(0));
     let mut load = JoinSet::new();
     for _ in 0..READERS {
-        load.spawn(read(desk.club.client.clone(), Arc::clone(&stop), Arc::clone(&answers)));
+        load.spawn(read(deployment.club.client.clone(), Arc::clone(&stop), Arc::clone(&answers)));
     }
-    let mut running = vec![desk.club.start(SECONDS).await?, desk.club.start(SECONDS).await?];
+    let mut running = vec![deployment.club.start(SECONDS).await?, deployment.club.start(SECONDS).await?];
 
-    let first = desk.config().await?;
+    let first = deployment.config().await?;
     let mut slowest: Vec<Effect> = Vec::new();
     for round in 0..size.rounds {
         // A limit of one is felt only while something runs.
-        if round > 0 && desk.club.unfinished(&running).await? < BUSY {
-            running.push(desk.club.start(SECONDS).await?);
+        if round > 0 && deployment.club.unfinished(&running).await? < BUSY {
+            running.push(deployment.club.start(SECONDS).await?);
         }
-        for effect in desk.round().await? {
+        for effect in deployment.round().await? {
             match slowest.iter_mut().find(|kept| kept.0 == effect.0) {
                 Some(kept) => kept.1 = kept.1.max(effect.1),
                 None => slowest.push(effect),
             }
         }
     }
-    let refused = desk.bad_change().await?;
-    let back = desk.roll_back(&first).await?;
+    let refused = deployment.bad_change().await?;
+    let back = deployment.roll_back(&first).await?;
 
     stop.store(true, Ordering::Relaxed);
     let mut failures = Vec::new();
@@ -91,7 +95,7 @@ pub async fn run(size: Size) -> Result<Vec<Finding>> {
     }
     let exports = running.len();
     for export in running {
-        if let Err(error) = desk.club.finished(&export).await {
+        if let Err(error) = deployment.club.finished(&export).await {
             failures.push(format!("{error:#}"));
         }
     }
@@ -120,7 +124,7 @@ pub async fn run(size: Size) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// Reads until it is told to stop; what was no success.
+/// Reads until `stop`; what was no success.
 async fn read(client: Client, stop: Arc<AtomicBool>, answers: Arc<AtomicU64>) -> Vec<String> {
     let mut failures = Vec::new();
     while !stop.load(Ordering::Relaxed) {
@@ -134,7 +138,7 @@ async fn read(client: Client, stop: Arc<AtomicBool>, answers: Arc<AtomicU64>) ->
     failures
 }
 
-impl Desk {
+impl Deployment {
     async fn open(folder: &Path) -> Result<Self> {
         let file = folder.join("match.mp4");
         crowd::footage(&file, SECONDS)?;
@@ -259,12 +263,12 @@ impl Desk {
         as_first["version"] = first["version"].clone();
         let history: Value = self.operator.get("/admin/config/history?limit=1").await?;
         let newest = &history["items"][0];
-        let told = newest["version"] == now["version"] && newest["rolled_back_to"] == first["version"];
+        let recorded = newest["version"] == now["version"] && newest["rolled_back_to"] == first["version"];
         let newer = now["version"].as_u64() > changed["version"].as_u64();
         let met = (stale, status) == (StatusCode::PRECONDITION_FAILED, StatusCode::OK);
         let found =
-            format!("{stale} of an old version, then {status}, version {}; in the history: {told}", now["version"]);
-        Ok((found, met && newer && told && as_first == *first))
+            format!("{stale} of an old version, then {status}, version {}; in the history: {recorded}", now["version"]);
+        Ok((found, met && newer && recorded && as_first == *first))
     }
 }
 

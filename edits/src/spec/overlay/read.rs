@@ -20,7 +20,7 @@ const MAX_TEXTS: usize = 200;
 const MAX_TEXT: usize = 500;
 /// Twice the largest source a side: a spotlight may well leave the picture.
 const MAX_PIXELS: f64 = 16384.0;
-/// Beyond any opacity that somebody could mean; it is clamped to 0 to 1 when drawn.
+/// Bound on opacities in a request; what is drawn is clamped to 0 to 1.
 const MAX_OPACITY: f64 = 1e6;
 
 pub(in crate::spec) fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> OverlaySpec {

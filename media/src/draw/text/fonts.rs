@@ -1,4 +1,4 @@
-//! The fonts texts are drawn in: those of two Debian packages, and no others, so that a text looks the same on every
+//! The fonts texts are drawn in: those of two Debian packages, and no others, so that a text is rendered alike on every
 //! machine.
 
 use std::path::{Path, PathBuf};

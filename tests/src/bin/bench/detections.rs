@@ -101,12 +101,12 @@ impl Bench {
         // Were the client the slower side, more connections would not change what the bare handler does.
         for connections in [1, 8, CONNECTIONS, 4 * CONNECTIONS] {
             let struck = strike_bare(connections, WARM_UP)?;
-            eprintln!("  bare, {connections} connections: {}", told(&struck));
+            eprintln!("  bare, {connections} connections: {}", described(&struck));
         }
         strike_ours(WARM_UP)?;
         let mut pairs = Vec::new();
         for pair in 0..self.pairs.unwrap_or(PAIRS) {
-            // Whoever comes second may find a warmer machine: they take turns.
+            // The second may find a warmer machine, so they take turns.
             let (mine, other) = if pair % 2 == 0 {
                 let mine = strike_ours(LASTS)?;
                 (mine, strike_bare(CONNECTIONS, LASTS)?)
@@ -114,7 +114,7 @@ impl Bench {
                 let other = strike_bare(CONNECTIONS, LASTS)?;
                 (strike_ours(LASTS)?, other)
             };
-            eprintln!("  {} against bare {}", told(&mine), told(&other));
+            eprintln!("  {} against bare {}", described(&mine), described(&other));
             pairs.push((mine, other));
         }
         let of = |value: fn(&(Struck, Struck)) -> f64| median(pairs.iter().map(value).collect());
@@ -133,6 +133,6 @@ impl Bench {
     }
 }
 
-fn told(struck: &Struck) -> String {
+fn described(struck: &Struck) -> String {
     format!("{:.0}/s, p50 {:.2} ms, p99 {:.2} ms", struck.per_second, struck.p50 * 1e3, struck.p99 * 1e3)
 }

@@ -124,9 +124,9 @@ impl Bench {
             .arg(self.at(name))
             .args(["-filter_complex", &filter, "-f", "null", "-"])
             .output()?;
-        let told = String::from_utf8_lossy(&output.stderr);
-        let average = told.split("average:").nth(1).and_then(|rest| rest.split(' ').next());
-        average.context("ffmpeg told no PSNR")?.parse().context("reading a PSNR")
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let average = stderr.split("average:").nth(1).and_then(|rest| rest.split(' ').next());
+        average.context("ffmpeg printed no PSNR")?.parse().context("reading a PSNR")
     }
 
     /// Ten seconds copied out of two hours.

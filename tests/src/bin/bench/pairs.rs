@@ -16,9 +16,9 @@ pub struct Took {
 pub fn run(script: &str, arguments: &[String]) -> Result<Took> {
     let timed = format!("TIMEFORMAT='%R %U %S'\nset -e\ntime {{\n{script}\n}}");
     let output = Command::new("bash").arg("-c").arg(timed).arg("bash").args(arguments).output()?;
-    let told = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{script}: {told}");
-    let last = told.lines().last().context("bash printed no times")?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{script}: {stderr}");
+    let last = stderr.lines().last().context("bash printed no times")?;
     let numbers: Vec<f64> = last.split(' ').map(str::parse).collect::<Result<_, _>>().context("reading times")?;
     let [wall, user, system] = numbers[..] else { anyhow::bail!("{last} are no times") };
     Ok(Took { wall, cpu: user + system })
@@ -32,7 +32,7 @@ pub fn compare(
 ) -> Result<Took> {
     let (mut walls, mut cpus) = (Vec::new(), Vec::new());
     for pair in 0..pairs {
-        // Whoever comes second may find a warmer machine: they take turns.
+        // The second may find a warmer machine, so they take turns.
         let (mine, other) = if pair % 2 == 0 {
             let mine = ours()?;
             (mine, theirs()?)

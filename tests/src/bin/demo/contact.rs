@@ -34,7 +34,7 @@ const ROWS: usize = 3;
 const LABEL: &str = "x=16:y=16:fontsize=30:fontcolor=white:box=1:boxcolor=black@0.55:boxborderw=10";
 
 impl Contact<'_> {
-    /// Draws rows at the first, middle and last of the frames that were looked at.
+    /// Draws rows at the first, middle and last of the frames with detections.
     pub fn draw(&self, detections: &[FrameDetections], sheet: &Path) -> Result<()> {
         let plan = self.plan()?;
         let tiles = tempfile::tempdir()?;
@@ -43,7 +43,7 @@ impl Contact<'_> {
             rows.push(self.row(&plan, detection, tiles.path(), rows.len())?);
         }
         if rows.is_empty() {
-            bail!("no frame was looked at, so there is nothing to draw");
+            bail!("no frame was searched, so there is nothing to draw");
         }
         rows.push(self.others(tiles.path())?);
         stack("vstack", &rows, sheet)

@@ -106,7 +106,7 @@ fn spec(video: &str, mode: &str, detect: Value) -> Value {
     })
 }
 
-/// A spotlight on whoever was found nearest to the middle of the reel, at each of its opening points.
+/// A spotlight on the person found nearest to the middle of the reel, at each of its opening points.
 fn spotlight(reel: &str, detections: &Detections) -> Value {
     let middle = f64::from(detections.width) / 2.0;
     let keyframes: Vec<Value> = detections
@@ -174,7 +174,7 @@ fn summary(export: &Export, lit: &Export, detections: &Detections, seconds: f64)
         number("device_seconds"),
     );
     println!(
-        "people were looked for at {} points during that export: {boxes} boxes, then read from the cache alone.",
+        "people were detected at {} points during that export: {boxes} boxes, then read from the cache alone.",
         detections.frames.len()
     );
     let smart = &lit.report.as_ref().map_or(&Value::Null, |report| &report["smart_render"]);
@@ -184,7 +184,7 @@ fn summary(export: &Export, lit: &Export, detections: &Detections, seconds: f64)
     );
     println!("The demo took {seconds:.0} s.");
     println!();
-    println!("  demo/out/contact.png      source and crop | Lanczos | AI | people: look at this one first");
+    println!("  demo/out/contact.png      source and crop | Lanczos | AI | people: open this one first");
     println!("  demo/out/reel.mp4         the reel");
     println!("  demo/out/spotlight.mp4    the reel with a spotlight on the walker");
     println!("  demo/out/annotated.mp4    two moments with their cards");

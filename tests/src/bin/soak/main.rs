@@ -6,20 +6,17 @@
 mod machine;
 mod page;
 
-use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use touchline_tests::repository;
 use touchline_tests::scenarios::{
-    Finding, crash_points, devices, disk, fairness, fuzz, kills, latency, listeners, load, scaling, settings, uploads,
+    Finding, Running, crash_points, devices, disk, fairness, fuzz, kills, latency, listeners, load, scaling, settings,
+    uploads,
 };
 
 use page::{Page, Section};
-
-/// What a scenario gives, when it has ended.
-type Running = Pin<Box<dyn Future<Output = Result<Vec<Finding>>>>>;
 
 /// One scenario at full size.
 struct Scenario {
@@ -35,62 +32,62 @@ const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "kills",
         about: "A real export (two clips, upscaled, searched for players) whose server is killed at random moments.",
-        run: || Box::pin(kills::run(kills::Size::SOAK)),
+        run: || kills::run(kills::Size::SOAK),
     },
     Scenario {
         name: "crash_points",
         about: "The server crashes at every commit, rename and send in the life of an upload and of an export.",
-        run: || Box::pin(crash_points::run(crash_points::Size::SOAK)),
+        run: || crash_points::run(crash_points::Size::SOAK),
     },
     Scenario {
         name: "disk",
         about: "The disk is full at every point that writes, and a real small one fills up during an export.",
-        run: || Box::pin(disk::run(disk::Size::SOAK)),
+        run: || disk::run(disk::Size::SOAK),
     },
     Scenario {
         name: "uploads",
         about: "An upload whose server is killed at random bytes of it.",
-        run: || Box::pin(uploads::run(uploads::Size::SOAK)),
+        run: || uploads::run(uploads::Size::SOAK),
     },
     Scenario {
         name: "devices",
         about: "Three of four simulated devices err, hang or return garbage; an operator takes some out and brings them back.",
-        run: || Box::pin(devices::run(devices::Size::SOAK)),
+        run: || devices::run(devices::Size::SOAK),
     },
     Scenario {
         name: "scaling",
         about: "One export on one, four and eight simulated devices, and on four of different speeds.",
-        run: || Box::pin(scaling::run(scaling::Size::SOAK)),
+        run: || scaling::run(scaling::Size::SOAK),
     },
     Scenario {
         name: "fairness",
         about: "One greedy tenant among nine modest ones, and three of different weights, on simulated devices.",
-        run: || Box::pin(fairness::run(fairness::Size::SOAK)),
+        run: || fairness::run(fairness::Size::SOAK),
     },
     Scenario {
         name: "latency",
         about: "Single frames are searched while the queue is full of other work.",
-        run: || Box::pin(latency::run(latency::Size::SOAK)),
+        run: || latency::run(latency::Size::SOAK),
     },
     Scenario {
         name: "load",
         about: "A crowd of tenants keeps its queues full on 4 simulated devices while others listen.",
-        run: || Box::pin(load::run(load::Size::SOAK)),
+        run: || load::run(load::Size::SOAK),
     },
     Scenario {
         name: "listeners",
         about: "A thousand WebSocket listeners watch one export, from its queue to its end.",
-        run: || Box::pin(listeners::run(listeners::Size::SOAK)),
+        run: || listeners::run(listeners::Size::SOAK),
     },
     Scenario {
         name: "settings",
         about: "An operator changes limits, weights, the log and models, and rolls back, while requests and exports run.",
-        run: || Box::pin(settings::run(settings::Size::SOAK)),
+        run: || settings::run(settings::Size::SOAK),
     },
     Scenario {
         name: "fuzz",
         about: "Files with random damage are probed and rendered by programs of 4 GiB address space.",
-        run: || Box::pin(fuzz::run(fuzz::Size::SOAK)),
+        run: || fuzz::run(fuzz::Size::SOAK),
     },
 ];
 

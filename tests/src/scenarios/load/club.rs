@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::client::{Client, Refusal, answered};
 
-/// How long a coach looks at the answers before asking again.
+/// How long a coach pauses between visits.
 const PAUSE: Duration = Duration::from_secs(2);
 /// Every so many visits the newest export is cancelled, and the one that was cancelled before is deleted.
 const CANCEL_EVERY: u32 = 5;
@@ -22,7 +22,7 @@ pub struct Club {
     /// Exports that were accepted and not deleted.
     started: Vec<String>,
     cancelled: Option<String>,
-    /// Exports of which everybody has to have heard the end.
+    /// Exports whose end every listener must have received.
     pub ended: HashSet<String>,
     pub tally: Tally,
 }
@@ -132,7 +132,7 @@ impl Club {
         }
     }
 
-    /// Looks which exports are complete by now.
+    /// Notes which exports are complete by now.
     pub async fn note_ended(&mut self) -> Result<()> {
         let complete = self.listed("complete").await?;
         self.ended.extend(complete);

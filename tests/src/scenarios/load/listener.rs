@@ -27,9 +27,9 @@ struct Heard {
     fault: Option<String>,
 }
 
-/// As much of a message as is looked at.
+/// The fields of a message that are checked.
 #[derive(Deserialize)]
-struct Told<'a> {
+struct ProgressMessage<'a> {
     #[serde(borrow, rename = "type")]
     kind: &'a str,
     #[serde(borrow)]
@@ -79,21 +79,21 @@ async fn read(mut socket: Socket, heard: Arc<Mutex<Heard>>) {
 
 impl Heard {
     fn hear(&mut self, text: &str) {
-        match serde_json::from_str::<Told<'_>>(text) {
-            Ok(told) if told.kind == "progress" => self.note(&told),
+        match serde_json::from_str::<ProgressMessage<'_>>(text) {
+            Ok(message) if message.kind == "progress" => self.note(&message),
             _ => self.blame(format!("a message that is no progress: {text}")),
         }
     }
 
-    fn note(&mut self, told: &Told<'_>) {
-        if matches!(told.state, "complete" | "failed" | "cancelled") {
-            self.progress.remove(told.export_id);
-            self.ended.insert(told.export_id.to_owned());
+    fn note(&mut self, message: &ProgressMessage<'_>) {
+        if matches!(message.state, "complete" | "failed" | "cancelled") {
+            self.progress.remove(message.export_id);
+            self.ended.insert(message.export_id.to_owned());
             return;
         }
-        let before = self.progress.insert(told.export_id.to_owned(), told.progress).unwrap_or_default();
-        if told.progress < before || self.ended.contains(told.export_id) {
-            self.blame(format!("export {} goes back to {} ({})", told.export_id, told.progress, told.state));
+        let before = self.progress.insert(message.export_id.to_owned(), message.progress).unwrap_or_default();
+        if message.progress < before || self.ended.contains(message.export_id) {
+            self.blame(format!("export {} goes back to {} ({})", message.export_id, message.progress, message.state));
         }
     }
 

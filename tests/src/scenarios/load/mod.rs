@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
-use super::Finding;
+use super::{Finding, Running};
 use crate::client::Client;
 use crate::ffmpeg::ffmpeg;
 use crate::server::Server;
@@ -35,8 +35,8 @@ pub struct Size {
 }
 
 impl Size {
-    pub const TEST: Self = Self { tenants: 200, queue: 10, listeners: 500, lasts: Duration::from_secs(30) };
-    pub const SOAK: Self = Self { lasts: Duration::from_secs(600), ..Self::TEST };
+    pub const TEST: Self = Self { tenants: 100, queue: 10, listeners: 250, lasts: Duration::from_secs(20) };
+    pub const SOAK: Self = Self { tenants: 200, queue: 10, listeners: 500, lasts: Duration::from_secs(600) };
 }
 
 /// Simulated devices, and what each waits for a frame: four exports of ten frames a second, which leaves most of a
@@ -54,11 +54,15 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// Growth of the server's memory, from the second third of the time to the last, that counts as none.
 const FLAT: f64 = 1.1;
 
-/// Lets the crowd in, for as long as asked, and tells what came of it.
+/// Runs the crowd for as long as asked.
 ///
 /// # Errors
 /// When the crowd cannot be gathered, or the server does not start again.
-pub async fn run(size: Size) -> Result<Vec<Finding>> {
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
     let folder = tempfile::tempdir()?;
     let limit = size.queue.to_string();
     let variables = [
@@ -210,7 +214,7 @@ fn memory_is_flat(memory: &Memory) -> Finding {
     Finding::new(what, "grows by at most 10 %", found, before > 0.0 && after <= before * FLAT)
 }
 
-/// Stops the server while everybody waits and listens.
+/// Stops the server while all queues are full and all sockets are open.
 async fn stop(mut server: Server) -> Result<(Server, Finding)> {
     let began = Instant::now();
     let (server, status) = tokio::task::spawn_blocking(move || {

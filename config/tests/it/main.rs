@@ -1,0 +1,4 @@
+//! Settings through the public surface of the crate.
+
+mod live;
+mod settings;

@@ -1,0 +1,16 @@
+//! Files through the public surface of the crate, against the ffmpeg programs and other references.
+
+mod clip;
+mod colour;
+mod common;
+mod crop;
+mod finish;
+mod frames;
+mod refusals;
+mod segments;
+mod smart;
+mod sound;
+mod spotlight;
+mod tempo;
+mod texts;
+mod timed;

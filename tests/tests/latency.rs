@@ -1,9 +1,0 @@
-//! People do not wait for exports.
-
-use anyhow::Result;
-use touchline_tests::scenarios::{assert_met_in_time, latency};
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_person_waits_for_a_running_batch_at_most() -> Result<()> {
-    assert_met_in_time(|| latency::run(latency::Size::TEST)).await
-}
