@@ -13,7 +13,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::extract::{Editor, Id, Listing, PageQuery, Row, Viewer, find};
 use super::merge_patch::present;
-use super::precondition::{answer, seen_if_told, stale, with_tag};
+use super::precondition::{answer, expected_version, stale, with_tag};
 use super::problem::Problem;
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
@@ -179,7 +179,7 @@ pub async fn change_clip(
     let (db, tenant) = (&state.db, editor.tenant);
     let not_found = || Problem::not_found("clip");
     let clip = clips::get(db, tenant, id.0).await?.ok_or_else(not_found)?;
-    let told = seen_if_told(&request, clip.version)?;
+    let expected = expected_version(&request, clip.version)?;
     let video = find::<Video>(&state, tenant, clip.video_id).await?;
     let tags = clip.tags.as_array().into_iter().flatten().filter_map(|tag| tag.as_str().map(str::to_owned)).collect();
     let patch = patch.into_inner();
@@ -193,7 +193,7 @@ pub async fn change_clip(
     };
     check(&mark, &video)?;
     // What was read is what is changed: a patch is never applied to a version that was not read.
-    match clips::change(db, tenant, id.0, told.unwrap_or(clip.version), mark).await? {
+    match clips::change(db, tenant, id.0, expected.unwrap_or(clip.version), mark).await? {
         Changed::Now(clip) => Ok(with_tag(&mut HttpResponse::Ok(), clip.version).json(ClipView::from(clip))),
         Changed::Stale(version) => Err(stale(version)),
         Changed::NotFound => Err(not_found()),

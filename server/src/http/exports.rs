@@ -60,7 +60,7 @@ pub struct ExportView {
     pub frames_inferred: i64,
     /// Output frames a second, lately; 0 unless it runs.
     pub fps: f64,
-    /// Seconds left, where that can be told.
+    /// Seconds left, where that can be estimated.
     pub eta_seconds: Option<f64>,
     /// What is being done, for a person.
     pub message: String,
@@ -168,7 +168,7 @@ pub enum ReelEdits {
     Overlay,
 }
 
-/// Accepts a spec for rendering. Every mistake in it is told at once.
+/// Accepts a spec for rendering. Every mistake in it is reported at once.
 ///
 /// A request repeated within a day under the same `Idempotency-Key` gets the export that the first one began; the key
 /// with another body is refused.
@@ -197,7 +197,7 @@ pub async fn create_export(
         .json(ExportView::from(export)))
 }
 
-/// Says what an export would take, before anything runs. The body is that of an export, with the same mistakes told.
+/// Says what an export would take, before anything runs. The body is that of an export, with the same mistakes reported.
 #[utoipa::path(
     tag = "exports",
     request_body(content = ExportRequest, content_type = "application/json"),
@@ -266,7 +266,7 @@ pub async fn list_exports(
 #[get("/exports/{id}")]
 pub async fn get_export(viewer: Viewer, export: Row<Export>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
     let Row(export) = export;
-    // Progress is stored less often than it is told: a reader sees what a listener hears.
+    // Progress is stored less often than it is published: a reader sees what a subscriber gets.
     let latest = state.node.progress.send(GetLatest { tenant: viewer.tenant, export: export.id }).await?;
     let mut view = ExportView::from(export);
     if let Some(latest) = latest.filter(|_| view.finished_at.is_none()) {

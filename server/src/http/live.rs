@@ -38,7 +38,7 @@ const SEND_WITHIN: Duration = Duration::from_secs(10);
 const PING_EVERY: Duration = Duration::from_secs(15);
 /// How long a client may stay silent.
 const SILENCE: Duration = Duration::from_secs(45);
-/// How often the account is looked at: a suspended tenant's sockets close within a second.
+/// How often the account is checked: a suspended tenant's sockets close within a second.
 const STANDING_EVERY: Duration = Duration::from_millis(800);
 /// The longest message a client may send, in bytes.
 const LONGEST_MESSAGE: usize = 4096;

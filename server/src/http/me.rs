@@ -71,7 +71,7 @@ pub struct NewPassword {
     pub new: String,
 }
 
-/// Tells who the credential belongs to.
+/// Reads whose the credential is.
 #[utoipa::path(tag = "tenant", responses((status = 200, description = "the account", body = Me), ReadRefusals))]
 #[get("/me")]
 pub async fn read_me(viewer: Viewer, state: web::Data<State>) -> Result<HttpResponse, Problem> {

@@ -4,7 +4,7 @@ use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-/// For a field of type `Option<Option<T>>`: tells a null from what is missing.
+/// For a field of type `Option<Option<T>>`: distinguishes null from a missing field.
 ///
 /// # Errors
 /// When the value is neither null nor a `T`.

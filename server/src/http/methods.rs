@@ -23,7 +23,7 @@ impl Routes {
     /// The routes that a document describes.
     ///
     /// # Errors
-    /// When two of its paths cannot be told apart, which is a fault of the program.
+    /// When two of its paths cannot be distinguished, which is a fault of the program.
     pub fn of(document: &OpenApi) -> Result<Self, matchit::InsertError> {
         let mut routes = matchit::Router::new();
         for (path, item) in &document.paths.paths {
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_document_tells_the_methods_of_a_path() {
+    fn the_document_lists_the_methods_of_a_path() {
         let routes = Routes::of(&crate::http::openapi()).unwrap();
         assert_eq!(routes.allowed("/api/v1/auth/token"), Some("POST"));
         let export = routes.allowed("/api/v1/exports/0198c0de-0000-7000-8000-000000000000").unwrap();

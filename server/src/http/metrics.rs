@@ -106,7 +106,7 @@ pub async fn look_up(state: &State) -> Result<(), entities::Error> {
 }
 
 fn look_up_jobs(depths: &[jobs::QueueDepth]) {
-    // What has none is told, too: a gauge that was set would else stay.
+    // Kinds without a job are set, too: a gauge that was set would else stay.
     for (kind, kind_name) in
         [(JobKind::Coordinate, "coordinate"), (JobKind::Segment, "segment"), (JobKind::Audio, "audio")]
     {
@@ -120,7 +120,7 @@ fn look_up_jobs(depths: &[jobs::QueueDepth]) {
     }
 }
 
-/// What the kernel says of this process; where it says nothing, nothing is told.
+/// What the kernel says of this process; where it says nothing, nothing is set.
 fn look_up_process() {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let value = |name: &str| {

@@ -37,7 +37,7 @@ pub fn seen(request: &HttpRequest, in_force: i64) -> Result<Option<i64>, Problem
 ///
 /// # Errors
 /// 412 when `If-Match` names another version.
-pub fn seen_if_told(request: &HttpRequest, in_force: i64) -> Result<Option<i64>, Problem> {
+pub fn expected_version(request: &HttpRequest, in_force: i64) -> Result<Option<i64>, Problem> {
     if request.headers().contains_key(header::IF_MATCH) { seen(request, in_force) } else { Ok(None) }
 }
 
@@ -90,8 +90,8 @@ mod tests {
     #[test]
     fn what_may_be_changed_blindly_still_heeds_a_condition() {
         let blind = TestRequest::default().to_http_request();
-        assert_eq!(seen_if_told(&blind, 7).unwrap(), None);
+        assert_eq!(expected_version(&blind, 7).unwrap(), None);
         let old = TestRequest::default().insert_header(("if-match", "\"v6\"")).to_http_request();
-        assert_eq!(seen_if_told(&old, 7).unwrap_err().status(), 412);
+        assert_eq!(expected_version(&old, 7).unwrap_err().status(), 412);
     }
 }

@@ -77,7 +77,7 @@ pub async fn readyz(state: web::Data<State>) -> HttpResponse {
 #[get("/metrics")]
 pub async fn metrics(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     if let Err(error) = look_up(&state).await {
-        // What is counted as it happens is told all the same.
+        // What is counted as it happens is shown all the same.
         tracing::error!(%error, "looking up figures failed");
     }
     HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")).body(
@@ -90,7 +90,7 @@ fn shows_tenants(request: &HttpRequest, state: &State) -> bool {
     let token = state.node.settings().server.metrics_token.expose();
     let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let shown = shown.and_then(|value| value.strip_prefix("Bearer "));
-    // Compared by their sums, so that how long it takes tells nothing.
+    // Compared by their sums, so that the time it takes reveals nothing.
     token.zip(shown).is_some_and(|(token, shown)| Sha256::digest(token) == Sha256::digest(shown))
 }
 

@@ -56,7 +56,7 @@ impl FrameQuestion {
     }
 }
 
-/// Looks for persons in one frame now, and keeps what is found with the video's detections. `Server-Timing` tells how
+/// Detects persons in one frame now, and stores them with the video's detections. `Server-Timing` says how
 /// long the frame waited for a device and how long that took (W3C Server Timing, in milliseconds).
 #[utoipa::path(
     tag = "videos",

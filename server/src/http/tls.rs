@@ -15,7 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-/// How often the files are looked at.
+/// How often the files are checked.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// The certificate that is shown to clients, with its key.
@@ -47,7 +47,7 @@ impl Certificate {
         Ok(builder.with_no_client_auth().with_cert_resolver(Arc::clone(&self.0) as Arc<dyn ResolvesServerCert>))
     }
 
-    /// Reads the files again whenever they change; runs until it is dropped. Files that cannot be used are told in the
+    /// Reads the files again whenever they change; runs until it is dropped. Files that cannot be used are reported in the
     /// log, and the former certificate is shown on.
     pub async fn follow(self) {
         let mut looks = tokio::time::interval(LOOK_EVERY);

@@ -48,7 +48,7 @@ async fn sweep_expired(state: &State) -> Result<(), entities::Error> {
 async fn sweep_orphans(state: &State) -> anyhow::Result<()> {
     for (tenant, folder) in entries::<TenantId>(state.uploads_dir.clone()).await? {
         for (upload, file) in entries::<VideoId>(folder).await? {
-            // Looked at before it is locked: a client that goes on with its upload right now must not be told to wait.
+            // Read before it is locked: a client that resumes its upload right now must not be asked to wait.
             if uploads::get(&state.db, tenant, upload).await?.is_some() {
                 continue;
             }

@@ -42,7 +42,7 @@ pub(super) fn expires_at() -> DateTime<Utc> {
     Utc::now() + LIFE
 }
 
-/// Tells the protocol version, the extensions and the size limit.
+/// Answers the protocol version, the extensions and the size limit.
 #[utoipa::path(tag = "uploads", security(()), responses((status = 204, description = "in the headers `Tus-Version`, `Tus-Extension`, `Tus-Checksum-Algorithm`, `Tus-Max-Size`"), ReadRefusals))]
 #[options("/uploads")]
 pub async fn upload_capabilities(state: web::Data<State>) -> HttpResponse {
@@ -126,7 +126,7 @@ async fn begin(
     Ok(acknowledge(StatusCode::CREATED, &written).insert_header((header::LOCATION, location)).finish())
 }
 
-/// Tells how many bytes have arrived.
+/// Answers how many bytes have arrived.
 #[utoipa::path(
     tag = "uploads",
     params(("id" = VideoId, Path), ("Tus-Resumable" = String, Header, pattern = "^1\\.0\\.0$", description = "`1.0.0`")),

@@ -70,7 +70,7 @@ pub struct Usage {
     pub next_cursor: Option<ExportId>,
 }
 
-/// Tells what the tenant used. Deleted exports stay in the accounts; what was thrown away, such as a failed try, is not
+/// Reads what the tenant used. Deleted exports stay in the accounts; what was thrown away, such as a failed try, is not
 /// in them.
 #[utoipa::path(tag = "tenant", params(PeriodQuery, ExportsQuery), responses((status = 200, description = "what was used", body = Usage), ReadRefusals))]
 #[get("/usage")]

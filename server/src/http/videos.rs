@@ -181,7 +181,7 @@ pub struct Detections {
     pub fps: f64,
     /// The model that found them; `null` while there are none.
     pub model: Option<String>,
-    /// The frames that were looked at, by time; a frame without persons has no boxes.
+    /// The frames that were searched, by time; a frame without persons has no boxes.
     pub frames: Vec<edits::FrameDetections>,
 }
 

@@ -1,4 +1,4 @@
-//! Webhooks: addresses that are told of events, and what was told them.
+//! Webhooks: addresses that are notified of events, and their deliveries.
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, web};
@@ -14,7 +14,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::admin::audit;
 use super::extract::{Id, Listing, PageQuery, Row, TenantAdmin, find};
-use super::precondition::{answer, seen_if_told, stale, with_tag};
+use super::precondition::{answer, expected_version, stale, with_tag};
 use super::problem::{Problem, ProblemBody};
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
@@ -39,7 +39,7 @@ const LONGEST_DESCRIPTION: usize = 500;
 /// How long the secret before still signs after a change.
 const OVERLAP: TimeDelta = TimeDelta::hours(24);
 
-/// An address that is told of events.
+/// An address that is notified of events.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Webhook)]
 pub struct WebhookView {
@@ -49,10 +49,10 @@ pub struct WebhookView {
     pub version: i64,
     /// Where messages are posted.
     pub url: String,
-    /// What it is told of; empty: everything.
+    /// The events it gets; empty: all of them.
     #[schema(value_type = Vec<Event>)]
     pub events: Value,
-    /// Whether it is told anything. One whose receiver answers 410 is switched off.
+    /// Whether it gets any. One whose receiver answers 410 is switched off.
     pub enabled: bool,
     /// What it is for.
     pub description: String,
@@ -122,10 +122,10 @@ pub struct NewWebhook {
     /// Where messages are posted: https, a public address.
     #[schema(example = "https://club.example/touchline")]
     pub url: String,
-    /// What it is told of; empty or missing: everything.
+    /// The events it gets; empty or missing: all of them.
     #[serde(default)]
     pub events: Vec<Event>,
-    /// Whether it is told anything.
+    /// Whether it gets any.
     #[serde(default = "yes")]
     #[schema(default = true)]
     pub enabled: bool,
@@ -145,9 +145,9 @@ fn yes() -> bool {
 pub struct WebhookPatch {
     /// Where messages are posted.
     pub url: Option<String>,
-    /// What it is told of; empty: everything.
+    /// The events it gets; empty: all of them.
     pub events: Option<Vec<Event>>,
-    /// Whether it is told anything.
+    /// Whether it gets any.
     pub enabled: Option<bool>,
     /// What it is for, at most 500 characters.
     #[schema(max_length = 500)]
@@ -216,7 +216,7 @@ pub async fn change_webhook(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let webhook = find::<Webhook>(&state, admin.tenant, id.0).await?;
-    let told = seen_if_told(&request, webhook.version)?;
+    let expected = expected_version(&request, webhook.version)?;
     let patch = patch.into_inner();
     let settings = Settings {
         url: patch.url.unwrap_or(webhook.url),
@@ -225,7 +225,7 @@ pub async fn change_webhook(
         description: patch.description.unwrap_or(webhook.description),
     };
     check(&state, &settings)?;
-    let seen = told.unwrap_or(webhook.version);
+    let seen = expected.unwrap_or(webhook.version);
     let changed = webhooks::change(&state.db, admin.tenant, id.0, seen, settings).await?;
     let webhook = now(changed)?;
     note(&state, &admin, "webhook.change", &webhook).await;
@@ -248,7 +248,7 @@ pub async fn rotate_webhook_secret(
     Ok(with_tag(&mut HttpResponse::Ok(), webhook.version).json(WebhookView { secret: Some(secret), ..webhook.into() }))
 }
 
-/// Deletes a webhook, with what it was told and what was on its way.
+/// Deletes a webhook, with its deliveries, also those that are under way.
 #[utoipa::path(tag = "webhooks", params(("id" = WebhookId, Path)), responses((status = 204, description = "gone"), WriteRefusals))]
 #[delete("/webhooks/{id}")]
 pub async fn delete_webhook(
@@ -279,7 +279,7 @@ pub async fn test_webhook(
         .json(DeliveryView::from(sent)))
 }
 
-/// Lists what a webhook was told, newest first.
+/// Lists the deliveries of a webhook, newest first.
 #[utoipa::path(tag = "webhooks", params(("id" = WebhookId, Path), PageQuery), responses((status = 200, description = "a page", body = Listing<DeliveryView>), ReadRefusals))]
 #[get("/webhooks/{id}/deliveries")]
 pub async fn list_deliveries(

@@ -3,13 +3,13 @@
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Number;
 
-/// The greatest number below which a float tells whole numbers apart, 2^53.
+/// The greatest number below which a float distinguishes whole numbers, 2^53.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// For a field of type `Option<i64>` with a default.
 ///
 /// # Errors
-/// When the value is neither null nor a whole number that can be told from its neighbours.
+/// When the value is neither null nor a whole number that a float distinguishes from its neighbours.
 pub fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
     let Some(number) = Option::<Number>::deserialize(from)? else { return Ok(None) };
     let exact = |float: &f64| float.fract() == 0.0 && float.abs() <= EXACT;

@@ -3,7 +3,7 @@
 use super::list::Group;
 
 const HEAD: &str = "\
-# What comes in, and what comes of it
+# Supported inputs
 
 Every file of these tables is made with real encoders by `tests/src/inputs` and goes through the program as users run
 it: `touchline probe FILE`, then `touchline render framing` over the whole file. Each source frame carries its number

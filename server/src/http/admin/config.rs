@@ -153,7 +153,7 @@ pub async fn roll_config_back(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let in_force = state.node.config.send(GetConfig).await?;
-    let if_match = precondition::seen_if_told(&request, in_force.version as i64)?.map(i64::unsigned_abs);
+    let if_match = precondition::expected_version(&request, in_force.version as i64)?.map(i64::unsigned_abs);
     let change = RollBack { if_match, to: to.version, by: author(&operator) };
     state.node.config.send(change).await?.map(|config| answer(&config)).map_err(refused)
 }

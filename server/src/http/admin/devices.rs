@@ -16,7 +16,7 @@ pub fn routes(api: &mut ServiceConfig) {
     api.service(list_devices).service(drain_device).service(disable_device).service(enable_device);
 }
 
-/// Tells how every device is doing.
+/// Reads the state of every device.
 #[utoipa::path(tag = "admin", responses((status = 200, description = "the devices", body = Listing<DeviceState>), ReadRefusals))]
 #[get("/admin/devices")]
 pub async fn list_devices(_: Operator, state: web::Data<State>) -> HttpResponse {

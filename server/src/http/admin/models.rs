@@ -59,7 +59,7 @@ pub async fn list_models(_: Operator, state: web::Data<State>) -> Result<HttpRes
     Ok(HttpResponse::Ok().json(Listing { items, next_cursor: None }))
 }
 
-/// Has every device of this node load a model, after what it has in hand. `GET /admin/models` tells when one has; why one
+/// Has every device of this node load a model, after what it has in hand. `GET /admin/models` shows when one has; why one
 /// cannot is in the log and in the device's `last_error`.
 #[utoipa::path(tag = "admin", params(("id" = String, Path, description = "the model's name")), responses((status = 202, description = "the devices were told"), WriteRefusals))]
 #[post("/admin/models/{id}/load")]

@@ -77,7 +77,7 @@ pub struct FrameCounts {
     pub oldest_seconds: f64,
 }
 
-/// Tells what each tenant has waiting and at work, the longest waiting first. Tenants that have nothing are left out.
+/// Reads what each tenant has waiting and running, the longest waiting first. Tenants that have nothing are left out.
 #[utoipa::path(tag = "admin", responses((status = 200, description = "all of it", body = Listing<TenantQueueView>), ReadRefusals))]
 #[get("/admin/queue")]
 pub async fn show_queue(_: Operator, state: web::Data<State>) -> Result<HttpResponse, Problem> {

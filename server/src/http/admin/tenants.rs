@@ -92,7 +92,7 @@ pub struct OwnLimits {
     pub concurrent_exports: Option<u32>,
     /// Exports waiting or at work; one more is refused.
     pub queued_exports: Option<u32>,
-    /// Single frames looked at at once; one more is refused.
+    /// Single frames decoded at once; one more is refused.
     pub interactive_frames: Option<u32>,
     /// Bytes of stored videos and results.
     pub storage_bytes: Option<u64>,
@@ -155,11 +155,11 @@ impl OwnLimits {
             ("upload_bytes", self.upload_bytes),
         ];
         let wrong = limits.into_iter().filter(|(_, limit)| limit.is_some_and(|limit| !possible.contains(&limit)));
-        let told = |(name, _)| {
+        let describe = |(name, _)| {
             let detail = format!("must be 1 to {}", i64::MAX);
             FieldError::new(format!("/limits/{name}"), "out_of_range", detail)
         };
-        wrong.map(told).collect()
+        wrong.map(describe).collect()
     }
 }
 

@@ -15,7 +15,7 @@ pub fn routes(api: &mut ServiceConfig) {
     api.service(read_everybodys_usage);
 }
 
-/// Tells what each tenant used, by tenant.
+/// Reads what each tenant used, by tenant.
 #[utoipa::path(tag = "admin", params(PeriodQuery), responses((status = 200, description = "a line a tenant", body = Listing<usage::TenantTotals>), ReadRefusals))]
 #[get("/admin/usage")]
 pub async fn read_everybodys_usage(

@@ -31,7 +31,7 @@ struct Scenario {
 const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "kills",
-        about: "A real export (two clips, upscaled, searched for players) whose server is killed at random moments.",
+        about: "A real export (two clips, upscaled, with detection of people) whose server is killed at random moments.",
         run: || kills::run(kills::Size::SOAK),
     },
     Scenario {
@@ -46,7 +46,7 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "uploads",
-        about: "An upload whose server is killed at random bytes of it.",
+        about: "The server is killed at random bytes of an upload.",
         run: || uploads::run(uploads::Size::SOAK),
     },
     Scenario {
@@ -61,17 +61,17 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "fairness",
-        about: "One greedy tenant among nine modest ones, and three of different weights, on simulated devices.",
+        about: "One tenant with many exports beside nine with one each, and three tenants of different weights, on simulated devices.",
         run: || fairness::run(fairness::Size::SOAK),
     },
     Scenario {
         name: "latency",
-        about: "Single frames are searched while the queue is full of other work.",
+        about: "Detection in single frames while the queue is full of other work.",
         run: || latency::run(latency::Size::SOAK),
     },
     Scenario {
         name: "load",
-        about: "A crowd of tenants keeps its queues full on 4 simulated devices while others listen.",
+        about: "Many tenants keep their queues full on 4 simulated devices while WebSocket clients listen.",
         run: || load::run(load::Size::SOAK),
     },
     Scenario {
@@ -112,7 +112,11 @@ async fn main() -> Result<ExitCode> {
         // After each, so that what took hours is not lost with what comes after.
         page.write(&path, &names).with_context(|| format!("writing {}", path.display()))?;
     }
-    eprintln!("{}; see {}", if all_met { "all is as it has to be" } else { "NOT ALL IS MET" }, path.display());
+    eprintln!(
+        "{}; see {}",
+        if all_met { "all figures are within their bounds" } else { "NOT ALL FIGURES ARE WITHIN THEIR BOUNDS" },
+        path.display()
+    );
     Ok(if all_met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -12,17 +12,17 @@ use touchline_tests::scenarios::Finding;
 use crate::machine;
 
 const HEAD: &str = "\
-# What Touchline stands
+# Reliability
 
-`make soak` tries on purpose what an operator fears: killed processes, full disks, hanging devices, greedy tenants,
-crowds and damaged files. It drives the built program through its public surface, on private servers with data folders
-of their own, writes this page, and ends with exit code 1 when a figure is not as it has to be. `make test` runs the
+`make soak` injects failures: killed processes, full disks, hanging devices, tenants with excessive load, many clients,
+damaged files. It drives the built program through its public surface, on private servers with data folders
+of their own, writes this page, and exits with code 1 when a figure misses its bound. `make test` runs the
 same scenarios (`tests/src/scenarios`) at a small size.
 
     make soak                       # all of it; takes hours
     make soak ONLY=\"fuzz\"           # some of it: the other sections stay as they are
 
-A `sim` device waits a fixed time per frame and needs no processor meanwhile: scheduling is measured, not arithmetic.
+A `sim` device waits a fixed time per frame without using the processor, so scheduling is measured, not computation.
 ";
 
 /// The page: sections as they stand in the file, by name.
@@ -51,7 +51,7 @@ impl Section {
         Self { name: name.to_owned(), text, met }
     }
 
-    /// Whether every figure is as it has to be.
+    /// Whether every figure is within its bound.
     pub fn is_met(&self) -> bool {
         self.met
     }
