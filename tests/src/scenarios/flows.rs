@@ -221,7 +221,7 @@ pub fn spec(video: &str) -> Value {
     })
 }
 
-/// Further to [`variables`]: devices on which an export does not end before something happens to it.
+/// Further to [`variables`]: devices on which an export lasts until the disk is full.
 pub const SLOW: (&str, &str) = ("TOUCHLINE__DEVICES__SIM_FRAME_MS", "20.0");
 
 /// The variables of a server on which flows take little time.
