@@ -27,7 +27,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A URL fit for logs and answers: its password, if it has one, is `***`.
+/// A URL fit for logs and answers: its password, if it has one, is `***`. A password that should have been percent-encoded,
+/// as it has an `@` or a `/`, is hidden whole, too.
 ///
 /// ```
 /// assert_eq!(config::redact_url("postgres://me:pw@host/db"), "postgres://me:***@host/db");
@@ -36,13 +37,9 @@ pub fn redact_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };
-    let authority_len = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(authority_len);
-    match authority.rsplit_once('@') {
-        Some((user, host)) if user.contains(':') => {
-            let name = user.split(':').next().unwrap_or_default();
-            format!("{scheme}://{name}:***@{host}{path}")
-        }
+    // At the last `@`: what stands before an earlier one, or after an earlier `/`, may be a part of the password.
+    match rest.rsplit_once('@').map(|(user, host)| (user.split_once(':'), host)) {
+        Some((Some((name, _)), host)) => format!("{scheme}://{name}:***@{host}"),
         _ => url.to_owned(),
     }
 }
@@ -50,4 +47,23 @@ pub fn redact_url(url: &str) -> String {
 /// Serialises a URL without its password.
 pub(crate) fn serialize_url<S: serde::Serializer>(url: &str, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&redact_url(url))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_part_of_a_password_is_shown() {
+        for (url, shown) in [
+            ("postgres://me:p@ss@host/db", "postgres://me:***@host/db"),
+            ("postgres://me:p/s?s@host/db", "postgres://me:***@host/db"),
+            ("redis://:secret@host:6379/0", "redis://:***@host:6379/0"),
+            ("postgres://me@host:5432/db", "postgres://me@host:5432/db"),
+            ("sqlite:///data/touchline.db", "sqlite:///data/touchline.db"),
+            ("no URL", "no URL"),
+        ] {
+            assert_eq!(redact_url(url), shown, "{url}");
+        }
+    }
 }

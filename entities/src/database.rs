@@ -49,7 +49,7 @@ pub struct Transaction(DatabaseTransaction);
 /// Opens `sqlite://PATH` (created if missing; its folder must exist) or `postgres://…` and brings the schema up to
 /// date.
 pub async fn connect(url: &str) -> Result<Database> {
-    let shown = without_password(url);
+    let shown = config::redact_url(url);
     let open = |source| Error::Open { url: shown.clone(), source };
     let database = if url.starts_with("sqlite:") {
         if url.contains(":memory:") || url.contains("mode=memory") {
@@ -121,7 +121,7 @@ pub struct Step {
 
 /// The steps of the schema in their order, without changing anything.
 pub async fn schema(url: &str) -> Result<Vec<Step>> {
-    let shown = without_password(url);
+    let shown = config::redact_url(url);
     let raw = sea_orm::Database::connect(url).await.map_err(|source| Error::Open { url: shown.clone(), source })?;
     let steps = migrations::Migrator::get_migration_with_status(&raw).await;
     let steps = steps.map_err(|source| Error::Migrate { url: shown, source })?;
@@ -132,7 +132,7 @@ pub async fn schema(url: &str) -> Result<Vec<Step>> {
 
 /// Takes the newest `steps` steps of the schema back, with everything that is in their tables and columns.
 pub async fn schema_down(url: &str, steps: u32) -> Result<()> {
-    let shown = without_password(url);
+    let shown = config::redact_url(url);
     let raw = sea_orm::Database::connect(url).await.map_err(|source| Error::Open { url: shown.clone(), source })?;
     migrations::Migrator::down(&raw, Some(steps)).await.map_err(|source| Error::Migrate { url: shown, source })
 }
@@ -215,19 +215,5 @@ impl Transaction {
 
     pub(crate) fn raw(&self) -> &DatabaseTransaction {
         &self.0
-    }
-}
-
-/// `scheme://user:***@host/…`
-fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    match rest.split_once('@') {
-        Some((user, host)) => {
-            let name = user.split(':').next().unwrap_or_default();
-            format!("{scheme}://{name}:***@{host}")
-        }
-        None => url.to_owned(),
     }
 }
