@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -25,6 +25,9 @@ const FLAGS: [&str; 9] = [
 /// How long a browser gets to close.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often ChromeDriver is started anew because the port it chose is taken.
+const PORT_TRIES: u32 = 50;
+
 /// One browser window. Both programs end with it.
 pub struct Browser {
     driver: Child,
@@ -39,20 +42,7 @@ impl Browser {
     /// # Errors
     /// Names the Debian packages when one is missing.
     pub async fn start() -> Result<Self> {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("starting chromedriver: apt-get install chromium chromium-driver (scripts/setup does it)")?;
-        let lines = BufReader::new(driver.stdout.take().context("chromedriver has no output")?).lines();
-        let port = lines
-            .map_while(Result::ok)
-            .find_map(|line| {
-                let (_, port) = line.split_once("started successfully on port ")?;
-                port.trim_end_matches('.').parse::<u16>().ok()
-            })
-            .context("chromedriver did not say its port")?;
+        let (driver, port) = start_driver()?;
         let (http, profile) = (reqwest::Client::new(), tempfile::tempdir()?);
         let mut arguments = FLAGS.map(str::to_owned).to_vec();
         arguments.push(format!("--user-data-dir={}", profile.path().display()));
@@ -101,6 +91,37 @@ impl Browser {
         ensure!(status.is_success(), "the browser: {}", body["value"]["message"]);
         Ok(body["value"].clone())
     }
+}
+
+/// Starts ChromeDriver and returns the port it listens on.
+///
+/// `--port=0` lets the system choose a port that is free for IPv6; ChromeDriver then takes the same number for IPv4 and
+/// exits where another socket of this machine holds it, which happens while tests run side by side. Another try gets
+/// another port.
+fn start_driver() -> Result<(Child, u16)> {
+    let mut output = String::new();
+    for _ in 0..PORT_TRIES {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("starting chromedriver: apt-get install chromium chromium-driver (scripts/setup does it)")?;
+        let stdout = driver.stdout.take().context("chromedriver has no output")?;
+        output.clear();
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            if let Some((_, port)) = line.split_once("started successfully on port ") {
+                return Ok((driver, port.trim_end_matches('.').parse()?));
+            }
+            output.push_str(&line);
+            output.push('\n');
+        }
+        driver.wait()?;
+        if !output.contains("port not available") {
+            break;
+        }
+    }
+    bail!("chromedriver ended before it listened:\n{output}")
 }
 
 impl Drop for Browser {
