@@ -1,98 +1,132 @@
-//! What lives for seconds, in this process.
+//! Values with a time to live, in this process.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
+use moka::Expiry;
+use moka::ops::compute::Op;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
 
 use super::{EphemeralStore, Rate, RateDecision};
 
-/// Entries of one kind at most; beyond it the one that ends first goes first.
-const MOST: usize = 10_000;
+/// Entries of one kind at most; beyond it the one that was used longest ago goes first.
+const MAX_ENTRIES: u64 = 10_000;
 
 /// See the [module](self). Its rates are a token bucket each (GCRA), kept as the one moment at which it is full again:
 /// the crate `governor` has one rate for all keys, and here each tenant has its own, which changes while it is used.
-#[derive(Default)]
 pub struct MemoryStore {
-    values: Mutex<HashMap<String, Entry<Vec<u8>>>>,
-    counts: Mutex<HashMap<String, Entry<u64>>>,
+    values: Cache<String, Entry<Vec<u8>>>,
+    counts: Cache<String, Entry<u64>>,
     /// A bucket ends when it is full: one that is not there is full.
-    buckets: Mutex<HashMap<String, Entry<()>>>,
+    buckets: Cache<String, Entry<()>>,
 }
 
+#[derive(Clone)]
 struct Entry<T> {
     value: T,
     until: Instant,
 }
 
-/// Makes room for one more.
-fn tidy<T>(entries: &mut HashMap<String, Entry<T>>) {
-    if entries.len() < MOST {
-        return;
+/// Each entry expires at its own `until`, which an update may move.
+struct Until;
+
+impl<T> Expiry<String, Entry<T>> for Until {
+    fn expire_after_create(&self, _: &String, entry: &Entry<T>, created: Instant) -> Option<Duration> {
+        Some(entry.until.saturating_duration_since(created))
     }
-    let now = Instant::now();
-    entries.retain(|_, entry| entry.until > now);
-    if entries.len() >= MOST {
-        let first = entries.iter().min_by_key(|(_, entry)| entry.until).map(|(key, _)| key.clone());
-        first.map(|key| entries.remove(&key));
+
+    fn expire_after_update(
+        &self,
+        _: &String,
+        entry: &Entry<T>,
+        updated: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(entry.until.saturating_duration_since(updated))
+    }
+}
+
+/// Least recently used, not moka's default: that one may refuse a new key to keep frequent ones, and a ticket that was
+/// handed out has to be there.
+fn cache<T: Clone + Send + Sync + 'static>() -> Cache<String, Entry<T>> {
+    let builder = Cache::builder().max_capacity(MAX_ENTRIES).eviction_policy(EvictionPolicy::lru());
+    builder.expire_after(Until).build()
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self { values: cache(), counts: cache(), buckets: cache() }
     }
 }
 
 impl MemoryStore {
     /// [`EphemeralStore::put`], at once.
     pub fn keep(&self, key: &str, value: Vec<u8>, life: Duration) {
-        let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
-        tidy(&mut values);
-        values.insert(key.to_owned(), Entry { value, until: Instant::now() + life });
+        self.values.insert(key.to_owned(), Entry { value, until: Instant::now() + life });
     }
 
     /// [`EphemeralStore::take`], at once.
     pub fn take_now(&self, key: &str) -> Option<Vec<u8>> {
-        let entry = self.values.lock().unwrap_or_else(PoisonError::into_inner).remove(key)?;
+        let entry = self.values.remove(key)?;
         (entry.until > Instant::now()).then_some(entry.value)
     }
 
     /// [`EphemeralStore::count`], at once.
     pub fn count_now(&self, key: &str, life: Duration) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        tidy(&mut counts);
         let now = Instant::now();
-        let entry = counts.entry(key.to_owned()).or_insert(Entry { value: 0, until: now });
-        entry.value = if entry.until > now { entry.value + 1 } else { 1 };
-        entry.until = now + life;
+        self.counts.entry_by_ref(key).and_upsert_with(|entry| {
+            let before = entry.map(moka::Entry::into_value).filter(|entry| entry.until > now);
+            Entry { value: before.map_or(1, |entry| entry.value + 1), until: now + life }
+        });
     }
 
     /// [`EphemeralStore::counted`], at once.
     pub fn counted_now(&self, key: &str) -> Option<(u64, Duration)> {
-        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = counts.get(key)?;
+        let entry = self.counts.get(key)?;
         let left = entry.until.checked_duration_since(Instant::now())?;
         Some((entry.value, left))
     }
 
     /// [`EphemeralStore::forget`], at once.
     pub fn forget_now(&self, key: &str) {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.counts.invalidate(key);
     }
 
     /// [`EphemeralStore::spend`], at once.
     pub fn spend_now(&self, key: &str, rate: Rate) -> RateDecision {
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        tidy(&mut buckets);
         let now = Instant::now();
-        let one = Duration::from_secs_f64(1.0 / rate.per_second);
-        let whole = one.mul_f64(rate.burst.max(1.0));
-        let full = buckets.get(key).map_or(now, |bucket| bucket.until.max(now)) + one;
-        let missing = full - now;
-        if let Some(retry_after) = missing.checked_sub(whole).filter(|wait| !wait.is_zero()) {
-            return RateDecision::Denied { retry_after };
-        }
-        buckets.insert(key.to_owned(), Entry { value: (), until: full });
-        let left = (whole - missing).as_secs_f64() / one.as_secs_f64();
-        // Rounded down, but not below by the last bits.
-        RateDecision::Allowed { remaining: (left + 1e-6) as u64 }
+        let mut decision = RateDecision::Allowed { remaining: 0 };
+        self.buckets.entry_by_ref(key).and_compute_with(|bucket| {
+            let full_at = bucket.map(|bucket| bucket.into_value().until);
+            match spend(full_at, rate, now) {
+                Ok((full_at, remaining)) => {
+                    decision = RateDecision::Allowed { remaining };
+                    Op::Put(Entry { value: (), until: full_at })
+                }
+                Err(retry_after) => {
+                    decision = RateDecision::Denied { retry_after };
+                    Op::Nop
+                }
+            }
+        });
+        decision
     }
+}
+
+/// Takes one token of a bucket that is full at `full_at` (none: it is full). Returns when it will be full again and how
+/// many tokens are left, or how long to wait for one.
+fn spend(full_at: Option<Instant>, rate: Rate, now: Instant) -> Result<(Instant, u64), Duration> {
+    let one = Duration::from_secs_f64(1.0 / rate.per_second);
+    let whole = one.mul_f64(rate.burst.max(1.0));
+    let full_at = full_at.map_or(now, |full_at| full_at.max(now)) + one;
+    let missing = full_at - now;
+    if let Some(retry_after) = missing.checked_sub(whole).filter(|wait| !wait.is_zero()) {
+        return Err(retry_after);
+    }
+    let left = (whole - missing).as_secs_f64() / one.as_secs_f64();
+    // Rounded down, but not below by the last bits.
+    Ok((full_at, (left + 1e-6) as u64))
 }
 
 impl EphemeralStore for MemoryStore {

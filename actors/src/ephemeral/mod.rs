@@ -1,5 +1,5 @@
-//! What lives for seconds and may be lost: tickets, counts of failures, rates. In this process, or in a Redis that the
-//! nodes share and, while that is away, in this process again.
+//! Values with a time to live that may be lost: tickets, failure counts, rate buckets. In this process, or in a Redis that
+//! the nodes share; while that is unreachable, in this process again.
 
 mod memory;
 mod redis;
@@ -28,7 +28,7 @@ pub enum RateDecision {
     Denied { retry_after: Duration },
 }
 
-/// Keeps what lives for seconds. Nothing here fails: what cannot be shared is kept to oneself.
+/// Keeps values with a time to live. Nothing here fails: what cannot be shared stays in this process.
 pub trait EphemeralStore: Send + Sync {
     /// Keeps a value under a key for some time.
     fn put<'a>(&'a self, key: &'a str, value: Vec<u8>, life: Duration) -> BoxFuture<'a, ()>;

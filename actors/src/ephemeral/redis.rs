@@ -1,4 +1,4 @@
-//! What lives for seconds, in a Redis that the nodes share; this process remembers its own part for the time without.
+//! Values with a time to live, in a Redis that the nodes share; this process keeps its own part for the time without.
 
 use std::time::Duration;
 

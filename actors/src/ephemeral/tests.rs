@@ -93,3 +93,18 @@ async fn what_redis_forgets_its_node_still_knows() {
         assert_eq!(store.take(ticket).await, None, "{ticket}");
     }
 }
+
+#[test]
+fn a_flood_of_keys_refuses_no_new_one() {
+    let store = MemoryStore::default();
+    for i in 0..30_000 {
+        let key = format!("ticket:{i}");
+        store.keep(&key, b"me".to_vec(), LIFE);
+        if i % 100 == 0 {
+            assert_eq!(store.take_now(&key), Some(b"me".to_vec()), "{key}");
+        }
+    }
+    assert_eq!(store.take_now("ticket:29999"), Some(b"me".to_vec()));
+    let kept = (0..30_000).filter(|i| store.take_now(&format!("ticket:{i}")).is_some()).count();
+    assert!(kept <= 11_000, "{kept} are kept where 10 000 are the most");
+}
