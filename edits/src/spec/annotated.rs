@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::encoding::{self, Encoding};
-use super::kind::KindSpec;
+use super::kind::{KindInfo, KindSpec};
 use super::reader::{Errors, Object, text};
 use super::time_range::TimeRange;
 use super::{SourceRef, SourceRule};
@@ -82,7 +82,7 @@ impl Default for NotedClip {
 
 /// Nothing of it is checked against its source: a clip that the video does not have is left out with a warning, so that it
 /// does not lose the rest ([`crate::AnnotatedPlan`]).
-impl KindSpec for AnnotatedSpec {
+impl KindInfo for AnnotatedSpec {
     const ABOUT: &'static str = "Join clips of the input, each with a card that rates it";
     const EXAMPLES: &'static str = r#"Examples:
   echo '{"clips": [{"start": 12, "end": 17, "name": "Goal", "notes": "Far post", "rating": 5},
@@ -94,7 +94,9 @@ A clip that cannot be used is left out with a warning. Ratings: 5 !!, 4 !, 3 !? 
     fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> Self {
         read(object, rule, errors)
     }
+}
 
+impl KindSpec for AnnotatedSpec {
     fn sources(&self) -> Vec<Option<SourceRef<'_>>> {
         vec![self.video_id.as_deref().map(SourceRef::Video)]
     }

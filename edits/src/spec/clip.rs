@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::encoding::{self, Encoding};
-use super::kind::KindSpec;
+use super::kind::{KindInfo, KindSpec};
 use super::reader::{Errors, Object};
 use super::time_range::{TimeRange, check_range};
 use super::{SourceRef, SourceRule};
@@ -69,7 +69,7 @@ impl ClipSpec {
     }
 }
 
-impl KindSpec for ClipSpec {
+impl KindInfo for ClipSpec {
     const ABOUT: &'static str = "Take a stretch out of the input, by copy or encoded again";
     const EXAMPLES: &'static str = r#"Examples:
   echo '{"start": 754.2, "end": 764.2}' > goal.json
@@ -83,7 +83,9 @@ edit list; `encode` holds exactly the frames from `start` to before `end`."#;
     fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> Self {
         read(object, rule, errors)
     }
+}
 
+impl KindSpec for ClipSpec {
     fn sources(&self) -> Vec<Option<SourceRef<'_>>> {
         vec![self.video_id.as_deref().map(SourceRef::Video)]
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::kind::{KindSpec, ModelNeeds};
+use super::kind::{KindInfo, KindSpec, ModelNeeds};
 use super::reader::{Errors, Given, Object, number};
 use super::{SourceRef, SourceRule};
 use crate::field_error::FieldError;
@@ -74,7 +74,7 @@ pub(crate) fn steps(every: Rat, end: Rat) -> impl Iterator<Item = Rat> {
     (0..).map(move |k: i128| every * k).take_while(move |time| forward && *time < end)
 }
 
-impl KindSpec for DetectionSpec {
+impl KindInfo for DetectionSpec {
     const MEDIA_TYPE: &'static str = "application/json";
     const EXTENSION: &'static str = "json";
     const ABOUT: &'static str = "Find the people in frames of the input; --output is a JSON file";
@@ -85,7 +85,9 @@ impl KindSpec for DetectionSpec {
     fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> Self {
         read(object, rule, errors)
     }
+}
 
+impl KindSpec for DetectionSpec {
     fn sources(&self) -> Vec<Option<SourceRef<'_>>> {
         vec![self.video_id.as_deref().map(SourceRef::Video)]
     }

@@ -6,7 +6,7 @@ mod read;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::kind::{KindSpec, ModelNeeds};
+use super::kind::{KindInfo, KindSpec, ModelNeeds};
 use super::reader::{Errors, Object};
 use super::{SourceRef, SourceRule};
 use crate::crop::CropKeyframe;
@@ -225,7 +225,7 @@ pub enum DetectRule {
     Every(f64),
 }
 
-impl KindSpec for FramingSpec {
+impl KindInfo for FramingSpec {
     const ABOUT: &'static str = "Frame and upscale clips into one MP4";
     const EXAMPLES: &'static str = r#"Examples:
   echo '{"kind": "framing", "clips": [{"start": 12, "end": 15}]}' > reel.json
@@ -237,7 +237,9 @@ Only `clips` with `start` and `end` are required: the largest centred 9:16 crop 
     fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> Self {
         read::read(object, rule, errors)
     }
+}
 
+impl KindSpec for FramingSpec {
     /// One a clip.
     fn sources(&self) -> Vec<Option<SourceRef<'_>>> {
         self.clips.iter().map(|clip| clip.video_id.as_deref().map(SourceRef::Video)).collect()

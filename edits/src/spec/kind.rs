@@ -1,4 +1,4 @@
-//! What every kind of export says of its spec. A kind is one file that implements [`KindSpec`], and one line in the list
+//! What every kind of export says of its spec. A kind is one file that implements [`KindSpec`] and [`KindInfo`], and one line in the list
 //! of kinds in [`super`]; its rendering is a file of its own elsewhere.
 
 use utoipa::{PartialSchema, ToSchema};
@@ -9,9 +9,8 @@ use super::{SourceRef, SourceRule};
 use crate::field_error::FieldError;
 use crate::source::SourceFacts;
 
-/// A kind's spec: read, checked, and asked what rendering it needs. The defaults are those of a kind that has one source,
-/// named by `video_id`, runs no model, and makes an MP4.
-pub(super) trait KindSpec: ToSchema + PartialSchema {
+/// What is said of a kind, and how its spec is read. The defaults are those of a kind that makes an MP4.
+pub(super) trait KindInfo: KindSpec + ToSchema + PartialSchema {
     /// The media type of the result.
     const MEDIA_TYPE: &'static str = "video/mp4";
     /// The ending of the result's file name.
@@ -22,10 +21,12 @@ pub(super) trait KindSpec: ToSchema + PartialSchema {
     const EXAMPLES: &'static str;
 
     /// Reads the fields beside `kind`. Fields with errors get a harmless stand-in.
-    fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> Self
-    where
-        Self: Sized;
+    fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> Self;
+}
 
+/// A kind's spec: checked, and asked what rendering it needs. The defaults are those of a kind that has one source, named
+/// by `video_id`, and runs no model.
+pub(super) trait KindSpec {
     /// Where the pictures come from; `None` where the request names none.
     fn sources(&self) -> Vec<Option<SourceRef<'_>>>;
 
@@ -97,22 +98,22 @@ macro_rules! kinds {
 
             /// The media type of the result.
             pub fn media_type(self) -> &'static str {
-                match self { $(Self::$kind => <$spec as KindSpec>::MEDIA_TYPE),+ }
+                match self { $(Self::$kind => <$spec as KindInfo>::MEDIA_TYPE),+ }
             }
 
             /// The ending of the result's file name.
             pub fn extension(self) -> &'static str {
-                match self { $(Self::$kind => <$spec as KindSpec>::EXTENSION),+ }
+                match self { $(Self::$kind => <$spec as KindInfo>::EXTENSION),+ }
             }
 
             /// One line for lists of kinds.
             pub fn about(self) -> &'static str {
-                match self { $(Self::$kind => <$spec as KindSpec>::ABOUT),+ }
+                match self { $(Self::$kind => <$spec as KindInfo>::ABOUT),+ }
             }
 
             /// Examples of specs on the command line.
             pub fn examples(self) -> &'static str {
-                match self { $(Self::$kind => <$spec as KindSpec>::EXAMPLES),+ }
+                match self { $(Self::$kind => <$spec as KindInfo>::EXAMPLES),+ }
             }
         }
 
@@ -122,16 +123,16 @@ macro_rules! kinds {
                 match self { $(Self::$kind(_) => ExportKind::$kind),+ }
             }
 
-            fn of_kind(&self) -> &dyn KindSpecObject {
+            fn of_kind(&self) -> &dyn KindSpec {
                 match self { $(Self::$kind(spec) => spec),+ }
             }
 
-            fn of_kind_mut(&mut self) -> &mut dyn KindSpecObject {
+            fn of_kind_mut(&mut self) -> &mut dyn KindSpec {
                 match self { $(Self::$kind(spec) => spec),+ }
             }
 
             fn read_kind(kind: ExportKind, object: &mut Object, rule: SourceRule, errors: &mut Errors) -> Self {
-                match kind { $(ExportKind::$kind => Self::$kind(KindSpec::read(object, rule, errors))),+ }
+                match kind { $(ExportKind::$kind => Self::$kind(KindInfo::read(object, rule, errors))),+ }
             }
         }
 
@@ -153,39 +154,3 @@ macro_rules! kinds {
     };
 }
 pub(super) use kinds;
-
-/// The part of [`KindSpec`] that a value of an unknown kind can be asked.
-pub(super) trait KindSpecObject {
-    fn sources(&self) -> Vec<Option<SourceRef<'_>>>;
-    fn set_source(&mut self, video: &str);
-    fn source_pointer(&self, i: usize) -> String;
-    fn check(&self, sources: &[Option<SourceFacts>]) -> Vec<FieldError>;
-    fn models(&self) -> ModelNeeds<'_>;
-    fn read_range(&self) -> Option<(f64, f64)>;
-}
-
-impl<S: KindSpec> KindSpecObject for S {
-    fn sources(&self) -> Vec<Option<SourceRef<'_>>> {
-        KindSpec::sources(self)
-    }
-
-    fn set_source(&mut self, video: &str) {
-        KindSpec::set_source(self, video);
-    }
-
-    fn source_pointer(&self, i: usize) -> String {
-        KindSpec::source_pointer(self, i)
-    }
-
-    fn check(&self, sources: &[Option<SourceFacts>]) -> Vec<FieldError> {
-        KindSpec::check(self, sources)
-    }
-
-    fn models(&self) -> ModelNeeds<'_> {
-        KindSpec::models(self)
-    }
-
-    fn read_range(&self) -> Option<(f64, f64)> {
-        KindSpec::read_range(self)
-    }
-}

@@ -33,7 +33,7 @@ use clip::ClipSpec;
 use detection::DetectionSpec;
 use framing::FramingSpec;
 pub use kind::ModelNeeds;
-use kind::{KindSpec, KindSpecObject};
+use kind::{KindInfo, KindSpec};
 use overlay::OverlaySpec;
 use reader::{Errors, Given, Object};
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::encoding::Encoding;
-use super::kind::KindSpec;
+use super::kind::{KindInfo, KindSpec};
 use super::reader::{Errors, Object};
 use super::{SourceRef, SourceRule};
 use crate::color::Rgb;
@@ -194,7 +194,7 @@ fn default_text_color() -> Rgb {
     Rgb::WHITE
 }
 
-impl KindSpec for OverlaySpec {
+impl KindInfo for OverlaySpec {
     const ABOUT: &'static str = "Put a spotlight on a player, and texts; what is not drawn on is copied";
     const EXAMPLES: &'static str = r#"Examples:
   echo '{"regions": [{"start": 1, "end": 3, "keyframes": [
@@ -210,7 +210,9 @@ IDR pictures that change are encoded again; the report's `smart_render` gives th
     fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -> Self {
         read::read(object, rule, errors)
     }
+}
 
+impl KindSpec for OverlaySpec {
     fn sources(&self) -> Vec<Option<SourceRef<'_>>> {
         vec![self.source.as_ref().map(|source| match source {
             OverlaySource::Export(id) => SourceRef::Export(id),
