@@ -11,6 +11,7 @@ use models::ModelStore;
 use tokio::sync::watch;
 
 use crate::detections::cache::DetectionCache;
+use crate::inference::client::InferenceClient;
 use crate::inference::cost_model::CostModel;
 use crate::inference::profile::Profiles;
 use crate::inference::queue::FrameQueue;
@@ -46,6 +47,11 @@ pub struct NodeContext {
 }
 
 impl NodeContext {
+    /// The door to the devices.
+    pub fn inference(&self) -> InferenceClient {
+        InferenceClient::new(Arc::clone(&self.queue), Arc::clone(&self.costs))
+    }
+
     /// Counts an export that has ended, and publishes its end. Called once an end, by what caused it.
     pub fn export_ended(&self, row: &Export) {
         crate::metrics::export_ended(row);

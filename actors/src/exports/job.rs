@@ -121,6 +121,29 @@ pub async fn record_coordinator_failure(context: &NodeContext, job: &Job, failur
     }
 }
 
+/// A job that runs in its first attempt, of an export and a tenant of its own.
+#[cfg(test)]
+pub(super) fn test_job(kind: entities::jobs::JobKind) -> Job {
+    Job {
+        id: entities::JobId::new(),
+        export_id: entities::ExportId::new(),
+        tenant_id: entities::TenantId::new(),
+        kind,
+        index: 0,
+        state: entities::jobs::JobState::Running,
+        tag: 0.0,
+        cost: 0.0,
+        attempt: 1,
+        failures: 0,
+        crashes: 0,
+        run_at: chrono::Utc::now(),
+        owner: None,
+        lease_until: None,
+        error: None,
+        error_code: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

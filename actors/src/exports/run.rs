@@ -12,7 +12,6 @@ use entities::tenants;
 
 use super::failure::ExportFailure;
 use crate::context::NodeContext;
-use crate::inference::client::InferenceClient;
 use crate::inference::profile::ExportProfile;
 use crate::render::{self, ExportKind, Meter, RenderContext, RenderError, StopSignal};
 use crate::sources;
@@ -65,7 +64,7 @@ impl ExportRun {
             tenant: export.tenant_id,
             export: export.id,
             profile,
-            inference: InferenceClient::new(Arc::clone(&context.queue), Arc::clone(&context.costs)),
+            inference: context.inference(),
             window: context.window,
             meter: Meter::new(),
             stop,
@@ -84,7 +83,7 @@ impl ExportRun {
 
     /// A file that a job of this export may write before it is stored; named by attempts, so that two never share one.
     pub fn work_file(&self, context: &NodeContext, name: &str, attempts: (i32, i32)) -> PathBuf {
-        let (extension, (export, job)) = (self.kind.extension(), attempts);
+        let (extension, (export, job)) = (self.export.kind.0.extension(), attempts);
         context.work_dir.join(format!("{}-{name}-{export}-{job}.{extension}", self.export.id))
     }
 

@@ -219,9 +219,7 @@ impl<P> HeldExport<P> {
 
 #[cfg(test)]
 mod tests {
-    use chrono::Utc;
-    use entities::jobs::JobState;
-
+    use super::super::job::test_job;
     use super::*;
 
     fn slots() -> Slots<()> {
@@ -229,24 +227,7 @@ mod tests {
     }
 
     fn job(export: ExportId, kind: JobKind) -> Job {
-        Job {
-            id: uuid::Uuid::now_v7().into(),
-            export_id: export,
-            tenant_id: TenantId::new(),
-            kind,
-            index: 0,
-            state: JobState::Running,
-            tag: 0.0,
-            cost: 0.0,
-            attempt: 1,
-            failures: 0,
-            crashes: 0,
-            run_at: Utc::now(),
-            owner: None,
-            lease_until: None,
-            error: None,
-            error_code: None,
-        }
+        Job { export_id: export, ..test_job(kind) }
     }
 
     const ALL: [JobKind; 3] = [JobKind::Coordinate, JobKind::Audio, JobKind::Segment];

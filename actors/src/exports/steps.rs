@@ -182,7 +182,7 @@ async fn join_and_store(
     if advance(context, job, ExportState::Publishing).await?.is_none() {
         return Ok(None);
     }
-    let key = storage::result_key(job.tenant_id, job.export_id, run.attempts(job), run.kind.extension());
+    let key = storage::result_key(job.tenant_id, job.export_id, run.attempts(job), run.export.kind.0.extension());
     let stored = store_result(context, &key, out).await;
     let (bytes, sha256) = stored.map_err(|error| ExportFailure::from(error).while_doing("publishing the result"))?;
     Ok(Some((joined, ResultFile { key, bytes: bytes as i64, etag: sha256[..32].to_owned() })))
@@ -278,29 +278,14 @@ async fn fail(context: &NodeContext, job: &Job, problem: serde_json::Value) -> R
 #[cfg(test)]
 mod tests {
     use chrono::Utc;
-    use entities::{ExportId, JobId, TenantId};
+    use entities::ExportId;
 
+    use super::super::job::test_job;
     use super::*;
 
     fn job(kind: JobKind, index: i32, state: JobState) -> Job {
-        Job {
-            id: JobId::new(),
-            export_id: ExportId::new(),
-            tenant_id: TenantId::new(),
-            kind,
-            index,
-            state,
-            tag: 0.0,
-            cost: 0.0,
-            attempt: 1,
-            failures: 0,
-            crashes: 0,
-            run_at: Utc::now(),
-            owner: None,
-            lease_until: None,
-            error: Some("no frames".into()),
-            error_code: Some("render_failed".into()),
-        }
+        let (error, error_code) = (Some("no frames".into()), Some("render_failed".into()));
+        Job { index, state, error, error_code, ..test_job(kind) }
     }
 
     fn segment(kind: SegmentKind, index: i32) -> Segment {

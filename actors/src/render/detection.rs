@@ -102,10 +102,6 @@ impl ExportKind for Detection {
         vec![self.source.subject]
     }
 
-    fn extension(&self) -> &'static str {
-        "json"
-    }
-
     fn render_segment(
         &self,
         run: &RenderContext,

@@ -168,11 +168,6 @@ pub trait ExportKind: Send + Sync {
         false
     }
 
-    /// The file extension of the result.
-    fn extension(&self) -> &'static str {
-        "mp4"
-    }
-
     /// Renders one part into `out`. Blocks; leaves no file when it fails.
     fn render_segment(
         &self,

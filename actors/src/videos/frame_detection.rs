@@ -17,7 +17,6 @@ use super::frame::{self, FrameChoice};
 use super::frame_permits::{FramePermit, FramePermits};
 use crate::context::NodeContext;
 use crate::detections::cache::Invalidate;
-use crate::inference::client::InferenceClient;
 use crate::inference::profile::ModelProfile;
 use crate::inference::queue::{Output, Served, TaskKind};
 use crate::settings::default_models;
@@ -115,7 +114,7 @@ async fn infer(
     profile: Arc<ModelProfile>,
     image: Arc<RgbImage>,
 ) -> Result<Inferred, FrameDetectionError> {
-    let client = InferenceClient::new(Arc::clone(&context.queue), Arc::clone(&context.costs));
+    let client = context.inference();
     let submitted = client
         .submit_interactive(tenant, TaskKind::Detect, &profile, image)
         .map_err(|_| FrameDetectionError::Stopping)?;
