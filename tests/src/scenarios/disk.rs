@@ -169,7 +169,8 @@ impl SmallDisk {
     fn mount() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let size = format!("size={DISK_MIB}m");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).output()?;
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).output();
+        let mounted = mounted.context("running mount, of the Debian package mount")?;
         ensure!(mounted.status.success(), "{}", String::from_utf8_lossy(&mounted.stderr).trim());
         Ok(Self(folder.keep()))
     }

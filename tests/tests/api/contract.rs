@@ -46,7 +46,8 @@ async fn every_answer_is_as_the_document_says() -> Result<()> {
         .current_dir(tools())
         .env("SEEDED", seeded.to_string())
         .env("TOKEN", operator.token())
-        .output()?;
+        .output()
+        .context("running schemathesis; `scripts/setup tests` installs it")?;
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{}{said}", String::from_utf8_lossy(&output.stderr));
 

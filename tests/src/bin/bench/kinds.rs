@@ -123,7 +123,8 @@ impl Bench {
             .arg("-i")
             .arg(self.at(name))
             .args(["-filter_complex", &filter, "-f", "null", "-"])
-            .output()?;
+            .output()
+            .context("running ffmpeg; scripts/setup installs it")?;
         let stderr = String::from_utf8_lossy(&output.stderr);
         let average = stderr.split("average:").nth(1).and_then(|rest| rest.split(' ').next());
         average.context("ffmpeg printed no PSNR")?.parse().context("reading a PSNR")

@@ -15,7 +15,8 @@ pub struct Took {
 /// Runs a shell script with `arguments` as `$1`, `$2`, … and measures it.
 pub fn run(script: &str, arguments: &[String]) -> Result<Took> {
     let timed = format!("TIMEFORMAT='%R %U %S'\nset -e\ntime {{\n{script}\n}}");
-    let output = Command::new("bash").arg("-c").arg(timed).arg("bash").args(arguments).output()?;
+    let output = Command::new("bash").arg("-c").arg(timed).arg("bash").args(arguments).output();
+    let output = output.context("running bash")?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{script}: {stderr}");
     let last = stderr.lines().last().context("bash printed no times")?;
