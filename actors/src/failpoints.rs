@@ -1,6 +1,6 @@
-//! Faults on purpose: named points in the life of an export and of an upload at which a test lets the process die or
-//! the disk fill up. Configured by the environment variable `FAILPOINTS` (see the `fail` crate), and only where the
-//! process was asked to look at it ([`arm`]); unset, a point costs a look into an empty table.
+//! Fault injection: named points in the life of an export and of an upload at which a test lets the process crash or
+//! the disk be full. Configured by the environment variable `FAILPOINTS` (see the `fail` crate), which only a process
+//! that calls [`arm`] reads; unset, a point costs a lookup in an empty table.
 //!
 //! `FAILPOINTS="segment-stored=1*off->return(crash)"` kills the process the second time a segment was stored.
 
@@ -8,7 +8,7 @@ use std::io;
 
 use fail::{FailScenario, fail_point};
 
-/// Declares the points: their names, and whether an error can be asked for there beside a crash.
+/// Declares the points: their names, and whether an error can be injected there beside a crash.
 macro_rules! points {
     ($($(#[$doc:meta])* $point:ident = $name:literal, $writes:literal;)*) => {
         /// A moment at which something durable was, or is about to be, done.
@@ -29,7 +29,7 @@ macro_rules! points {
             }
 
             /// Whether something is about to be written: there the disk can be full. Elsewhere only a crash can be
-            /// asked for.
+            /// injected.
             pub fn writes(self) -> bool {
                 match self {
                     $(Self::$point => $writes,)*
@@ -46,7 +46,7 @@ points! {
     PieceSyncing = "piece-syncing", true;
     /// A piece's bytes are durable, the offset is not.
     PieceSynced = "piece-synced", true;
-    /// The offset is committed, the client does not know.
+    /// The offset is committed, the client has no answer.
     PieceAcknowledged = "piece-acknowledged", false;
     /// Every byte of an upload is on disk; it is no video yet.
     UploadWhole = "upload-whole", false;
@@ -60,7 +60,7 @@ points! {
     VideoReady = "video-ready", false;
     /// An export and its first job are written, not committed.
     ExportAccepting = "export-accepting", true;
-    /// An export is committed, the client does not know.
+    /// An export is committed, the client has no answer.
     ExportAccepted = "export-accepted", false;
     /// A job was claimed, nothing is done for it.
     JobClaimed = "job-claimed", false;
@@ -98,13 +98,13 @@ points! {
     ExportFinished = "export-finished", false;
     /// The files of a complete export's segments are removed; its end is not published yet.
     SegmentsRemoved = "segments-removed", false;
-    /// A listener is about to be told of an end.
+    /// An end is about to be published to listeners.
     EndPublished = "end-published", false;
     /// A job's failure is committed.
     FailureBooked = "failure-booked", false;
     /// An export's failure is committed and not published yet.
     ExportFailed = "export-failed", false;
-    /// A new attempt is committed, the client does not know.
+    /// A new attempt is committed, the client has no answer.
     ExportRetried = "export-retried", false;
     /// An export's cancellation is committed; its files are still there.
     ExportCancelled = "export-cancelled", false;
@@ -127,7 +127,7 @@ pub fn arm() {
 /// process as a kill would, `return(full)` fails as a full disk does, `return(broken)` as a broken one.
 ///
 /// # Errors
-/// Only what was asked for.
+/// Only the one that was injected.
 pub fn at(point: Point) -> io::Result<()> {
     fail_point!(point.name(), |action| act(point, action.as_deref()));
     Ok(())
@@ -146,7 +146,7 @@ fn act(point: Point, action: Option<&str>) -> io::Result<()> {
     }
 }
 
-/// Whether an error says that there is no room to write: the disk, or a quota of it, is full.
+/// Whether an error means that there is no room to write: the disk, or a quota of it, is full.
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }

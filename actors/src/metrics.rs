@@ -1,6 +1,6 @@
-//! What the figures of the running system are called and mean, and how those that need a second look are taken.
+//! The metrics of the running system: their names and descriptions, and the recording of those with several labels.
 //!
-//! Figures are Prometheus metrics. A name ends in its unit, in `_total` if it only grows; `docs/operations.md` lists
+//! They are Prometheus metrics. A name ends in its unit, in `_total` if it only grows; `docs/operations.md` lists
 //! all of them, and a test compares that list with what is described here.
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use entities::exports::Export;
 use entities::jobs::JobKind;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// Says what each figure of this room means; the queue and the devices describe their own.
+/// Describes each metric of this room; the queue and the devices describe their own.
 pub fn describe() {
     describe_counter!("touchline_exports_total", Unit::Count, "Exports that ended, by kind and state.");
     describe_histogram!(

@@ -24,12 +24,12 @@ const EVERY: Duration = Duration::from_secs(10 * 60);
 pub struct Sweeper {
     context: Arc<NodeContext>,
     exports: Exports,
-    /// Who owned files at the start, as far as not looked at yet.
+    /// The owners of files at the start, until they are checked.
     found: Option<Vec<Owner>>,
 }
 
 impl Sweeper {
-    /// A sweeper that first looks at what [`before_work`] found.
+    /// A sweeper that first checks what [`before_work`] found.
     pub fn new(context: Arc<NodeContext>, exports: Exports, found: Vec<Owner>) -> Self {
         Self { context, exports, found: Some(found) }
     }
@@ -71,7 +71,7 @@ pub enum SweepError {
 }
 
 /// Before any job is claimed: removes files that a crash left in the folders of exports that go on, and may go on with
-/// a retry. Returns who owns the other files, to be looked at while work goes on.
+/// a retry. Returns the owners of the other files, to be checked while work goes on.
 pub async fn before_work(context: &NodeContext) -> Result<Vec<Owner>, SweepError> {
     let store = Arc::clone(&context.storage);
     let keys = blocking("listing the storage", move || store.list()).await??;
@@ -81,7 +81,7 @@ pub async fn before_work(context: &NodeContext) -> Result<Vec<Owner>, SweepError
             owners.entry(owner).or_default().push(key);
         }
     }
-    // On a shared database another node may be about to commit what looks lost.
+    // On a shared database another node may be about to commit a file's row.
     if !context.db.is_shared() {
         for (tenant, id) in exports::resumable(&context.db).await? {
             let Some(keys) = owners.remove(&Owner::Export(tenant, id)) else { continue };

@@ -205,7 +205,7 @@ impl Joiner {
     }
 }
 
-/// Frames by which decoding may run ahead of display, as the parameter sets say.
+/// Frames by which decoding may run ahead of display, by the parameter sets.
 pub(crate) fn reorder_depth(parameter_sets: &[u8]) -> Option<usize> {
     let record = AvcRecord::parse(parameter_sets)?;
     Sps::parse(record.sps.first()?)?.reorder.map(|depth| depth as usize)

@@ -40,7 +40,7 @@ pub struct Copied {
 ///
 /// # Errors
 /// [`MediaError::Refused`] with `unsupported` when MP4 cannot hold the pictures' or the sound's codec, or the
-/// container does not say when frames are shown; [`MediaError::Codec`] when the range is empty or past the end, or the
+/// container has no presentation times; [`MediaError::Codec`] when the range is empty or past the end, or the
 /// clip does not come out with its frames; [`MediaError::Io`]. No file remains then.
 pub fn copy_clip(source: &Path, index: &FrameIndex, frames: Range<usize>, out: &Path) -> Result<Copied> {
     if frames.is_empty() || frames.end > index.len() {

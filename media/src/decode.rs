@@ -23,7 +23,7 @@ const ERRORS_IN_A_ROW: usize = 64;
 
 /// Decodes frames of one video by their number in its [`FrameIndex`].
 ///
-/// Asking for rising numbers decodes every frame once. A number behind the current one, or past the next key frame,
+/// Requests of rising numbers decode every frame once. A number behind the current one, or past the next key frame,
 /// costs a seek. A frame that cannot be decoded is replaced by the one before it and counted in
 /// [`FrameDecoder::warnings`].
 pub struct FrameDecoder {
@@ -40,9 +40,9 @@ pub struct FrameDecoder {
     draining: bool,
     /// The newest frame that was passed or delivered.
     last: Option<(usize, Arc<Shown>)>,
-    /// A frame that came out beyond the one asked for.
+    /// A frame that came out beyond the requested one.
     ahead: Option<(usize, Arc<Shown>)>,
-    /// Whether the decoder complained about the newest packet; the frame it mended is not counted again.
+    /// Whether the decoder reported an error in the newest packet; the frame it concealed is not counted again.
     complained: bool,
     warnings: u64,
 }
@@ -75,8 +75,8 @@ struct Demuxer {
 
 impl FrameDecoder {
     /// Opens a video whose index is known. `threads` is the decoder's number of frame threads (1 or 2 is plenty when
-    /// several videos are decoded side by side). With more than one, frames are handed out before the decoder knows
-    /// about all of their damage, so [`FrameDecoder::warnings`] may count less.
+    /// several videos are decoded side by side). With more than one, frames are handed out before the decoder has
+    /// found all of their damage, so [`FrameDecoder::warnings`] may count less.
     ///
     /// # Errors
     /// [`MediaError::Io`] or [`MediaError::Refused`] when the file cannot be opened.

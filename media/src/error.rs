@@ -14,7 +14,7 @@ pub enum MediaError {
     /// libav refused something that should have worked.
     #[error("{doing}: {detail}")]
     Codec { doing: String, detail: String },
-    /// The caller asked to stop.
+    /// The caller cancelled.
     #[error("cancelled")]
     Cancelled,
 }

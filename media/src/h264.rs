@@ -10,7 +10,7 @@ pub(crate) const IDR_SLICE: u8 = 5;
 pub(crate) const SPS: u8 = 7;
 pub(crate) const PPS: u8 = 8;
 
-/// Profiles whose sequence parameter set says how chroma is sampled.
+/// Profiles whose sequence parameter set states how chroma is sampled.
 const HIGH_PROFILES: [u8; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
 
 /// The parameter sets of a stream.
@@ -67,7 +67,7 @@ impl AvcRecord {
     }
 
     /// Takes in the sets of `other` that are not here yet. Two different sets must not have one number; the caller
-    /// has seen to that.
+    /// ensures that.
     pub fn merge(&mut self, other: &Self) {
         for (own, theirs) in [(&mut self.sps, &other.sps), (&mut self.pps, &other.pps)] {
             let new: Vec<_> = theirs.iter().filter(|set| !own.contains(set)).cloned().collect();

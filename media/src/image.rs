@@ -1,4 +1,4 @@
-//! Still pictures: PNG out, anything libav knows in.
+//! Still pictures: PNG out, anything libav decodes in.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ pub fn write_png(path: &Path, image: &RgbImage) -> Result<()> {
     file.keep().map(|_| ())
 }
 
-/// A picture as JPEG, BT.601 at full range as JFIF says.
+/// A picture as JPEG, BT.601 at full range as JFIF specifies.
 ///
 /// # Errors
 /// [`MediaError::Codec`] when the picture cannot be encoded.
@@ -44,7 +44,7 @@ fn encode(id: codec::Id, picture: &frame::Video) -> std::result::Result<Vec<u8>,
     video.set_height(picture.height());
     video.set_format(picture.format());
     video.set_time_base((1, 1));
-    // Lossless formats have no steps and take no notice.
+    // Lossless formats have no steps and ignore this.
     video.set_qmin(JPEG_STEP);
     video.set_qmax(JPEG_STEP);
     let mut encoder = video.open_as(codec)?;

@@ -17,7 +17,7 @@ use crate::error::{MediaError, Result};
 use crate::input::{self, Parameters};
 use crate::tail;
 
-/// Frames that are decoded to check what the packets say.
+/// Frames that are decoded to check the packets' time stamps.
 const CHECKED_FRAMES: usize = 24;
 
 /// One packet in this many may lack its presentation time (a damaged one); where more do, the container has none.
@@ -102,7 +102,7 @@ pub fn build_index(path: &Path) -> Result<FrameIndex> {
     packets.index(stream, stamp, shown, stamps, warnings)
 }
 
-/// Reads the index of a file of this crate's own making, whose packets can be believed: nothing is decoded.
+/// Reads the index of a file of this crate's own making, whose packets are trusted: nothing is decoded.
 pub(crate) fn own_index(path: &Path) -> Result<FrameIndex> {
     let mut source = input::open(path)?;
     let stream = input::video_stream(&source)?;
@@ -167,7 +167,7 @@ pub(crate) fn stamp_packet(packet: &mut av::Packet, stamp: Stamp, number: &mut i
     }
 }
 
-/// What one packet says.
+/// What the index needs of one packet.
 pub(crate) struct PacketFacts {
     pub pts: Option<i64>,
     pub dts: Option<i64>,
@@ -189,7 +189,7 @@ impl Packets {
         Self::read_while(source, stream, |_| true)
     }
 
-    /// Reads on from where the source is, as long as `more` says so of what was read.
+    /// Reads on from where the source is, as long as `more` is true of what was read.
     pub fn read_while(
         source: &mut format::context::Input,
         stream: usize,
@@ -317,7 +317,7 @@ impl Packets {
     }
 
     /// Ticks from a frame's place by other stamps to its presentation time, which the first packet of a program stream
-    /// has, and sound goes by it. 0 where it has none.
+    /// has, and sound is placed by it. 0 where it has none.
     fn shift(&self, stamp: Stamp, unit: i64, shown: &[i64], stamps: Option<&[i64]>) -> i64 {
         let shift = || {
             let (pts, named) = (self.facts.first()?.pts?, self.stamp_of(0, stamp)?);

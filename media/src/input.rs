@@ -19,13 +19,13 @@ use crate::log::{self, Complainer};
 pub const MAX_SIDE: u32 = 8192;
 
 /// Containers that hold one self-contained video. Playlists (HLS, DASH, concat) are left out on purpose: they name
-/// other files and addresses, which a stranger's upload must not make this process open. Still images are no videos.
+/// other files and addresses, which an untrusted upload must not make this process open. Still images are no videos.
 const CONTAINERS: &str = "mov,mp4,matroska,webm,mpegts,mpeg,mpegvideo,avi,flv,asf,ogg,mxf,h264,hevc,m4v,mjpeg,\
 dv,nut,gxf,wtv,ivf,obu,rm,yuv4mpegpipe,wav,mp3,aac,flac,gif,vc1";
 
-/// System errors that can pass: no file, no right, no descriptors. No memory is not among them: libav says so of any
-/// length that is absurd.
-const MACHINE_TROUBLES: [i32; 4] = [av::error::ENOENT, av::error::EACCES, av::error::EMFILE, av::error::ENFILE];
+/// Errors of the machine, not of the file's content: no file, no permission, no descriptors. Out of memory is not among
+/// them: libav reports it for any absurd length.
+const MACHINE_ERRORS: [i32; 4] = [av::error::ENOENT, av::error::EACCES, av::error::EMFILE, av::error::ENFILE];
 
 /// Opens a file for demuxing, with its streams identified.
 pub(crate) fn open(path: &Path) -> Result<format::context::Input> {
@@ -38,8 +38,8 @@ pub(crate) fn open(path: &Path) -> Result<format::context::Input> {
     options.set("format_whitelist", CONTAINERS);
     options.set("protocol_whitelist", "file");
     let refused = |error: av::Error| match error {
-        // The machine's troubles say nothing about the file.
-        av::Error::Other { errno } if MACHINE_TROUBLES.contains(&errno) || disk_fails(errno, path) => {
+        // An error of the machine is not the file's.
+        av::Error::Other { errno } if MACHINE_ERRORS.contains(&errno) || disk_fails(errno, path) => {
             MediaError::io("opening", path, std::io::Error::from_raw_os_error(errno))
         }
         error => MediaError::refused("not_a_video", format!("the file is not a video that can be read: {error}")),
@@ -53,13 +53,13 @@ pub(crate) fn open(path: &Path) -> Result<format::context::Input> {
     Ok(input)
 }
 
-/// Whether an input/output error is the disk's. Matroska's demuxer says the same of a file that ends too early.
+/// Whether an input/output error is the disk's. Matroska's demuxer reports the same for a file that ends too early.
 fn disk_fails(errno: i32, path: &Path) -> bool {
     let read = || std::io::copy(&mut std::fs::File::open(path)?, &mut std::io::sink());
     errno == av::error::EIO && read().is_err()
 }
 
-/// Opens a file and reads what its container says.
+/// Opens a file and reads its container's header.
 fn read_header(url: &str, options: av::Dictionary) -> Result<format::context::Input, av::Error> {
     let url = std::ffi::CString::new(url).map_err(|_| av::Error::InvalidData)?;
     let mut context = std::ptr::null_mut();
@@ -73,7 +73,7 @@ fn read_header(url: &str, options: av::Dictionary) -> Result<format::context::In
     }
 }
 
-/// Reads on until the streams are known.
+/// Reads on until the streams are identified.
 fn find_streams(input: &mut format::context::Input) -> Result<(), av::Error> {
     // SAFETY: plain call on an open input; no options are passed.
     let code = unsafe { ffi::avformat_find_stream_info(input.as_mut_ptr(), std::ptr::null_mut()) };
@@ -167,7 +167,7 @@ impl Parameters {
 
 /// Sample aspect ratio of a stream as the container or the codec gives it; 1:1 where unknown or absurd.
 pub(crate) fn sample_aspect_ratio(input: &mut format::context::Input, index: usize) -> (u32, u32) {
-    // SAFETY: the index comes from this input; a null frame asks for the stream's own ratio.
+    // SAFETY: the index comes from this input; a null frame selects the stream's own ratio.
     let ratio = unsafe {
         let context = input.as_mut_ptr();
         let stream = *(*context).streams.add(index);
@@ -215,7 +215,7 @@ fn usual_rate(rate: av::Rational) -> FrameRate {
     }
 }
 
-/// The frame rate libav guesses from container and codec together; 0/0 where it knows none.
+/// The frame rate libav guesses from container and codec together; 0/0 where it has none.
 fn guessed_frame_rate(input: &mut format::context::Input, index: usize) -> av::Rational {
     // SAFETY: as above.
     unsafe {
@@ -232,7 +232,7 @@ pub(crate) fn seek(input: &mut format::context::Input, index: usize, timestamp: 
     if code < 0 { Err(av::Error::from(code)) } else { Ok(()) }
 }
 
-/// Whether an edit list hides this packet's frame: it is decoded for others' sake and never shown.
+/// Whether an edit list hides this packet's frame: it is decoded as a reference of others and never shown.
 pub(crate) fn is_discarded(packet: &av::Packet) -> bool {
     // SAFETY: the packet is alive; the flag is a plain field.
     unsafe { (*packet.as_ptr()).flags & ffi::AV_PKT_FLAG_DISCARD != 0 }
@@ -245,7 +245,7 @@ pub(crate) fn unref(packet: &mut av::Packet) {
 }
 
 /// Reads the next packet of one stream; false at the end. Read errors that libav can step over are stepped over; they
-/// and the demuxer's complaints are counted in `damaged`.
+/// and the demuxer's error messages are counted in `damaged`.
 pub(crate) fn read(
     input: &mut format::context::Input,
     stream: usize,
@@ -298,7 +298,7 @@ pub(crate) fn decoder(stream: &format::stream::Stream, threads: usize) -> Result
     Ok(decoder)
 }
 
-/// Whether a stream says that its frames are woven of two fields.
+/// Whether a stream's header marks its frames as interlaced.
 pub(crate) fn is_interlaced(stream: &format::stream::Stream) -> bool {
     let parameters = stream.parameters();
     // SAFETY: as in `Parameters::of`.

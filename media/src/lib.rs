@@ -1,10 +1,10 @@
 //! FFmpeg behind safe types: from a file to exact frames and cut sound, and back to a file.
 //!
-//! This room knows frames, planes, samples and packets; it knows no tenant, no actor and no model.
+//! This room handles frames, planes, samples and packets; it is independent of tenants, actors and models.
 //!
 //! In reading order:
 //!
-//! 1. [`probe()`] and [`scan`] say what a file is; what cannot be worked on is refused with a code ([`MediaError`]).
+//! 1. [`probe()`] and [`scan`] find what a file is; what cannot be worked on is refused with a code ([`MediaError`]).
 //! 2. [`build_index`] finds the displayed frames and their times; [`FrameDecoder`] gives frame `n` as a [`Picture`].
 //! 3. [`Cropper`] cuts a sub-pixel box out of a picture, as RGB for a model or straight to a [`YuvFrame`];
 //!    [`Finisher`] brings a model's result to output size and gives back the detail it lost.
@@ -13,8 +13,8 @@
 //! 5. [`SegmentEncoder`], [`render_audio`] and [`assemble`] make the published file.
 //! 6. Where a source's own times are kept: [`StreamShape`], [`TimedEncoder`] and [`assemble_timed`] encode it again,
 //!    [`smart_layout`] and [`splice`] only where it changes, [`copy_clip`] not at all.
-//! 7. [`write_png`], [`jpeg`] and [`read_image`] for stills; [`testing`] synthesises sources whose every frame and sound can be
-//!    recognised.
+//! 7. [`write_png`], [`jpeg`] and [`read_image`] for stills; [`testing`] synthesises sources whose every frame and
+//!    sound can be recognised.
 //!
 //! Every object is used by one thread at a time and may move between threads. Time is exact: rationals and frame
 //! numbers, never added floats.

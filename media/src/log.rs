@@ -1,6 +1,6 @@
 //! libav's own messages, sent to `tracing` (target `libav`) so that standard error stays clean, and counted.
 //!
-//! Most decoders and demuxers conceal or step over damage and mention it nowhere but in their messages.
+//! Most decoders and demuxers conceal or step over damage and report it nowhere but in their messages.
 #![expect(unsafe_code, reason = "the log callback is a C function pointer")]
 
 use std::cell::Cell;
@@ -24,7 +24,7 @@ pub fn init() {
     });
 }
 
-/// Who has something to complain about.
+/// The parts of libav whose error messages are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Complainer {
     Demuxer,

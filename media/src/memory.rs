@@ -23,8 +23,8 @@ pub(crate) fn return_to_system() {
 }
 
 /// From now on every large block is a mapping of its own, which grows without being copied and goes when it is freed.
-/// glibc would raise its threshold with the first large block that is freed, and the packet tables of a long file, which
-/// grow as they are read, would be copied about on its heap: 20 of 107 MB for two hours of 720p.
+/// glibc would raise its threshold with the first large block that is freed, and the packet tables of a long file,
+/// which grow as they are read, would be copied about on its heap: 20 of 107 MB for two hours of 720p.
 ///
 /// For a process that only copies: pictures are faster to have from the heap.
 pub fn map_large_blocks() {

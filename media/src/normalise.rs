@@ -10,7 +10,7 @@ use crate::error::{MediaError, Result};
 use crate::orientation::Orientation;
 use crate::picture::Picture;
 
-/// What must be known of a stream besides its frames.
+/// What the conversion needs of a stream besides its frames.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target {
     pub orientation: Orientation,

@@ -69,7 +69,7 @@ pub(crate) fn start(output: &mut format::context::Output, path: &Path) -> Result
     output.write_header_with(options).map(drop).map_err(|error| write_failed("starting", path, error))
 }
 
-/// Why a file could not be written: the disk's own reason where it is one, since a full disk is no fault of a codec.
+/// Why a file could not be written: the disk's error where there is one, since a full disk is no fault of a codec.
 pub(crate) fn write_failed(doing: &'static str, path: &Path, error: av::Error) -> MediaError {
     use std::io::ErrorKind::{
         FileTooLarge, NotFound, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
@@ -126,7 +126,7 @@ unsafe fn copied(data: *const u8, size: i32) -> Vec<u8> {
 
 /// Replaces the out-of-band headers of a stream that is to be written.
 pub(crate) fn set_extradata(stream: &mut format::stream::StreamMut, bytes: &[u8]) -> Result<()> {
-    // SAFETY: the parameters belong to the stream; libav frees what is put there with its own allocator, and wants
+    // SAFETY: the parameters belong to the stream; libav frees what is put there with its own allocator, and requires
     // zeros behind it.
     unsafe {
         let raw = &mut *(*stream.as_mut_ptr()).codecpar;
@@ -142,7 +142,7 @@ pub(crate) fn set_extradata(stream: &mut format::stream::StreamMut, bytes: &[u8]
     Ok(())
 }
 
-/// Whether MP4 can hold a codec, as far as the muxer knows.
+/// Whether the MP4 muxer supports a codec.
 pub(crate) fn fits_mp4(codec: av::codec::Id) -> bool {
     crate::init();
     // SAFETY: the name is a C string; the muxer is a constant of the library, or null.

@@ -36,7 +36,7 @@ pub struct Probe {
     pub sample_aspect_ratio: (u32, u32),
     /// Average frame rate.
     pub rate: FrameRate,
-    /// Seconds, as the container says; 0 where it does not.
+    /// Seconds, as the container states; 0 where it does not.
     pub duration: f64,
     /// Seconds of the first time stamp.
     pub start_time: f64,
@@ -78,7 +78,7 @@ pub fn probe(path: &Path) -> Result<Probe> {
     described
 }
 
-/// What the planner must know of a source.
+/// What the planner needs of a source.
 pub fn facts(probe: &Probe, index: &FrameIndex) -> SourceFacts {
     SourceFacts {
         width: probe.width,

@@ -1,4 +1,4 @@
-//! A whole file decoded once, to say what is wrong with it.
+//! A whole file decoded once, to find what is wrong with it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub struct ScanReport {
 pub fn scan(path: &Path) -> Result<ScanReport> {
     let probe = probe(path)?;
     let index = Arc::new(build_index(path)?);
-    // Frame threads hand frames out before they know about their damage.
+    // Frame threads hand frames out before they have found their damage.
     let mut decoder = FrameDecoder::open(path, index.clone(), 1)?;
     let mut undecodable = 0;
     for frame in 0..index.len() {

@@ -1,4 +1,4 @@
-//! What an encoder must know of a source to go on in its manner: size, clock and colours.
+//! What an encoder needs of a source to continue in its manner: size, clock and colours.
 
 use std::path::Path;
 

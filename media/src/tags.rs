@@ -1,4 +1,4 @@
-//! What a file says about itself beside its streams: chapters, titles, languages.
+//! A file's metadata: chapters, titles, languages.
 #![expect(unsafe_code, reason = "stream dispositions and side data have no safe setter")]
 
 use edits::Rat;
@@ -77,7 +77,7 @@ pub(crate) fn copy_names(from: &format::stream::Stream, output: &mut format::con
     output.stream_mut(to).expect("the stream was added").set_metadata(carried(from.metadata()));
 }
 
-/// Carries over what a stream says about itself beside its packets: language, role, orientation, brightness.
+/// Carries over a stream's metadata and side data: language, role, orientation, brightness.
 pub(crate) fn copy_stream_tags(from: &format::stream::Stream, output: &mut format::context::Output, to: usize) {
     let mut added = output.stream_mut(to).expect("the stream was added");
     added.set_metadata(carried(from.metadata()));

@@ -1,6 +1,6 @@
-//! Whether a file ends before its own headers say: an interrupted upload, a camera that lost its power.
+//! Whether a file is shorter than its own headers state: an interrupted upload, a camera that lost its power.
 //!
-//! libav plays what is there and mostly does not mention that something is missing, so the outermost lengths of the
+//! libav plays what is there and mostly does not report that something is missing, so the outermost lengths of the
 //! usual containers are compared with the file's.
 
 use std::fs::File;
@@ -14,8 +14,8 @@ const TS_SYNC: u8 = 0x47;
 /// Boxes that an MP4 may have beside each other; more are no MP4.
 const MOST_BOXES: usize = 1_000_000;
 
-/// True when a file is shorter than its container says. Files that cannot be read or are of other containers say
-/// nothing.
+/// True when a file is shorter than its container states; false for a file that cannot be read or is of another
+/// container.
 pub(crate) fn is_missing(path: &Path, container: &str) -> bool {
     let Ok(mut file) = File::open(path) else {
         return false;

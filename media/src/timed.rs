@@ -67,7 +67,7 @@ impl TimedSettings {
             return Err(MediaError::codec("opening x264", format!("{time_base} is not a time base")));
         }
         let matched = self.matched.as_ref();
-        // IDR pictures are asked for by time; the number lets x264 plan no further ahead than the next one.
+        // IDR pictures are requested by time; the number lets x264 plan no further ahead than the next one.
         let mut parameters = format!("keyint={}", self.rate.as_f64().ceil().max(1.0));
         if let Some(matched) = matched {
             parameters = format!("{parameters}:{}", matched.parameters());

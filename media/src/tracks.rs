@@ -27,8 +27,8 @@ pub(crate) struct Track {
     from_base: av::Rational,
     /// Ticks of the source that become time 0.
     start: i64,
-    /// Whether a packet has come that players let be heard.
-    heard: bool,
+    /// Whether a packet has come that no edit list hides.
+    begun: bool,
 }
 
 impl Tracks {
@@ -104,7 +104,7 @@ impl Track {
         tags::copy_stream_tags(&stream, output, to);
         let from_base = stream.time_base();
         let unit = Rat::new(i128::from(from_base.numerator()), i128::from(from_base.denominator()));
-        Ok(Self { to, from_base, start: (start / unit).round().to_integer() as i64, heard: false })
+        Ok(Self { to, from_base, start: (start / unit).round().to_integer() as i64, begun: false })
     }
 
     /// When a packet is decoded, in seconds of the output.
@@ -117,10 +117,10 @@ impl Track {
     pub fn write(&mut self, packet: &mut av::Packet, output: &mut format::context::Output, name: &Path) -> Result<()> {
         // An edit list hides sound at its start, which the decoder needs, and at its end, which is not needed.
         let hidden = input::is_discarded(packet);
-        if hidden && self.heard {
+        if hidden && self.begun {
             return Ok(());
         }
-        self.heard |= !hidden;
+        self.begun |= !hidden;
         let to = output.stream(self.to).expect("the stream was added").time_base();
         packet.set_pts(packet.pts().map(|pts| pts - self.start));
         packet.set_dts(packet.dts().map(|dts| dts - self.start));
@@ -139,7 +139,7 @@ pub(crate) fn sound_streams(source: &format::context::Input) -> Vec<usize> {
     source.streams().filter(is_sound).map(|stream| stream.index()).collect()
 }
 
-/// Sound that players know in MP4. The muxer takes more, such as Vorbis, or says so and then does not, such as PCM.
+/// Sound that players support in MP4. The muxer takes more, such as Vorbis, or accepts it and then fails, such as PCM.
 const IN_MP4: [codec::Id; 7] =
     [codec::Id::AAC, codec::Id::MP3, codec::Id::MP2, codec::Id::AC3, codec::Id::EAC3, codec::Id::ALAC, codec::Id::OPUS];
 /// Least sample rate at which MP4 takes MP3, in Hz.

@@ -16,8 +16,8 @@ const MARGIN: f64 = 1.0;
 /// Indexes the first frames of a video, and the frames from the key frame before `start` to a little after `end`, in
 /// seconds from the first frame. Between the two nothing is read, so this takes no longer for hours than for minutes.
 ///
-/// Frames keep their times, not their numbers. What does not start with a key frame, does not say when its frames are
-/// shown or cannot be sought is indexed whole.
+/// Frames keep their times, not their numbers. What does not start with a key frame, has no presentation times or
+/// cannot be sought is indexed whole.
 ///
 /// # Errors
 /// As [`build_index`].

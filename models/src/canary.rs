@@ -1,4 +1,4 @@
-//! The canary: a generated picture whose answer is known, asked before a device is trusted.
+//! The canary: a generated picture with a recorded answer, run before a device gets work.
 //!
 //! The manifest holds samples of each network's outputs for it, as computed in fp32. Any provider and precision worth
 //! offering comes within a tolerance of them; a wrong file, a broken driver or a failing GPU does not.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// Least PSNR of a reduced precision against fp32 on the same device, in dB of the outputs' peak.
 pub(crate) const LEAST_PRECISION_DB: f64 = 45.0;
 
-/// A rival must be this much faster than the first, most exact one to win: times are noisy.
+/// Another candidate must be this much faster than the first, most exact one to win: times are noisy.
 const WORTH_CHANGING: f64 = 0.95;
 
 /// Runs timed per candidate, and the time after which fewer do.
@@ -197,7 +197,7 @@ fn measure(
     }
 }
 
-/// On a processor work grows with the pictures, so batches gain nothing; GPUs like company.
+/// On a processor work grows with the pictures, so batches gain nothing; on GPUs they do.
 fn batches(device: &DeviceKind) -> &'static [usize] {
     match device {
         DeviceKind::Cpu { .. } => &[1],

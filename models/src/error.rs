@@ -1,4 +1,4 @@
-//! What can go wrong with a model, said so that the reader knows what to do next.
+//! What can go wrong with a model, and what to do then.
 
 use std::path::{Path, PathBuf};
 

@@ -1,16 +1,16 @@
 //! Super-resolution and person detection: from published weights to pictures and boxes.
 //!
-//! This crate knows tensors and nothing of videos, tenants or actors. Its parts, in reading order:
+//! This crate handles tensors and is independent of videos, tenants and actors. Its parts, in reading order:
 //!
 //! 1. [`ModelStore`] reads `manifest.toml`: which models there are, where they come from, and the SHA-256 of each.
 //! 2. [`bake`] converts the published weights (ncnn, TensorFlow.js) to ONNX once, at set-up; [`verify`] and [`list`]
-//!    say what is there and what this machine can run it on.
+//!    report what is there and what this machine can run it on.
 //! 3. [`DeviceKind`] names a share of the processor or a GPU; the `device` module has one file per ONNX Runtime
 //!    execution provider.
 //! 4. [`choose_profile`] measures the providers and precisions a device offers, once, and keeps the winner: the
 //!    [`NumericProfile`] that fixes every bit of the results.
-//! 5. [`Upscaler`] and [`Detector`] run a model under a profile; their `canary` checks a picture whose answer is
-//!    known before they are trusted with work.
+//! 5. [`Upscaler`] and [`Detector`] run a model under a profile; their `canary` checks a picture with a recorded
+//!    answer before they get work.
 //!
 //! ```no_run
 //! use models::{DeviceKind, ModelStore, Upscaler, choose_profile};

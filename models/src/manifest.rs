@@ -193,13 +193,13 @@ mod tests {
 
     #[test]
     fn mistakes_are_refused_with_the_models_name() {
-        for (from, to, says) in [
+        for (from, to, expected) in [
             ("mine.onnx", "../mine.onnx", "without folders"),
             ("sha256 = \"0", "sha256 = \"X", "hexadecimal"),
             ("licence", "colour", "colour"),
         ] {
             let error = Manifest::parse(&ENTRY.replace(from, to)).unwrap_err();
-            assert!(error.contains(says), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
         let twice = format!("{ENTRY}{ENTRY}");
         assert!(Manifest::parse(&twice).unwrap_err().contains("`mine` is there twice"));

@@ -14,7 +14,7 @@ use ort::value::Tensor;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Shapes kept loaded: a crop that breathes moves between neighbouring sizes.
+/// Shapes kept loaded: a crop that zooms in and out moves between neighbouring sizes.
 const SHAPES_KEPT: usize = 4;
 
 /// `n, 3, h, w`.
@@ -33,7 +33,7 @@ pub(crate) struct Network {
     device: DeviceKind,
     runtime: Arc<Runtime>,
     path: PathBuf,
-    /// What the file says its input is: a size, or a name for any size.
+    /// The input as the file declares it: a size, or a name for any size.
     declared: [Dimension; 4],
     /// Least recently used first.
     sessions: Vec<ShapedSession>,

@@ -2,7 +2,7 @@
 
 use edits::RgbImage;
 
-/// How a family wants its pixels: channel order, and `(byte - mean) * factor`.
+/// A family's pixel format: channel order, and `(byte - mean) * factor`.
 #[derive(Clone, Copy)]
 pub(crate) struct Encoding {
     /// For each plane, which of R, G, B goes there.

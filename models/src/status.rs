@@ -22,7 +22,7 @@ pub struct ModelStatus {
     pub verified: bool,
     /// What is wrong and what to do, if it is not verified.
     pub problem: Option<String>,
-    /// Every provider and precision this version knows, and whether this machine has it.
+    /// Every provider and precision this version supports, and whether this machine has it.
     pub runs_on: Vec<Offer>,
 }
 

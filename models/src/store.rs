@@ -6,7 +6,7 @@ use crate::{ModelError, ModelKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// An opened manifest and the folders it speaks of. Cheap to clone.
+/// An opened manifest and the folders it refers to. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ModelStore {
     inner: Arc<Inner>,

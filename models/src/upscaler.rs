@@ -48,7 +48,7 @@ impl Upscaler {
     }
 
     /// Upscales `images`, which must all have one size, in runs of [`batch`](Self::batch); the last run is filled up
-    /// with repeats, so a picture's result does not depend on its company.
+    /// with repeats, so a picture's result does not depend on the others of its run.
     pub fn infer(&mut self, images: &[&RgbImage]) -> Result<Vec<RgbImage>, ModelError> {
         let Some((width, height)) = common_size(&self.network.entry.name, images)? else {
             return Ok(Vec::new());

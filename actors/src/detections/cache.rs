@@ -1,10 +1,10 @@
-//! The actor that answers readers of detections: from memory, else from a shared Redis, else from the database. It never
-//! starts inference.
+//! The actor that answers readers of detections: from memory, else from a shared Redis, else from the database. It
+//! never starts inference.
 //!
-//! What it hands out are bytes that are ready to send, with their entity tag ([`cache`](crate::detections::store)). A commit of new
-//! detections invalidates what is held of their subject here, and on the other nodes. Where others change detections
-//! too, a node may miss the notice of it: an answer is handed out unasked for a moment only, and the database says
-//! whether it is still the newest.
+//! Answers are bytes that are ready to send, with their entity tag ([`store`](crate::detections::store)). A commit of
+//! new detections invalidates what is held of their subject here, and on the other nodes. Where others change
+//! detections too, a node may miss that message: an answer is given for a short time only before its version is
+//! compared with the database's.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,7 +25,7 @@ pub use crate::detections::store::CachedDetections;
 
 /// Counts reads by where their answers were found.
 const READS: &str = "touchline_detection_reads_total";
-/// Where nodes tell each other whose detections changed.
+/// The topic on which nodes publish whose detections changed.
 pub const TOPIC: &str = "detections";
 
 /// See the [module](self).
@@ -60,21 +60,21 @@ impl DetectionCache {
         Self { db, ready, redis, generation: 0 }
     }
 
-    /// The ready answers, to be looked at before the actor is asked.
+    /// The ready answers, to be read before a message is sent to the actor.
     pub fn ready(&self) -> HeldDetections {
         self.ready.clone()
     }
 }
 
-/// The answers in memory that are right without asking the database. Readers look here from their own threads: most reads
-/// find their answer, and do not wait for the actor's. What the actor has forgotten is not found any more once it says
-/// so. Cheap to clone.
+/// The answers in memory that are right without reading the database. Readers use it from their own threads: most reads
+/// find their answer here, and do not wait for the actor. Once the actor has answered an [`Invalidate`], the answers it
+/// removed are not found any more. Cheap to clone.
 #[derive(Clone)]
 pub struct HeldDetections {
     shared_database: bool,
     memory: Arc<MemoryDetections>,
     redis: Option<RedisConnection>,
-    /// Of [`READS`]: looking it up each time costs more than the answer.
+    /// Of [`READS`]: a lookup by name each time costs more than the answer.
     reads: Counter,
 }
 
@@ -134,7 +134,7 @@ impl GetDetections {
     }
 }
 
-/// The confidence below which boxes are left out unless a reader says otherwise.
+/// The confidence below which boxes are left out unless a reader sets another.
 pub const DEFAULT_CONFIDENCE: f32 = 0.5;
 
 impl Message for GetDetections {
@@ -247,7 +247,7 @@ impl Handler<Invalidate> for DetectionCache {
         let publish = async move {
             if let Some(redis) = redis {
                 let body = serde_json::to_vec(&Changed::from(subject)).expect("an id serialises");
-                // Who does not hear it asks the database after a moment.
+                // A node that misses it compares versions with the database soon after.
                 let _ = redis.publish(tenant, TOPIC, &body).await;
             }
         };
@@ -277,7 +277,7 @@ impl DetectionCache {
     }
 }
 
-/// A subject as nodes tell each other of it.
+/// A subject in messages between nodes.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Changed {
@@ -303,11 +303,11 @@ impl From<Changed> for Subject {
     }
 }
 
-/// Passes on to the cache what other nodes say of [`TOPIC`], until it is gone.
+/// Forwards other nodes' messages on [`TOPIC`] to the cache, until the cache has stopped.
 pub async fn follow(mut events: Receiver<PubSubEvent>, cache: Addr<DetectionCache>) {
-    while let Some(events) = events.recv().await {
-        // After an absence nothing is to be done: what was held before is of another connection.
-        let PubSubEvent::Message { body, .. } = events else { continue };
+    while let Some(event) = events.recv().await {
+        // After a reconnection nothing is to be done: what was held before has the epoch of another connection.
+        let PubSubEvent::Message { body, .. } = event else { continue };
         let subject = match serde_json::from_slice::<Changed>(&body) {
             Ok(changed) => changed.into(),
             Err(error) => {

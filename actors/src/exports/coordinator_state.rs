@@ -1,8 +1,8 @@
 //! What a [coordinator](super::coordinator) does after each event: its state machine, without an actor, a database or a
 //! clock.
 //!
-//! Invariants: at most one step runs at a time; an event that comes during a step is not lost; a coordinator that was
-//! told to abandon its export leaves after the step that runs, so that what the step writes can be removed with the rest.
+//! Invariants: at most one step runs at a time; an event that comes during a step is not lost; a coordinator whose
+//! export is abandoned leaves after the step that runs, so that what the step writes can be removed with the rest.
 
 /// See the [module](self).
 #[derive(Debug, Default)]

@@ -26,7 +26,7 @@ pub struct Report {
     /// True when a device only waited instead of computing.
     pub simulated: bool,
     pub profile: serde_json::Value,
-    /// What the kind tells of itself.
+    /// Fields of the export's kind.
     #[serde(flatten)]
     pub details: serde_json::Map<String, serde_json::Value>,
 }
@@ -59,7 +59,7 @@ impl Report {
     }
 }
 
-/// The high-water mark of this process's resident memory (`VmHWM`); 0 where the system does not tell.
+/// The high-water mark of this process's resident memory (`VmHWM`); 0 where the system does not report it.
 pub fn peak_rss_bytes() -> u64 {
     let read = || -> Option<u64> {
         let text = std::fs::read_to_string("/proc/self/status").ok()?;

@@ -1,7 +1,8 @@
-//! What can be asked about exports: start, estimate, cancel, retry, delete. Validates, changes the rows, and tells the
-//! [dispatcher](super::dispatcher) what to claim and what to stop.
+//! The operations on exports: start, estimate, cancel, retry, delete. Validates, changes the rows, and notifies the
+//! [dispatcher](super::dispatcher) of what to claim and what to stop.
 //!
-//! A change of several steps goes on when its caller leaves, so that no export is cancelled in the rows and rendered on.
+//! A change of several steps continues when its caller leaves, so that no export is rendered on after its row was
+//! cancelled.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -131,7 +132,7 @@ impl Exports {
         Ok(retried)
     }
 
-    /// Deletes an export with its files; one that is unfinished is cancelled first. False: the tenant has no such export.
+    /// Deletes an export with its files; an unfinished one is cancelled first. False: the tenant has no such export.
     ///
     /// # Errors
     /// Of the database.

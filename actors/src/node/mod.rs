@@ -83,8 +83,8 @@ pub struct Readiness {
     pub devices: Vec<DeviceState>,
 }
 
-/// Device seconds that a tenant of weight 1 catches up with after a moment without a waiting frame: its share of several
-/// devices while one segment ends and the next begins.
+/// Device seconds that a tenant of weight 1 catches up with after a moment without a waiting frame: its share of
+/// several devices while one segment ends and the next begins.
 const MOST_CREDIT: f64 = 1.0;
 /// How long a stop waits for the node's jobs to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -136,7 +136,7 @@ impl Node {
             progress: start_progress(&db, redis.as_ref()),
         });
         let found = sweeper::before_work(&context).await?;
-        // No other process holds leases under this name: what a killed one had in hand goes on at once.
+        // No other process holds leases under this name: the jobs of a killed one continue at once.
         let swept = entities::jobs::take_back(&db, &context.owner).await?;
         publish_dead(&context, &swept).await?;
         let dispatcher = Dispatcher::new(Arc::clone(&context)).start();
@@ -203,7 +203,7 @@ impl Node {
     }
 }
 
-/// Wakes the dispatcher when another node has enqueued jobs, on a database that tells so.
+/// Wakes the dispatcher when another node has enqueued jobs, on a database that sends notifications.
 async fn follow_wakeups(db: &Database, dispatcher: Addr<Dispatcher>) -> Result<(), StartError> {
     let Some(mut wakeups) = db.job_wakeups().await? else { return Ok(()) };
     actix::spawn(async move {

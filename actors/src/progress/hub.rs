@@ -1,12 +1,12 @@
-//! The actor that tells listeners how exports are doing.
+//! The actor that publishes the progress of exports to listeners.
 //!
 //! It keeps each live export's latest state, numbers and coalesces updates to at most ten a second an export, and
-//! hands them to the tenant's own listeners. A terminal state is sent at once and waits for slow listeners; any other
+//! sends them to the tenant's own listeners. A terminal state is sent at once and waits for slow listeners; any other
 //! is skipped for a listener whose channel is full, because a newer one follows.
 //!
-//! What it tells it also gives to a [`Relay`], and what other nodes tell comes in as [`PublishRemote`]. A relay may lose
-//! messages. So, where other nodes work on the same database, the rows of what its listeners wait for are read now and
-//! then: often while the relay is known not to bring everything, seldom otherwise.
+//! What it publishes also goes to a [`Relay`], and messages of other nodes come in as [`PublishRemote`]. A relay may
+//! lose messages. So, where other nodes work on the same database, the rows of exports that listeners wait for are read
+//! at intervals: short ones while the relay is not lossless, long ones while it is.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,12 +31,12 @@ const TERMINAL_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a terminal message is kept for a client that subscribes at that moment.
 const TERMINAL_KEPT: Duration = Duration::from_secs(60);
 
-/// How often the hub thinks about reading rows.
+/// Interval between reads of rows while the relay is not lossless, and of the check whether a read is due.
 const READ_INTERVAL: Duration = Duration::from_secs(2);
-/// How often it does while everything seems to arrive.
+/// Interval between reads of rows while the relay is lossless.
 const LOSSLESS_READ_INTERVAL: Duration = Duration::from_secs(10);
-/// How far back it looks for ends: farther than two looks and two clocks are apart, and less far than ends are kept, so
-/// that none is told twice.
+/// Age up to which rows of ended exports are read: more than the longest interval and the skew of two clocks, so that
+/// no end is missed, and less than [`TERMINAL_KEPT`], so that none is published twice.
 const READ_BACK: Duration = Duration::from_secs(30);
 
 struct Listener {
@@ -49,7 +49,7 @@ struct Latest {
     progress: Arc<Progress>,
     sent: Instant,
     unsent: bool,
-    /// Another node tells of it.
+    /// Its last update came from another node.
     remote: bool,
 }
 
@@ -98,7 +98,7 @@ fn deliver(sink: &Sender<Arc<Progress>>, progress: Arc<Progress>) {
 }
 
 impl ProgressHub {
-    /// A hub that reads the state of exports that are not live from `db`, and tells other nodes by `relay`.
+    /// A hub that reads the state of exports that are not live from `db`, and publishes to other nodes through `relay`.
     pub fn new(db: Database, relay: Arc<dyn Relay>) -> Self {
         let read_at = Instant::now();
         let (listeners, latest) = (HashMap::new(), HashMap::new());
@@ -113,7 +113,7 @@ impl ProgressHub {
         progress.seq = self.seq;
         let same = |latest: &&Latest| latest.progress.attempt == progress.attempt && !latest.is_over();
         if let Some(latest) = self.latest.get(&progress.export_id).filter(same) {
-            // A row is stored less often than progress is told: what was told does not go back.
+            // A row is stored less often than progress is published: published progress never decreases.
             progress.progress = progress.progress.max(latest.progress.progress);
             progress.frames_done = progress.frames_done.max(latest.progress.frames_done);
         }
@@ -130,8 +130,7 @@ impl ProgressHub {
         }
     }
 
-    /// Whether listeners have heard something later: of a later attempt, or the end of this one. Nodes and rows may be
-    /// late.
+    /// Whether a later state was published: of a later attempt, or the end of this one. Other nodes and rows may lag.
     fn is_old(&self, progress: &Progress) -> bool {
         self.latest.get(&progress.export_id).is_some_and(|latest| {
             let published = &latest.progress;
@@ -152,7 +151,7 @@ impl ProgressHub {
         for (progress, remote) in due {
             self.send(&progress, remote);
         }
-        // What another node has been silent about for long is best known by its row.
+        // An export without an update from its node for that long is read from its row instead.
         let kept = |latest: &Latest| !latest.is_over() && !latest.remote;
         self.latest.retain(|_, latest| kept(latest) || latest.sent.elapsed() < TERMINAL_KEPT);
         for listeners in self.listeners.values_mut() {
@@ -163,7 +162,7 @@ impl ProgressHub {
         metrics::gauge!("touchline_progress_listeners").set(count as f64);
     }
 
-    /// Reads what exports that listeners may wait for have come to, on a database that other nodes use too.
+    /// Reads the states of exports that listeners may wait for, on a database that other nodes use too.
     fn read_rows_if_due(&mut self, ctx: &mut Context<Self>) {
         let due = if self.relay.is_lossless() { LOSSLESS_READ_INTERVAL } else { READ_INTERVAL };
         if self.db.is_shared() && self.read_at.elapsed() >= due {
@@ -182,15 +181,15 @@ impl ProgressHub {
         ctx.spawn(read.into_actor(self).map(|rows, this, _| {
             this.reading = false;
             match rows {
-                Ok(rows) => rows.iter().for_each(|row| this.found(row)),
+                Ok(rows) => rows.iter().for_each(|row| this.publish_row(row)),
                 Err(error) => tracing::warn!(%error, "reading the rows of other nodes' exports failed"),
             }
         }));
     }
 
-    /// A row says what other nodes may have told in vain.
-    fn found(&mut self, row: &Export) {
-        // What this node works on it knows better.
+    /// Publishes a row, in case another node's messages about the export were lost.
+    fn publish_row(&mut self, row: &Export) {
+        // Of an export that runs on this node, memory is newer than the row.
         let own = |latest: &Latest| !latest.remote && !latest.is_over() && latest.progress.attempt == row.attempt;
         if row.state.is_terminal() || !self.latest.get(&row.id).is_some_and(own) {
             self.publish(Progress::of(row), true);
@@ -218,7 +217,7 @@ impl Actor for ProgressHub {
     }
 }
 
-/// Tells the tenant's listeners of an export's progress.
+/// Publishes an export's progress to the tenant's listeners, on every node.
 pub struct Publish(pub Progress);
 
 impl Message for Publish {
@@ -233,7 +232,7 @@ impl Handler<Publish> for ProgressHub {
     }
 }
 
-/// Tells the tenant's listeners here what another node tells of an export.
+/// Publishes progress that another node sent to the tenant's listeners on this node.
 pub struct PublishRemote(pub Progress);
 
 impl Message for PublishRemote {
@@ -248,7 +247,7 @@ impl Handler<PublishRemote> for ProgressHub {
     }
 }
 
-/// Other nodes may have told something in vain: look at the rows.
+/// Reads the rows: messages of other nodes may have been lost.
 pub struct ReadRows;
 
 impl Message for ReadRows {
@@ -307,7 +306,7 @@ impl Handler<Subscribe> for ProgressHub {
             }
         };
         let register = move |row: Result<Option<Export>, SubscribeError>, this: &mut Self, _: &mut Context<Self>| {
-            // Registered and told in one step of the actor: no update can slip between the two.
+            // Registered, and sent the snapshot, in one step of the actor: no update can come between the two.
             for progress in this.snapshot(tenant, row?) {
                 deliver(&sink, progress);
             }
@@ -321,7 +320,7 @@ impl Handler<Subscribe> for ProgressHub {
 }
 
 impl ProgressHub {
-    /// The latest state of one export (`row` is what the database says of it), or of the tenant's live ones.
+    /// The latest state of one export (`row` is its row), or of the tenant's live ones.
     fn snapshot(&self, tenant: TenantId, row: Option<Export>) -> Vec<Arc<Progress>> {
         let Some(row) = row else {
             let own = self.latest.values().filter(|latest| latest.progress.tenant == tenant);
@@ -332,7 +331,7 @@ impl ProgressHub {
     }
 }
 
-/// Asks what was last told of a tenant's export; None when it is not live here, and the row says all there is.
+/// Returns the progress last published of a tenant's export; None when it is not live here: its row is the latest then.
 pub struct GetLatest {
     pub tenant: TenantId,
     pub export: ExportId,

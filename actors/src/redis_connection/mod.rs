@@ -1,9 +1,9 @@
-//! The way to a Redis that the nodes of a deployment share, and that may be away.
+//! The connection to a Redis that the nodes of a deployment share, and that may be unavailable.
 //!
-//! A [`RedisConnection`] is up or down. While it is down every call fails at once, so that no caller waits for a Redis that is not
-//! there; the first call that gets no answer in time takes it down. One task connects again, as long as it takes,
-//! and tells every listener when it is [`PubSubEvent::Reconnected`]. Redis holds nothing that cannot be lost: callers go on with
-//! what this node knows.
+//! A [`RedisConnection`] is up or down. While it is down every call fails at once, so that no caller waits for a Redis
+//! that does not answer; the first call that gets no answer in time takes it down. One task reconnects, as long as it
+//! takes, and then sends [`PubSubEvent::Reconnected`] to every listener. Redis holds nothing that cannot be lost:
+//! callers continue with the state of this node.
 //!
 //! Keys and topics begin with `touchline:` and, where a tenant owns them, its id.
 
@@ -25,17 +25,17 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(250);
 const WAITING: usize = 1024;
 const PREFIX: &str = "touchline";
 
-/// Redis is away, or did not do what it was asked to.
+/// Redis is unavailable, or refused a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("Redis is away")]
 pub struct Unavailable;
 
-/// What a listener of a topic hears.
+/// What a listener of a topic receives.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PubSubEvent {
-    /// The connection is up, for the first time or again: what others said before was missed.
+    /// The connection is up, for the first time or again: what others published before was missed.
     Reconnected,
-    /// Another node says something; about a tenant, where the topic has one.
+    /// A message of another node; of a tenant, where it was published for one.
     Message { tenant: Option<TenantId>, body: Vec<u8> },
 }
 
@@ -44,7 +44,7 @@ pub enum PubSubEvent {
 pub struct RedisConnection(Arc<Inner>);
 
 struct Inner {
-    /// Tells this node's messages from the others'.
+    /// Distinguishes this node's messages from the others'.
     node: Uuid,
     client: Client,
     state: watch::Sender<State>,
@@ -93,7 +93,7 @@ impl RedisConnection {
         self.0.state.borrow().connection.is_some()
     }
 
-    /// The number of the connection while the connection is up: as long as it stays the same, every message was heard.
+    /// The number of the connection while it is up: as long as it stays the same, every message was received.
     pub fn epoch(&self) -> Option<u64> {
         let state = self.0.state.borrow();
         state.connection.as_ref().map(|_| state.epoch)
@@ -104,25 +104,25 @@ impl RedisConnection {
         self.0.state.borrow().epoch
     }
 
-    /// Waits so long for the connection to be up; whether it is.
+    /// Waits up to `patience` for the connection to be up; returns whether it is.
     pub async fn wait_up(&self, patience: Duration) -> bool {
         let mut state = self.0.state.subscribe();
         let up = state.wait_for(|state| state.connection.is_some());
         tokio::time::timeout(patience, up).await.is_ok_and(|up| up.is_ok())
     }
 
-    /// Listens to what other nodes say about a topic. A listener that is up to nothing holds the others back.
+    /// Subscribes to other nodes' messages on a topic. A listener that does not receive blocks the others.
     pub fn subscribe(&self, topic: &'static str) -> mpsc::Receiver<PubSubEvent> {
-        let (sink, heard) = mpsc::channel(WAITING);
+        let (sink, events) = mpsc::channel(WAITING);
         let mut listeners = self.0.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_up() {
             sink.try_send(PubSubEvent::Reconnected).expect("a new channel has room");
         }
         listeners.push(Listener { topic, sink });
-        heard
+        events
     }
 
-    /// Tells the other nodes something about a tenant.
+    /// Publishes a message of a tenant to the other nodes.
     ///
     /// # Errors
     /// When Redis is unavailable: no node has received it.
@@ -130,7 +130,7 @@ impl RedisConnection {
         self.publish_on(key(tenant, topic), body).await
     }
 
-    /// Tells the other nodes something about the deployment.
+    /// Publishes a message of no tenant to the other nodes.
     ///
     /// # Errors
     /// When Redis is unavailable: no node has received it.
@@ -143,10 +143,10 @@ impl RedisConnection {
         self.query(redis::cmd("PUBLISH").arg(channel).arg(signed)).await
     }
 
-    /// Asks Redis something.
+    /// Sends a command to Redis.
     ///
     /// # Errors
-    /// When it is away, does not answer in time, or refuses.
+    /// When it is unavailable, does not answer in time, or refuses.
     pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Unavailable> {
         let (epoch, connection) = {
             let state = self.0.state.borrow();
@@ -163,7 +163,7 @@ impl RedisConnection {
         })
     }
 
-    /// No call is made on this connection any more; its keeper sees that and connects again.
+    /// Takes this connection down: no call uses it any more, and the keeper reconnects.
     fn mark_down(&self, epoch: u64) {
         self.0.state.send_if_modified(|state| state.epoch == epoch && state.connection.take().is_some());
         metrics::gauge!("touchline_redis_up").set(f64::from(self.is_up()));
@@ -178,12 +178,12 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    async fn next(heard: &mut mpsc::Receiver<PubSubEvent>) -> PubSubEvent {
-        tokio::time::timeout(PATIENCE, heard.recv()).await.expect("nothing was heard").expect("the redis is there")
+    async fn next(events: &mut mpsc::Receiver<PubSubEvent>) -> PubSubEvent {
+        tokio::time::timeout(PATIENCE, events.recv()).await.expect("no event arrived").expect("the redis is there")
     }
 
     #[actix::test]
-    async fn nodes_hear_each_other_but_not_themselves() {
+    async fn nodes_receive_messages_of_each_other_but_not_their_own() {
         let url = services::fresh_redis();
         let (one, two) = (RedisConnection::start(&url).unwrap(), RedisConnection::start(&url).unwrap());
         let (mut at_one, mut at_two) = (one.subscribe("topic"), two.subscribe("topic"));
@@ -205,8 +205,8 @@ mod tests {
     async fn a_connection_whose_redis_goes_fails_at_once_and_comes_back() {
         let mut server = Redis::start();
         let redis = RedisConnection::start(&server.url()).unwrap();
-        let mut heard = redis.subscribe("topic");
-        assert_eq!(next(&mut heard).await, PubSubEvent::Reconnected);
+        let mut events = redis.subscribe("topic");
+        assert_eq!(next(&mut events).await, PubSubEvent::Reconnected);
         let first = redis.epoch().unwrap();
         server.kill();
         let mut failures = 0;
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(redis.query::<()>(&redis::cmd("PING")).await, Err(Unavailable));
         assert_eq!((redis.epoch(), redis.connections()), (None, first));
         server.revive();
-        assert_eq!(next(&mut heard).await, PubSubEvent::Reconnected);
+        assert_eq!(next(&mut events).await, PubSubEvent::Reconnected);
         assert_eq!(redis.epoch(), Some(first + 1));
         redis.query::<()>(&redis::cmd("PING")).await.unwrap();
     }

@@ -1,8 +1,8 @@
-//! Rendering: one export kind a file, behind [`ExportKind`]. The only room where media meets models.
+//! Rendering: one export kind a file, behind [`ExportKind`]. The only room that uses both media and models.
 //!
-//! A kind says how its export is cut into segments, renders one segment on the calling thread, and joins what was
-//! rendered. It knows nothing of jobs, rows or storage: the [export actor](crate::exports::coordinator) and the
-//! [dispatcher](crate::exports::dispatcher) do.
+//! A kind defines how its export is cut into segments, renders one segment on the calling thread, and joins what was
+//! rendered. Jobs, rows and storage are not its concern: the [export actor](crate::exports::coordinator) and the
+//! [dispatcher](crate::exports::dispatcher) handle them.
 
 mod annotated;
 mod clip;
@@ -73,7 +73,7 @@ pub struct RenderedSegment {
 }
 
 impl RenderedSegment {
-    /// Books a served frame.
+    /// Counts a served frame.
     fn served(&mut self, served: &Served) {
         self.device_seconds += served.device_seconds;
         let (frames, seconds) = self.devices.entry(Arc::clone(&served.device)).or_default();
@@ -139,7 +139,7 @@ pub trait ExportKind: Send + Sync {
         Ok(())
     }
 
-    /// The parts it is cut into; the same whenever asked.
+    /// The parts it is cut into; the same at every call.
     fn segments(&self) -> Vec<SegmentPlan>;
 
     /// Output frames of the whole.
@@ -176,12 +176,13 @@ pub trait ExportKind: Send + Sync {
         out: &Path,
     ) -> Result<RenderedSegment, RenderError>;
 
-    /// Renders the sound of the whole into `out`, where [`ExportKind::has_audio`]. Blocks; leaves no file when it fails.
+    /// Renders the sound of the whole into `out`, where [`ExportKind::has_audio`]. Blocks; leaves no file when it
+    /// fails.
     fn render_audio(&self, _: &RenderContext, _: &Path) -> Result<(), RenderError> {
         Err(RenderError::Broken("this export has no sound of its own".into()))
     }
 
-    /// What its report tells beside what every report does, once it is joined.
+    /// Fields of its report beside those of every report, once it is joined.
     fn details(&self) -> serde_json::Map<String, serde_json::Value> {
         serde_json::Map::new()
     }
@@ -196,7 +197,7 @@ pub trait ExportKind: Send + Sync {
     ) -> Result<Joined, RenderError>;
 }
 
-/// Plans an accepted export: the one place here where kinds are listed.
+/// Plans an accepted export: the only place in this module where kinds are listed.
 pub fn plan(
     spec: &ExportSpec,
     sources: Vec<Source>,

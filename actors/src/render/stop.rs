@@ -1,4 +1,4 @@
-//! How running work is told to stop.
+//! The stop signal of running work.
 
 use std::future::Future;
 

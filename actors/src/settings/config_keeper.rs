@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::settings::default_models;
 
-/// Live settings with the version they have; version 0 is what files and environment say.
+/// Live settings with the version they have; version 0 is that of files and environment.
 #[derive(Debug, Clone, Serialize)]
 pub struct Versioned {
     pub version: u64,
@@ -29,7 +29,7 @@ pub struct Versioned {
 /// See the [module](self).
 pub struct ConfigKeeper {
     db: Database,
-    /// What files and environment say.
+    /// The settings of files and environment.
     base: Live,
     /// Which models there are; None where every device only simulates.
     models: Option<Arc<ModelStore>>,
@@ -66,11 +66,11 @@ impl Actor for ConfigKeeper {
     }
 }
 
-/// How often it looks for changes that were made at another node: they take effect within a second.
+/// How often it polls for changes that were made at another node: they take effect within a second.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 
 impl ConfigKeeper {
-    /// Shows what another node has stored.
+    /// Publishes settings that another node has stored.
     fn follow(&mut self, ctx: &mut Context<Self>) {
         let db = self.db.clone();
         let latest = async move { config_versions::latest(&db).await };
@@ -128,7 +128,7 @@ pub struct Author {
 
 /// Changes the settings by an RFC 7396 merge patch.
 pub struct PatchConfig {
-    /// The version the author saw; None does not care.
+    /// The version the author saw; None: any.
     pub if_match: Option<u64>,
     pub patch: Value,
     pub by: Author,
@@ -136,7 +136,7 @@ pub struct PatchConfig {
 
 /// Makes the settings of an older version hold again, as a new version.
 pub struct RollBack {
-    /// The version the author saw; None does not care.
+    /// The version the author saw; None: any.
     pub if_match: Option<u64>,
     /// 0: the settings of the start.
     pub to: u64,
@@ -198,7 +198,7 @@ impl Handler<RollBack> for ConfigKeeper {
 }
 
 impl ConfigKeeper {
-    /// Checks a change whole, stores it and shows it. No other message is looked at until that is done.
+    /// Checks a change whole, stores it and publishes it. No other message is handled until that is done.
     fn keep(
         &self,
         change: impl Future<Output = Result<Change, ChangeError>> + 'static,
@@ -281,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_told_by_what_differs() {
+    fn a_change_is_recorded_by_what_differs() {
         let base = Live::default();
         let mut other = base.clone();
         other.limits.queued_exports = 7;

@@ -1,6 +1,6 @@
-//! Where a message may go. A tenant chooses the address, and the server must not become its hand inside the operator's
-//! network: only public addresses are called, unless the settings say otherwise. The name is looked up for the very
-//! connection that is made, so that it cannot mean something else a moment later.
+//! Where a message may go. A tenant chooses the address, and must not reach the operator's network through the server
+//! (SSRF): only public addresses are called, unless the settings allow others. The name is resolved for the very
+//! connection that is made, so that a later answer of its DNS server cannot replace the checked address.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -26,10 +26,10 @@ pub enum AddressError {
     Private(String),
 }
 
-/// Whether messages may go to `url`, as far as that can be seen without looking its name up.
+/// Whether messages may go to `url`, as far as can be decided without resolving its name.
 ///
 /// # Errors
-/// What to tell who wrote it.
+/// The reason, for the author of the address.
 pub fn check_url(url: &str, allow_private: bool) -> Result<Url, AddressError> {
     if url.len() > LONGEST_URL {
         return Err(AddressError::TooLong);
@@ -56,7 +56,7 @@ pub fn check_url(url: &str, allow_private: bool) -> Result<Url, AddressError> {
     Ok(url)
 }
 
-/// Looks names up and leaves out what is not public.
+/// Resolves names, and leaves out addresses that are not public.
 pub struct PublicOnly;
 
 impl Resolve for PublicOnly {
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn public_addresses_are_told_from_all_others() {
+    fn public_addresses_are_distinguished_from_all_others() {
         for public in ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"] {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }

@@ -1,6 +1,6 @@
-//! The actor that takes messages of the outbox to their receivers.
+//! The actor that delivers messages of the outbox to their receivers.
 //!
-//! It claims what is due, one message a webhook, sends each on its own, and writes how it went. A message arrives at
+//! It claims what is due, one message a webhook, sends each on its own, and records the outcome. A message arrives at
 //! least once: a sender that dies after sending has it sent again, under the same `webhook-id`.
 
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHO
 use super::address::{PublicOnly, check_url};
 use super::signature::signatures;
 
-/// How often it looks for what is due.
+/// How often it polls for what is due.
 const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
-/// How often it forgets what ended long ago.
+/// How often it deletes deliveries that ended long ago.
 const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
 /// Messages on their way at a time.
 const AT_A_TIME: usize = 16;
@@ -42,7 +42,7 @@ impl WebhookSender {
     /// A sender to be started.
     ///
     /// # Errors
-    /// When the system has no certificates to know https servers by.
+    /// When the system has no certificates to verify https servers by.
     pub fn new(db: Database, settings: WebhookSettings) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .timeout(Duration::from_secs_f64(settings.timeout_seconds))
@@ -139,7 +139,7 @@ async fn deliver(client: &Client, settings: &WebhookSettings, claimed: &ClaimedD
             None => Outcome::GivenUp { status, error, disable: false },
         }
     };
-    // Looked at again: the settings may have changed since the webhook was made.
+    // Checked again: the settings may have changed since the webhook was made.
     let url = match check_url(&webhook.url, settings.allow_private) {
         Ok(url) => url,
         Err(error) => return Outcome::GivenUp { status: None, error: error.to_string(), disable: false },
@@ -170,7 +170,7 @@ async fn deliver(client: &Client, settings: &WebhookSettings, claimed: &ClaimedD
     }
 }
 
-/// What went wrong, without the address: a path may hold what only the tenant knows.
+/// What went wrong, without the address: a path may hold a secret of the tenant.
 fn reason(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {

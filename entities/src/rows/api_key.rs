@@ -14,7 +14,7 @@ pub struct Model {
     pub tenant_id: TenantId,
     /// What its owner calls it.
     pub name: String,
-    /// The first characters of its text, by which its owner knows it again.
+    /// The first characters of its text, by which its owner recognises it.
     pub hint: String,
     /// SHA-256 of its text, in hexadecimal. The text itself is not kept.
     pub sha256: String,

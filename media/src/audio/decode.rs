@@ -12,17 +12,17 @@ use crate::input;
 /// Interleaved stereo.
 pub(super) const CHANNELS: usize = 2;
 
-/// Seconds before a wanted position at which decoding starts, so that the decoder has converged and a container that
-/// stores sound late has been given its chance; the last resort is the start of the file.
+/// Seconds before a wanted position at which decoding starts, tried in order: the decoder needs them to converge, and
+/// some containers store sound late. After these, decoding starts at the start of the file.
 const LEAD_INS: [i128; 2] = [1, 8];
 
-/// A jump of a source's time stamps beyond this many seconds is believed; smaller ones are rounding (Matroska counts
+/// A jump of a source's time stamps beyond this many seconds may be real; smaller ones are rounding (Matroska counts
 /// milliseconds).
-const BELIEVED_JUMP: f64 = 0.002;
+const LEAST_JUMP: f64 = 0.002;
 
-/// A jump up to this many seconds is believed when two frames in a row confirm it: Ogg's page positions put single frames
-/// some milliseconds off.
-const DOUBTED_JUMP: f64 = 0.05;
+/// A jump up to this many seconds is real only when two frames in a row confirm it: Ogg's page positions put single
+/// frames some milliseconds off.
+const UNCONFIRMED_JUMP: f64 = 0.05;
 
 /// Reads the sound of one file.
 pub(crate) struct AudioReader {
@@ -39,8 +39,8 @@ pub(crate) struct AudioReader {
     draining: bool,
     /// Position, in output samples of the file's own clock, at which the next converted sample belongs.
     next: Option<i64>,
-    /// By how much the frame before was off its place, where that was not believed.
-    doubted: Option<i64>,
+    /// By how much the frame before was off its place, where that is not confirmed.
+    unconfirmed: Option<i64>,
     block: Block,
     ended: bool,
 }
@@ -79,7 +79,7 @@ impl AudioReader {
             scratch: frame::Audio::empty(),
             draining: false,
             next: None,
-            doubted: None,
+            unconfirmed: None,
             block: Block::default(),
             ended: false,
         }))
@@ -144,7 +144,7 @@ impl AudioReader {
         self.resampler = None;
         self.draining = false;
         self.next = None;
-        self.doubted = None;
+        self.unconfirmed = None;
         self.block = Block::default();
         self.ended = false;
     }
@@ -194,7 +194,7 @@ impl AudioReader {
         let due = self.position_of_frame();
         let held = self.resampler.as_ref().and_then(|r| r.delay()).map_or(0, |delay| delay.output.max(0));
         let jumped = match (self.next, due) {
-            (Some(next), Some(due)) => self.believes(due - (next + held)),
+            (Some(next), Some(due)) => self.is_real_jump(due - (next + held)),
             (None, _) => true,
             (Some(_), None) => false,
         };
@@ -219,16 +219,16 @@ impl AudioReader {
     }
 
     /// Whether a frame that is this many samples off its place really belongs there.
-    fn believes(&mut self, off: i64) -> bool {
+    fn is_real_jump(&mut self, off: i64) -> bool {
         let samples = |seconds: f64| (seconds * f64::from(self.rate)) as u64;
-        if off.unsigned_abs() <= samples(BELIEVED_JUMP) {
-            self.doubted = None;
+        if off.unsigned_abs() <= samples(LEAST_JUMP) {
+            self.unconfirmed = None;
             return false;
         }
-        let told_before = self.doubted.is_some_and(|before| before.abs_diff(off) <= samples(BELIEVED_JUMP));
-        let believed = told_before || off.unsigned_abs() > samples(DOUBTED_JUMP);
-        self.doubted = (!believed).then_some(off);
-        believed
+        let confirmed = self.unconfirmed.is_some_and(|before| before.abs_diff(off) <= samples(LEAST_JUMP));
+        let real = confirmed || off.unsigned_abs() > samples(UNCONFIRMED_JUMP);
+        self.unconfirmed = (!real).then_some(off);
+        real
     }
 
     /// Where the frame in hand belongs, by its time stamp.

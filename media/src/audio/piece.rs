@@ -9,7 +9,7 @@ use super::tempo::Tempo;
 use crate::error::Result;
 
 /// Samples over which one speed goes over into the next: 5 ms at 48 kHz. A stretched part ends within a wave that the
-/// next one does not know of; without this the seam would click.
+/// next one does not continue; without this the seam would click.
 const SEAM: u64 = 240;
 
 /// Where a source's sound is, and when its pictures start.

@@ -24,7 +24,7 @@ pub struct AudioStats {
 ///
 /// Each piece fills exactly its samples of the output, stretched to its speeds with the pitch kept; where pieces
 /// overlap they are mixed. What no piece covers, and what a source has no sound for, is silence. Memory does not grow
-/// with length. `cancelled` is asked every few milliseconds of sound.
+/// with length. `cancelled` is polled every few milliseconds of sound.
 ///
 /// # Errors
 /// [`MediaError::Cancelled`]; [`MediaError::Codec`] when decoding or encoding fails; [`MediaError::Io`]. No file

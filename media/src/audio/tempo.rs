@@ -43,7 +43,7 @@ impl Tempo {
         Ok(Self { graph, rate, pushed: 0, ready: Vec::new(), read: 0 })
     }
 
-    /// Fills `out` (interleaved stereo); `more` is asked for source sound, in order, as long as it does not suffice.
+    /// Fills `out` (interleaved stereo); `more` is called for source sound, in order, as long as it does not suffice.
     pub fn read(&mut self, out: &mut [f32], mut more: impl FnMut(&mut [f32]) -> Result<()>) -> Result<()> {
         while self.ready.len() - self.read < out.len() {
             if !self.pull()? {
@@ -70,7 +70,7 @@ impl Tempo {
         source.source().add(&frame).map_err(|error| MediaError::codec("stretching sound", error))
     }
 
-    /// Takes what the filter has ready; false: it wants more first.
+    /// Takes what the filter has ready; false: it needs more input first.
     fn pull(&mut self) -> Result<bool> {
         let mut frame = frame::Audio::empty();
         let mut sink = self.graph.get("out").expect("the graph has its sink");

@@ -2,7 +2,7 @@
 //!
 //! Every boundary (the ellipse and the two edges of each stroke) is a line of equal distance from the ellipse's curve.
 //! So one nearest-point search a pixel gives them all, and, because that distance changes by at most 1 a pixel, it
-//! also says how many pixels to the right are alike. Only pixels on a boundary are computed one by one; there each
+//! also gives how many pixels to the right are alike. Only pixels on a boundary are computed one by one; there each
 //! boundary is taken as straight, in eighths of the pixel where it bends.
 
 use std::ops::Range;
@@ -96,8 +96,8 @@ impl Shape {
         spans.clear();
         let margin = self.reach() + HALF_DIAGONAL;
         let centre_y = y as f64 + 0.5;
-        // An ellipse scaled by 1 + s is at least s times the smaller radius away, which classifies most pixels without a
-        // search.
+        // An ellipse scaled by 1 + s is at least s times the smaller radius away, which classifies most pixels without
+        // a search.
         let least = margin / self.curve.rx.min(self.curve.ry);
         let (left, right) = self.curve.chord(centre_y, 1.0 + least).unwrap_or((0.0, 0.0));
         let clamp = |x: f64| (x.max(0.0) as usize).clamp(columns.start, columns.end);

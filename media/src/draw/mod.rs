@@ -4,9 +4,9 @@
 //! each plane's sample takes the share of its own area that is covered (a chroma sample's area is that of 2x2 luma
 //! pixels).
 //!
-//! A [`Painter`] draws on a [`Canvas`]. A spotlight moves and is computed on every frame: `curve` knows how far a point
-//! is from an ellipse, `coverage` makes spans of it, `tone` maps whole runs. Texts and cards stand still: [`TextShaper`]
-//! puts them together on a `layer` once and gives a [`Sprite`].
+//! A [`Painter`] draws on a [`Canvas`]. A spotlight moves and is computed on every frame: `curve` computes how far a
+//! point is from an ellipse, `coverage` makes spans of it, `tone` maps whole runs. Texts and cards stand still:
+//! [`TextShaper`] puts them together on a `layer` once and gives a [`Sprite`].
 
 mod canvas;
 mod card;

@@ -40,7 +40,7 @@ pub(super) struct Stretch {
     pub frames: Range<usize>,
 }
 
-/// What one packet of the source says.
+/// What the layout needs of one packet of the source.
 struct Scanned {
     pts: i64,
     dts: Option<i64>,
@@ -120,7 +120,7 @@ fn scan(source: &mut format::context::Input, index: &FrameIndex, record: &AvcRec
     Ok(packets)
 }
 
-/// What an edit list hides must lie before time 0 or behind the last frame: only that can be said of the new file.
+/// What an edit list hides must lie before time 0 or behind the last frame: only that can be expressed in the new file.
 fn hidden_only_at_ends(packets: &[Scanned], index: &FrameIndex) -> Result<(), String> {
     let pts = index.times.pts();
     let (first, last) = (pts[0], pts[pts.len() - 1]);

@@ -24,7 +24,7 @@ pub struct Baked {
     pub fresh: bool,
 }
 
-/// Makes sure that every model of the manifest is there and is what the manifest says, converting published weights
+/// Makes sure that every model of the manifest is there and has the manifest's sum, converting published weights
 /// from the packages in `download` (by default the folder `download` beside the manifest) where needed. `progress`
 /// gets a line a model.
 ///

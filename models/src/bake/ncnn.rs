@@ -95,7 +95,7 @@ impl Layer<'_> {
         numbers.map_err(|_| format!("array key {key} is `{text}`"))
     }
 
-    /// Refuses a layer whose `key` is not the one value the conversion knows.
+    /// Refuses a layer whose `key` is not the one value the conversion supports.
     fn only(&self, key: i32, default: i64, known: i64) -> Result<(), String> {
         match self.int(key, default)? {
             value if value == known => Ok(()),
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_refused() {
-        for (from, to, says) in [
+        for (from, to, expected) in [
             ("7767517", "7767516", "magic"),
             ("3 3", "4 3", "promises"),
             ("PReLU p", "Softmax p", "Softmax"),
@@ -321,7 +321,7 @@ mod tests {
             ("5=1 6=3", "5=1 6=3 9=4", "activation 4"),
         ] {
             let error = to_onnx("small", &PARAM.replace(from, to), &weights(), 1).unwrap_err();
-            assert!(error.contains(says), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
     }
 }

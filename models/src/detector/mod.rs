@@ -144,7 +144,7 @@ impl Detector {
     }
 }
 
-/// How a family wants its pixels, and the colour around the picture that it was trained with.
+/// A family's pixel format, and the colour around the picture that it was trained with.
 fn appearance(family: Family) -> (Encoding, [u8; 3]) {
     match family {
         Family::Nanodet => (nanodet::ENCODING, nanodet::SURROUND),

@@ -1,6 +1,6 @@
 //! Devices and what they can run: one file per ONNX Runtime execution provider.
 //!
-//! Each provider says which precisions it offers on a device of this machine, with the reason where it does not, and
+//! Each provider reports which precisions it offers on a device of this machine, with the reason where it does not, and
 //! how a session is configured for it. Nothing here is assumed: a provider counts when its library lies beside ONNX
 //! Runtime and the hardware it needs is seen.
 

@@ -1,5 +1,5 @@
-//! A device's health: a state machine without a clock or a thread. The [supervisor](super::supervisor) tells it what
-//! happened and does what it answers.
+//! A device's health: a state machine without a clock or a thread. The [supervisor](super::supervisor) reports
+//! events to it and carries out its verdicts.
 //!
 //! ```text
 //!              loaded                    fault, or a result is overdue
@@ -62,7 +62,7 @@ impl DeviceHealth {
 pub enum Verdict {
     /// The worker goes on.
     KeepWorker,
-    /// The worker is to be replaced: [`Health::worker_lost`] says when.
+    /// The worker is to be replaced: [`Health::worker_lost`] gives the backoff.
     ReplaceWorker,
 }
 
@@ -114,7 +114,7 @@ impl Health {
         }
     }
 
-    /// A result is overdue: others are asked first until it comes, or the worker counts as stalled.
+    /// A result is overdue: the device is suspect until a batch is served, or its worker counts as stalled.
     pub fn overdue(&mut self) {
         if self.now == DeviceHealth::Ready {
             self.now = DeviceHealth::Suspect;
@@ -175,7 +175,7 @@ impl Health {
         self.now = DeviceHealth::Disabled;
     }
 
-    /// An operator brings the device back. True: a worker is to be started now; what was before is forgotten.
+    /// An operator brings the device back. True: a worker is to be started now, and earlier failures no longer count.
     pub fn enable(&mut self) -> bool {
         match self.now {
             DeviceHealth::Draining => {

@@ -1,4 +1,4 @@
-//! A simulated device: it waits instead of computing, and misbehaves when it is told to.
+//! A simulated device: it waits instead of computing, and fails as configured.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ const SLOWER: u32 = 10;
 const ON_PURPOSE: &str = "a fault on purpose";
 
 impl SimDevice {
-    /// A device that takes `per_frame` for a frame at speed 1, and differs from the others as `settings` say.
+    /// A device that takes `per_frame` for a frame at speed 1, with the speed and the faults of `settings`.
     pub fn new(per_frame: Duration, settings: Option<&SimSettings>) -> Self {
         let after = settings.map_or(0, |settings| settings.after);
         let times = settings.and_then(|settings| settings.times).unwrap_or(u64::MAX);
@@ -55,7 +55,7 @@ impl SimDevice {
         self.fault
     }
 
-    /// Takes the time of so many frames and does wrong what is done wrong before there is an answer.
+    /// Takes the time of so many frames, and injects those faults that occur before there is an answer.
     fn work(&self, frames: usize, fault: Option<SimFault>) -> Result<(), String> {
         let frames = u32::try_from(frames).map_err(|error| error.to_string())?;
         match fault {
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_begins_and_ends_when_it_is_told_to() {
+    fn a_fault_begins_and_ends_as_configured() {
         let device = faulty(SimFault::Error, 2, Some(3));
         let mut engine = SimEngine::load(Arc::clone(&device)).unwrap();
         let served: Vec<_> = (0..4).map(|_| run(&mut engine).is_ok()).collect();

@@ -1,10 +1,10 @@
 //! The actor that owns one device: takes the next batch from the [`FrameQueue`] when its worker is nearly free,
-//! hands it out, answers, measures, and replaces a worker that fails or stalls.
+//! hands it to the worker, answers, measures, and replaces a worker that fails or stalls.
 //!
-//! Steps: start a worker → it loads its models → ask the queue for a batch when the worker's present one is nearly
-//! done → a served batch is answered; a failed one goes back to the queue, for another device; too many faults in a
-//! row, a panic or a missing result end the worker, and the next starts after a backoff. What all this makes of the
-//! device is decided by its [`Health`].
+//! Steps: start a worker → it loads its models → request a batch from the queue when the worker's present one is
+//! nearly done → a served batch is answered; a failed one goes back to the queue, for another device; too many faults
+//! in a row, a panic or a missing result end the worker, and the next starts after a backoff. The device's state after
+//! each of these events is decided by its [`Health`].
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -47,30 +47,30 @@ pub struct DeviceSupervisor {
     queue: Arc<FrameQueue>,
     health: Health,
     state: DeviceState,
-    /// Others watch the device through this.
+    /// Publishes `state` to watchers.
     shown: watch::Sender<DeviceState>,
     events: mpsc::Sender<WorkerEvent>,
     inbox: Option<mpsc::Receiver<WorkerEvent>>,
     worker: Option<Worker>,
-    /// Workers it turned away from, while their threads may still be there.
+    /// Abandoned workers whose threads may still exist.
     left: Vec<Weak<()>>,
     /// Batches handed to this worker, the running one first.
     in_hand: VecDeque<Batch>,
-    /// Since when the worker owes something: its models, or the answers of the batch it runs.
+    /// When the unfinished work of the worker began: loading its models, or the batch it runs.
     owing_since: Option<Instant>,
-    /// The question to the queue that is not answered yet.
+    /// The pending request to the queue.
     asking: Option<SpawnHandle>,
-    /// When to ask next.
+    /// The timer of the next request to the queue.
     ask_later: Option<SpawnHandle>,
-    /// When to start the next worker.
+    /// The timer that starts the next worker.
     restart: Option<SpawnHandle>,
-    /// Frames that are here only to have their model loaded.
+    /// Frames that are served only to load their model.
     loads: VecDeque<Batch>,
     prefetch: Prefetch,
     busy: UtilizationWindow,
 }
 
-/// How often it looks for missing results.
+/// How often it checks for missing results.
 const TICK: Duration = Duration::from_millis(250);
 /// Loading models may take so many times as long as answering a batch.
 const LOAD_STALLS: u32 = 5;
@@ -82,7 +82,7 @@ impl DeviceSupervisor {
     pub fn new(setup: DeviceSetup, queue: Arc<FrameQueue>) -> (Self, watch::Receiver<DeviceState>) {
         let state = DeviceState::new(setup.id.clone(), setup.class, setup.batch);
         let (shown, watched) = watch::channel(state.clone());
-        // A worker speaks at most three times a batch and waits while the supervisor is busy.
+        // A worker sends at most three events a batch, and blocks while the channel is full.
         let (events, inbox) = mpsc::channel(8);
         let supervisor = Self {
             setup,
@@ -106,7 +106,7 @@ impl DeviceSupervisor {
         (supervisor, watched)
     }
 
-    /// Shows what has changed to those who watch, and to the queue.
+    /// Publishes what has changed to watchers and to the queue.
     fn show(&mut self) {
         let health = self.health.now();
         if health != self.state.health {
@@ -125,7 +125,7 @@ impl DeviceSupervisor {
         self.restart = None;
         self.state.next_try = None;
         if self.hung_threads() >= MOST_HUNG {
-            // Tried again when one of them returns, or an operator says so.
+            // Tried again when one of them returns, or an operator enables the device.
             self.health.leave();
             return self.show();
         }
@@ -152,7 +152,7 @@ impl DeviceSupervisor {
         self.left.len()
     }
 
-    /// Asks the queue for a batch if the worker has room for one, or as soon as it will be nearly free.
+    /// Requests a batch from the queue if the worker has room for one, or as soon as it will be nearly free.
     fn ask(&mut self, ctx: &mut Context<Self>) {
         if let Some(later) = self.ask_later.take() {
             ctx.cancel_future(later);
@@ -185,7 +185,7 @@ impl DeviceSupervisor {
         })));
     }
 
-    /// Takes no further batch. A question that is dropped loses nothing.
+    /// Takes no further batch. A request that is dropped loses nothing.
     fn stop_asking(&mut self, ctx: &mut Context<Self>) {
         for handle in [self.asking.take(), self.ask_later.take()].into_iter().flatten() {
             ctx.cancel_future(handle);
@@ -245,7 +245,7 @@ impl DeviceSupervisor {
         }
     }
 
-    /// Turns away from the worker: from now on nothing it says is listened to.
+    /// Abandons the worker: from now on its events are ignored.
     fn leave_worker(&mut self, ctx: &mut Context<Self>) {
         self.state.generation += 1;
         self.left.extend(self.worker.take().map(Worker::leave));
@@ -271,7 +271,7 @@ impl DeviceSupervisor {
         prepared.into_iter().for_each(|batch| self.queue.return_unstarted(batch));
     }
 
-    /// Looks for what is missing.
+    /// Checks for stalls, starts a worker that hung threads had prevented, and measures.
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let limit = self.setup.stall * if self.in_hand.is_empty() { LOAD_STALLS } else { 1 };
         let owing = self.owing_since.map(|since| since.elapsed()).unwrap_or_default();
@@ -309,7 +309,7 @@ impl DeviceSupervisor {
         }
     }
 
-    /// An operator does not want it any more: its models go, what it has in hand goes to others.
+    /// Takes the device out of use: abandons the worker with its models, and returns the batches in hand to the queue.
     fn take_out(&mut self, ctx: &mut Context<Self>) {
         if let Some(restart) = self.restart.take() {
             ctx.cancel_future(restart);
@@ -385,7 +385,7 @@ impl Handler<Load> for DeviceSupervisor {
 
     fn handle(&mut self, Load(job): Load, ctx: &mut Self::Context) {
         self.loads.push_back(vec![job]);
-        // Asked anew: a question to the queue may be waiting for a long time.
+        // Requested anew: a pending request to the queue may wait for a long time.
         if let Some(asking) = self.asking.take() {
             ctx.cancel_future(asking);
         }

@@ -1,9 +1,9 @@
-//! How busy a device was lately.
+//! The utilisation of a device over the last minute.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How far back it looks.
+/// Length of the window.
 const WINDOW: Duration = Duration::from_secs(60);
 /// Distance of the samples it keeps.
 const SAMPLE: Duration = Duration::from_secs(1);

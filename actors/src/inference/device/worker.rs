@@ -1,7 +1,7 @@
 //! A worker: one OS thread that owns a device's loaded models and serves the batches it is handed.
 //!
-//! A worker that hangs cannot be killed. Its supervisor turns away from it, starts the next generation, and ignores
-//! what the old one still says: the answers go through the supervisor, and each event names the generation that speaks.
+//! A worker that hangs cannot be killed. Its supervisor abandons it, starts the next generation, and ignores what the
+//! old one still sends: all answers go through the supervisor, and each event carries the generation of its sender.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,9 +21,9 @@ use crate::inference::queue::{FrameJob, Output, TaskKind};
 /// Frames of one task and one size.
 pub type Batch = Vec<Arc<FrameJob>>;
 
-/// What a worker tells its supervisor.
+/// What a worker reports to its supervisor.
 pub struct WorkerEvent {
-    /// The generation that speaks.
+    /// The generation of the sender.
     pub epoch: u64,
     pub what: WorkerNews,
 }
@@ -91,7 +91,7 @@ impl Worker {
         })
     }
 
-    /// Turns away from the worker. What is left tells whether its thread is still there.
+    /// Abandons the worker. The returned reference can be upgraded as long as its thread exists.
     pub fn leave(self) -> Weak<()> {
         self.life
     }

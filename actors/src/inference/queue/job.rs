@@ -1,4 +1,4 @@
-//! A frame that waits for a device, or is in its hands, and what a device answers.
+//! A frame that waits for a device, or is being served by one, and what a device answers.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 use super::{ReadyDevices, Wanted};
 use crate::inference::profile::{DeviceClass, ModelProfile};
 
-/// What a device is asked to do with a frame, and in which numeric profile: only devices of the profile's class
-/// may serve the frame, so the bytes do not depend on who did.
+/// What a device is to do with a frame, and in which numeric profile: only devices of the profile's class may serve
+/// the frame, so the bytes do not depend on which one did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
     pub kind: TaskKind,
@@ -71,7 +71,7 @@ impl Lane {
     }
 }
 
-/// One frame that waits for a device, or is in its hands. Kept shared so that it can be given to another device
+/// One frame that waits for a device, or is being served by one. Shared so that it can be given to another device
 /// when the first one stalls: the first answer wins.
 pub struct FrameJob {
     pub tenant: TenantId,
@@ -89,10 +89,10 @@ pub struct FrameJob {
     failed_on: Mutex<Vec<Arc<str>>>,
 }
 
-/// A frame is tried this often before its segment is told.
+/// Failed tries after which a frame fails, unless another device may still serve it ([`MOST_TRIES`]).
 const TRIES: usize = 3;
-/// All of these may have met a broken device: while a device is left that is ready and has not tried the frame, it
-/// may, up to so many tries. More would let one poisonous frame break every device.
+/// Upper bound of tries. The first [`TRIES`] may all have been on broken devices, so the frame is tried again while
+/// another device is ready that it has not failed on. More tries would let one poison frame break every device.
 pub(super) const MOST_TRIES: usize = 6;
 
 impl FrameJob {
@@ -148,7 +148,7 @@ impl FrameJob {
         lock(&self.reply).as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 
-    /// Notes a failed try. True: try elsewhere; false: the requester has been told.
+    /// Records a failed try. True: the frame is to be tried again; false: the fault was sent to the requester.
     pub(super) fn may_retry(&self, fault: &DeviceFault, ready: &ReadyDevices) -> bool {
         let tries = {
             let mut failed_on = lock(&self.failed_on);
@@ -162,15 +162,15 @@ impl FrameJob {
         again
     }
 
-    /// Whether the frame is for others to try: a device failed on it before, and another one is ready that did not.
-    /// Devices that are not ready themselves get no frame that was unlucky already.
-    fn left_to_others(&self, device: &str, ready: &ReadyDevices) -> bool {
-        let unlucky = {
+    /// Whether the device must not take the frame, because another one is ready that has not failed on it: the frame
+    /// failed on this device, or it failed anywhere and this device is not ready.
+    fn is_reserved_from(&self, device: &str, ready: &ReadyDevices) -> bool {
+        let excluded = {
             let failed_on = lock(&self.failed_on);
             let here = failed_on.iter().any(|failed| **failed == *device);
             here || (!failed_on.is_empty() && !ready.contains_key(device))
         };
-        unlucky && self.another_is_ready(ready)
+        excluded && self.another_is_ready(ready)
     }
 
     /// Whether a device is ready for the frame that has not failed on it.
@@ -184,7 +184,7 @@ impl FrameJob {
 
     /// Whether a device that wants work may have this frame.
     pub(super) fn suits(&self, wanted: &Wanted, ready: &ReadyDevices) -> bool {
-        wanted.class == self.task.profile.class && !self.left_to_others(&wanted.device, ready)
+        wanted.class == self.task.profile.class && !self.is_reserved_from(&wanted.device, ready)
     }
 
     /// Whether both may be in one batch. A frame that failed is tried alone: it may be the one that made the others

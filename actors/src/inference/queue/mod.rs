@@ -56,11 +56,11 @@ pub enum PushError {
     Closed,
 }
 
-/// How often a blocked push looks whether it was cancelled.
+/// How often a blocked push checks whether it was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(50);
 
-/// How often a waiting device looks again, whatever it was told.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// Upper bound of a wait for work: a lost wake-up costs at most this.
+const WAIT_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl FrameQueue {
     /// `capacity_per_tenant`: frames of one tenant's exports that may wait; `credit`: device seconds by which a tenant
@@ -116,14 +116,13 @@ impl FrameQueue {
         loop {
             let notified = self.work.notified();
             tokio::pin!(notified);
-            // Registered before looking, so that a push between the look and the wait is not missed.
+            // Registered before the queue is read, so that a push between the read and the wait is not missed.
             notified.as_mut().enable();
             let batch = self.try_next(wanted);
             if !batch.is_empty() {
                 return batch;
             }
-            // The safety net under the wake-ups.
-            let _ = tokio::time::timeout(LOOK_AGAIN, notified).await;
+            let _ = tokio::time::timeout(WAIT_TIMEOUT, notified).await;
         }
     }
 
@@ -149,7 +148,7 @@ impl FrameQueue {
         lock(&self.state).waiting.shares.weigh(tenant, weight);
     }
 
-    /// Takes back frames a device could not serve: each waits for another try, or its requester is told.
+    /// Takes back frames a device could not serve: each waits for another try, or the fault is sent to its requester.
     pub fn return_failed(&self, jobs: Vec<Arc<FrameJob>>, fault: &DeviceFault) {
         let ready = lock(&self.state).ready.clone();
         for job in jobs {
@@ -160,21 +159,21 @@ impl FrameQueue {
         self.work.notify_waiters();
     }
 
-    /// Hears whether a device can be relied on: frames that failed elsewhere wait for such a one.
+    /// Records whether a device is ready: frames that failed elsewhere wait for one that is.
     pub fn set_ready(&self, device: &Arc<str>, class: DeviceClass, is_ready: bool) {
-        let known = &mut lock(&self.state).ready;
-        let was_ready = known.contains_key(device);
+        let ready = &mut lock(&self.state).ready;
+        let was_ready = ready.contains_key(device);
         if is_ready {
-            known.insert(Arc::clone(device), class);
+            ready.insert(Arc::clone(device), class);
         } else {
-            known.remove(device);
+            ready.remove(device);
         }
         if was_ready != is_ready {
             self.work.notify_waiters();
         }
     }
 
-    /// Whether no device can be relied on now: waiting for one is no stall then.
+    /// Whether no device is ready now: waiting for one is no stall then.
     pub fn is_deserted(&self) -> bool {
         lock(&self.state).ready.is_empty()
     }
@@ -380,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn the_snapshot_tells_what_waits_and_what_was_served() {
+    fn the_snapshot_shows_what_waits_and_what_was_served() {
         let queue = FrameQueue::new(4, 0.1);
         let tenant = TenantId::new();
         let (work, _answer) = job(tenant);

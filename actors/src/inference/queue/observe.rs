@@ -1,4 +1,4 @@
-//! What the queue shows of itself: to operators, and as metrics.
+//! The state of the queue, for operators and as metrics.
 
 use std::sync::Weak;
 use std::time::{Duration, Instant};
@@ -49,12 +49,12 @@ impl FrameQueue {
     }
 }
 
-/// How often depths and ages are told as metrics.
-const TOLD_EVERY: Duration = Duration::from_secs(1);
+/// How often depths and ages are recorded as metrics.
+const OBSERVE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Tells depth and age of each tenant's queue as metrics, as long as the queue is there.
+/// Records depth and age of each tenant's queue as metrics, as long as the queue exists.
 pub async fn observe(queue: Weak<FrameQueue>) {
-    let mut ticks = tokio::time::interval(TOLD_EVERY);
+    let mut ticks = tokio::time::interval(OBSERVE_INTERVAL);
     loop {
         ticks.tick().await;
         let Some(queue) = queue.upgrade() else { return };
@@ -67,7 +67,7 @@ pub async fn observe(queue: Weak<FrameQueue>) {
     }
 }
 
-/// Says what the queue's metrics mean.
+/// Describes the queue's metrics.
 pub fn describe() {
     use metrics::{Unit, describe_gauge, describe_histogram};
     describe_gauge!("touchline_queue_frames", Unit::Count, "Frames that wait for a device, by tenant.");

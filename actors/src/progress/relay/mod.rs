@@ -7,11 +7,11 @@ pub use self::none::NoRelay;
 pub use self::redis::{RedisRelay, follow};
 use crate::progress::message::Progress;
 
-/// Brings progress to the other nodes, as well as it can: what does not arrive is found in the rows.
+/// Publishes progress to the other nodes, without a guarantee: what does not arrive is read from the rows.
 pub trait Relay: Send + Sync {
-    /// Tells the other nodes. Never waits.
+    /// Sends to the other nodes. Never waits.
     fn publish(&self, progress: &Progress);
 
-    /// Whether everything that other nodes tell arrives here, as far as is known.
+    /// Whether every message of other nodes arrives here, as far as is known.
     fn is_lossless(&self) -> bool;
 }

@@ -1,11 +1,11 @@
-//! No other node is told.
+//! The relay of a node that is alone: it sends nothing.
 
 use super::Relay;
 use crate::progress::message::Progress;
 
-/// A node without other nodes to inform.
+/// See the [module](self).
 pub struct NoRelay {
-    /// Others may use the same database all the same.
+    /// Other nodes may use the same database nevertheless.
     pub shared_database: bool,
 }
 

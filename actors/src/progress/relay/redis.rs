@@ -10,7 +10,7 @@ use crate::progress::hub::{ProgressHub, PublishRemote, ReadRows};
 use crate::progress::message::Progress;
 use crate::redis_connection::{PubSubEvent, RedisConnection};
 
-/// Where nodes tell each other of progress.
+/// The topic on which nodes publish progress.
 const TOPIC: &str = "progress";
 /// Messages that wait to be sent.
 const WAITING: usize = 4096;
@@ -21,7 +21,7 @@ pub struct RedisRelay {
     outgoing: Sender<(TenantId, Vec<u8>)>,
 }
 
-/// What one node tells the others: what listeners get, and what only nodes need to know.
+/// A message between nodes: what listeners get, and what only nodes need.
 #[derive(Serialize, Deserialize)]
 struct Envelope {
     attempt: i32,
@@ -35,7 +35,7 @@ impl RedisRelay {
         let connection = redis.clone();
         actix::spawn(async move {
             while let Some((tenant, envelope)) = envelopes.recv().await {
-                // What does not arrive is found in the rows.
+                // What does not arrive is read from the rows.
                 let _ = connection.publish(tenant, TOPIC, &envelope).await;
             }
         });
@@ -60,11 +60,11 @@ impl Relay for RedisRelay {
     }
 }
 
-/// Passes on to the hub what other nodes tell, until it is gone.
+/// Forwards other nodes' messages to the hub, until the hub has stopped.
 pub async fn follow(redis: RedisConnection, hub: Addr<ProgressHub>) {
     let mut events: Receiver<PubSubEvent> = redis.subscribe(TOPIC);
-    while let Some(events) = events.recv().await {
-        let passed = match events {
+    while let Some(event) = events.recv().await {
+        let passed = match event {
             PubSubEvent::Reconnected => hub.send(ReadRows).await,
             PubSubEvent::Message { tenant: None, .. } => continue,
             PubSubEvent::Message { tenant: Some(tenant), body } => match serde_json::from_slice::<Envelope>(&body) {

@@ -35,7 +35,7 @@ impl TextShaper {
     /// missing, [`MediaError::Io`](crate::MediaError::Io) when a font file cannot be read.
     pub fn new() -> Result<Self> {
         let mut shaper = Self { fonts: fonts::load()?, rasteriser: SwashCache::new(), capitals: 0.0 };
-        // Measured, because DejaVu Sans does not say it.
+        // Measured, because DejaVu Sans does not state it.
         shaper.capitals = shaper.line("H", 1000.0).ink().height() as f64 / 1000.0;
         Ok(shaper)
     }
@@ -137,7 +137,7 @@ fn plain(text: &str) -> String {
 }
 
 /// Whether a grapheme is meant as a picture (Unicode Technical Standard 51, section 4): by itself, or because a
-/// variation selector says so.
+/// variation selector makes it one.
 fn is_emoji(grapheme: &str) -> bool {
     let pictured = |c: char| {
         matches!(
