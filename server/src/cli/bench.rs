@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use super::error::CliError;
 use super::job::Job;
-use super::render::{self, RenderArgs};
-use super::{print_json, progress};
+use super::render_args::RenderArgs;
+use super::{print_json, progress, render};
 
 /// Measures decoding, encoding, every model on every device, and one whole framing job.
 #[derive(Args)]
@@ -61,7 +61,7 @@ const WIDTH: u32 = 1920;
 const HEIGHT: u32 = 1080;
 /// Frames of the synthetic video: two seconds, so that noise does not repeat at once.
 const FRAMES: u64 = 60;
-/// The framing job's crop; what upscalers are fed, small enough for the large ones; and what a detector sees.
+/// The framing job's crop; what upscalers are fed, small enough for the large ones; and what detectors are fed.
 const CROP: (u32, u32) = (270, 480);
 const FED: (u32, u32) = (160, 120);
 const SEEN: (u32, u32) = (1280, 720);
@@ -157,7 +157,7 @@ fn models(settings: &Settings, span: Duration) -> Result<Vec<Row>, CliError> {
         let device = match name {
             DeviceName::Cuda(index) => DeviceKind::Cuda { index },
             DeviceName::Cpu(_) => DeviceKind::Cpu { threads: settings.devices.cpu_threads },
-            // It only waits, for as long as it is told.
+            // It only waits, for a configured time.
             DeviceName::Sim(_) => continue,
         };
         for model in store.names() {

@@ -1,4 +1,4 @@
-//! What a render is asked to do, checked as far as that goes without a running system.
+//! The job of a render command, checked as far as possible without a running system.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::error::CliError;
 use super::probe;
-use super::render::RenderArgs;
+use super::render_args::RenderArgs;
 
 /// One render.
 pub struct Job {
@@ -26,7 +26,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// Reads the spec and looks at the input, so that what is plainly wrong is told before models are loaded.
+    /// Reads the spec and probes the input, so that plain mistakes are reported before models are loaded.
     pub fn prepare(kind: ExportKind, args: RenderArgs) -> Result<Self, CliError> {
         check_output(&args)?;
         let spec = read_spec(kind.name(), &args.spec)?;
@@ -39,12 +39,12 @@ impl Job {
             media::map_large_blocks();
         }
         media::probe(&args.input).map_err(|error| probe::refused(&args.input, error))?;
-        // A spec with mistakes is still checked against the input, so that all of them are told, but not rendered.
+        // A spec with mistakes is still checked against the input, so that all of them are reported, but not rendered.
         let options = if parsed.errors.is_empty() { needed(&shape) } else { NOTHING };
         Ok(Self { kind, args, spec, options, indexing })
     }
 
-    /// The deployment's settings, with rows and files in `workspace` and what the arguments ask for.
+    /// The deployment's settings, with rows and files in `workspace` and what the arguments set.
     pub fn settings(&self, mut settings: Settings, workspace: &Path) -> Settings {
         settings.data_dir = workspace.to_owned();
         settings.database.url = format!("sqlite://{}/touchline.db", workspace.display());
@@ -107,7 +107,7 @@ fn check_output(args: &RenderArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Reads the spec. Its `kind` may be left out: the command says it.
+/// Reads the spec. Its `kind` may be left out: the command implies it.
 fn read_spec(kind: &str, path: &Path) -> Result<Value, CliError> {
     let shown = path.display();
     let text =

@@ -25,16 +25,16 @@ use super::trace;
 /// What `--verbose` shows: whatever helps to find out why a command does what it does.
 pub const EVERYTHING: LogSettings = LogSettings { level: LogLevel::Debug, format: LogFormat::Text };
 
-/// Lines that wait for a reader of stderr. When it is stuck for longer the server goes on, and counts what was not told.
+/// Lines that wait while stderr blocks. When there are more, the server goes on and counts the lines that are dropped.
 const WAITING_LINES: usize = 100_000;
 /// Bytes of lines that are written at once when many come.
 const BUFFER: usize = 64 << 10;
-/// How late a line may be.
-const REST: Duration = Duration::from_millis(10);
-/// How often it is said how many lines were not told.
+/// How long the thread waits for more lines before it writes again: how late a line may be.
+const BATCH_DELAY: Duration = Duration::from_millis(10);
+/// How often the number of dropped lines is recorded.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 
-/// Libraries below Touchline: they speak only when something is wrong, or when all is asked for.
+/// Libraries whose lines below `warn` are left out; at level `trace`, those below `info`.
 const LIBRARIES: [&str; 6] = ["sqlx", "sea_orm", "ort", "h2", "hyper", "mio"];
 
 /// Logging and tracing of the process. Dropping it writes what waits and finishes the trace.
@@ -43,16 +43,16 @@ pub struct Logs {
     _trace: Option<trace::Finish>,
 }
 
-/// Who writes lines to stderr.
+/// What writes lines to stderr.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Writer {
-    /// A handle for writers: lines stand in order with what the command prints itself.
+    /// The thread that logs: lines stand in order with what the command prints itself.
     Speaker,
-    /// A thread, so that no request waits for a terminal or a pipe.
+    /// A thread of its own, so that no request waits for a terminal or a pipe.
     Thread,
 }
 
-/// One writer a format, of which one is silent.
+/// One writer a format, of which one is off.
 struct Lines {
     text: Threshold,
     json: Threshold,
@@ -60,7 +60,7 @@ struct Lines {
 }
 
 impl Logs {
-    /// Logs to stderr as `lines` says, if at all, and traces into the file `trace`, if there is one.
+    /// Logs to stderr by the settings `lines`, if there are any, and traces into the file `trace`, if there is one.
     pub fn start(lines: Option<&LogSettings>, writer: Writer, trace: Option<&Path>) -> Result<Self, CliError> {
         let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
         let lines = lines.map(|settings| {
@@ -88,11 +88,11 @@ impl Logs {
     /// Follows the `log` section of the live settings until the node stops, and counts the lines that were dropped.
     pub fn follow(&self, mut settings: watch::Receiver<Arc<Versioned>>) -> impl Future<Output = ()> + use<> {
         let handles = self.lines.as_ref().map(|lines| {
-            let untold = lines.thread.as_ref().map(|(untold, _)| untold.clone());
-            (lines.text.clone(), lines.json.clone(), untold)
+            let dropped = lines.thread.as_ref().map(|(dropped, _)| dropped.clone());
+            (lines.text.clone(), lines.json.clone(), dropped)
         });
         async move {
-            let Some((text, json, untold)) = handles else { return };
+            let Some((text, json, dropped)) = handles else { return };
             let mut current = None;
             let mut counting = tokio::time::interval(COUNT_EVERY);
             let counter = metrics::counter!("touchline_log_lines_lost_total");
@@ -101,14 +101,14 @@ impl Logs {
                 if current.as_ref() != Some(&wanted) {
                     text.set(&wanted, LogFormat::Text);
                     json.set(&wanted, LogFormat::Json);
-                    // What was never listened to may be now.
+                    // Callsites cache whether they are enabled.
                     tracing_core::callsite::rebuild_interest_cache();
                     current = Some(wanted);
                 }
                 tokio::select! {
                     changed = settings.changed() => if changed.is_err() { return },
                     _ = counting.tick() => {
-                        counter.absolute(untold.as_ref().map_or(0, ErrorCounter::dropped_lines) as u64);
+                        counter.absolute(dropped.as_ref().map_or(0, ErrorCounter::dropped_lines) as u64);
                     }
                 }
             }
@@ -123,8 +123,8 @@ fn to_stderr(writer: Writer) -> (BoxMakeWriter, BoxMakeWriter, Option<(ErrorCoun
     }
     let thread = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING_LINES).thread_name("log");
     let (lines, guard) = thread.finish(Batches(BufWriter::with_capacity(BUFFER, io::stderr())));
-    let untold = lines.error_counter();
-    (BoxMakeWriter::new(lines.clone()), BoxMakeWriter::new(lines), Some((untold, guard)))
+    let dropped = lines.error_counter();
+    (BoxMakeWriter::new(lines.clone()), BoxMakeWriter::new(lines), Some((dropped, guard)))
 }
 
 /// Writes what has come, then waits a moment for more: so the thread has to be woken seldom.
@@ -138,19 +138,19 @@ impl Write for Batches {
     /// Called when nothing is left to write.
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()?;
-        std::thread::sleep(REST);
+        std::thread::sleep(BATCH_DELAY);
         Ok(())
     }
 }
 
-/// A worker that panics is replaced and its error reported; without `--verbose` its message would only tear the
+/// A worker that panics is replaced and its error reported; without `--verbose` its message would only break the
 /// progress bar and add lines to the one that programs read.
 pub fn hide_panics() {
     std::panic::set_hook(Box::new(|_| {}));
 }
 
-/// What a writer lets through, while it may change. Read by every log call, several times a request: by
-/// an atomic, since the reader count of a lock would go from core to core.
+/// The level of a writer, which may change. Read by every log call, several times a request: an atomic, since the
+/// cache line of a lock's reader count would move between cores.
 #[derive(Clone, Default)]
 struct Threshold(Arc<AtomicU8>);
 
@@ -164,7 +164,7 @@ const LEVELS: [LevelFilter; 6] = [
 ];
 
 impl Threshold {
-    /// The level of the settings; the writer of the other format says nothing.
+    /// The level of the settings; the writer of the other format is off.
     fn set(&self, settings: &LogSettings, format: LogFormat) {
         let level = match settings.level {
             _ if settings.format != format => 0,

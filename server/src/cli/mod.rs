@@ -15,6 +15,7 @@ mod probe;
 mod progress;
 mod publish;
 mod render;
+mod render_args;
 mod report;
 mod schema;
 mod serve;

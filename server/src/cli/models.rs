@@ -107,8 +107,8 @@ fn line<const N: usize>(row: &[String; N], rows: &[[String; N]]) -> String {
 
 fn verify(store: &ModelStore) -> Result<(), CliError> {
     models::verify(store).map_err(|problems| {
-        let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        CliError::Failed(anyhow::anyhow!(told.join(";\n  ")))
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        CliError::Failed(anyhow::anyhow!(lines.join(";\n  ")))
     })?;
     print_json(&json!({ "verified": store.names() }))
 }

@@ -1,6 +1,6 @@
 //! `touchline render`: one export by the actors of the server, in this process and in a private temporary folder.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use actors::videos::import::NewSource;
 use anyhow::{Context, anyhow};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
-use config::{DeviceList, Settings};
+use config::Settings;
 use edits::ExportKind;
 use entities::exports::{self, Export, ExportState};
 use entities::videos::{Video, VideoState};
@@ -23,6 +23,7 @@ use serde_json::Value;
 use super::error::CliError;
 use super::job::Job;
 use super::progress::ExportBar;
+use super::render_args::RenderArgs;
 use super::signals::Interrupts;
 use super::{print_json, publish, report};
 
@@ -62,31 +63,6 @@ impl FromArgMatches for RenderCommand {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
-}
-
-#[derive(Args)]
-pub struct RenderArgs {
-    /// The video to read
-    #[arg(long, value_name = "FILE")]
-    pub input: PathBuf,
-    /// What to render, as JSON
-    #[arg(long, value_name = "FILE.json")]
-    pub spec: PathBuf,
-    /// Where the result goes; an existing file is replaced once the new one is whole
-    #[arg(long, value_name = "FILE")]
-    pub output: PathBuf,
-    /// The devices to use: auto, or cpu:N, cuda:N, sim:N with commas between
-    #[arg(long, value_name = "LIST")]
-    pub devices: Option<DeviceList>,
-    /// Frames handed to a device at once, instead of as many as were measured to be best
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub batch: Option<u16>,
-    /// What a simulated device waits for each frame
-    #[arg(long, value_name = "MS", value_parser = milliseconds)]
-    pub sim_frame_ms: Option<f64>,
-    /// Write what every thread does into a file for https://ui.perfetto.dev
-    #[arg(long, value_name = "FILE")]
-    pub trace: Option<PathBuf>,
 }
 
 impl RenderCommand {
@@ -227,9 +203,4 @@ fn remove(workspace: tempfile::TempDir) {
         }
         std::thread::sleep(POLL);
     }
-}
-
-fn milliseconds(text: &str) -> Result<f64, String> {
-    let value = text.parse::<f64>().map_err(|error| error.to_string())?;
-    if (0.0..=60_000.0).contains(&value) { Ok(value) } else { Err("must be 0 to 60000 milliseconds".to_owned()) }
 }

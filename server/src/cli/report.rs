@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-/// The export's own report, completed with what only the command line knows: the files, and the time it took to move
-/// the result to where it was asked for.
+/// The export's own report, completed with what only the command line has: the files, and the time it took to move the
+/// result to its place.
 pub fn complete(report: &Value, kind: &str, input: &Path, output: &Path, publishing: Duration) -> Value {
     let mut whole = Map::new();
     whole.insert("kind".to_owned(), kind.into());

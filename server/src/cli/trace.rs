@@ -1,8 +1,8 @@
 //! `--trace FILE`: what every thread did and when, in Chrome's JSON trace format, for <https://ui.perfetto.dev>.
 //!
 //! One row a thread. Work for an export lies in a `job` slice that names the export, the tenant, the segment and the
-//! attempt; within it are the stages (`decode`, `transform`, `queue`, `wait`, `encode`, `mux`, `commit`). A device's row
-//! has an `infer` slice a batch, which names the exports whose frames are in it.
+//! attempt; within it are the stages (`decode`, `transform`, `queue`, `wait`, `encode`, `mux`, `commit`). A device's
+//! row has an `infer` slice a batch, which names the exports whose frames are in it.
 
 use std::fs::OpenOptions;
 use std::io::BufWriter;
@@ -25,7 +25,7 @@ pub struct Finish {
 /// # Errors
 /// When the file cannot be made.
 pub fn to_file(path: &Path) -> anyhow::Result<(Box<dyn Layer<Registry> + Send + Sync>, Finish)> {
-    // It tells who did what: no other user of this machine may read it.
+    // It records who did what: no other user of this machine may read it.
     let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     let file = opened.with_context(|| format!("making the trace {}", path.display()))?;
     let (layer, guard) =

@@ -16,11 +16,11 @@ use utoipa_actix_web::{AppExt, scope};
 use super::extract::authenticate;
 use super::observe::{limit_time, observe};
 use super::problem::{Problem, ProblemBody};
-use super::rates::{self, limit_rate};
+use super::rate_limit::limit_rate;
 use super::state::State;
 use super::{
-    admin, api_keys, clips, exports, links, live, me, methods, reels, service, single_frame, thumbnail, tokens, tus,
-    uploads, usage, users, videos, webhooks,
+    admin, api_keys, clips, exports, links, live, me, methods, rates, reels, service, single_frame, thumbnail, tokens,
+    tus, uploads, usage, users, videos, webhooks,
 };
 
 /// The longest JSON body, in bytes: room for 10 000 keyframes of a spec.

@@ -17,11 +17,11 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::content::{FileAnswers, StoredFile, strong_tag};
+use super::detections::{Detections, DetectionsQuery, read_detections};
 use super::extract::{Editor, Id, Listing, PageQuery, Row, Viewer};
 use super::problem::Problem;
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
-use super::videos::{Detections, DetectionsQuery, read_detections};
 
 /// Adds the routes of this module.
 pub fn routes(api: &mut ServiceConfig) {

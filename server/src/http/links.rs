@@ -12,7 +12,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
 
 use super::content::FileAnswers;
-use super::extract::{Editor, Id, Viewer};
+use super::extract::{Editor, Id, Viewer, noun};
 use super::problem::Problem;
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
@@ -225,14 +225,6 @@ async fn shared_file(state: &State, link: &Link) -> Result<super::content::Store
             let export = exports::get(db, link.tenant_id, id).await?.ok_or_else(gone)?;
             super::exports::stored_file(state, &export, link.download)
         }
-    }
-}
-
-/// What a kind of subject is called in answers.
-pub(super) fn noun(kind: SubjectKind) -> &'static str {
-    match kind {
-        SubjectKind::Video => "video",
-        SubjectKind::Export => "export",
     }
 }
 

@@ -99,7 +99,8 @@ pub async fn open_socket(
         actix_ws::handle(&request, payload).map_err(|error| Problem::bad_request("websocket", error.to_string()))?;
 
     let (sink, progress) = mpsc::channel(WAITING);
-    let socket = Socket { principal, state, session, sink, subscriptions: HashMap::new(), heard: Instant::now() };
+    let socket =
+        Socket { principal, state, session, sink, subscriptions: HashMap::new(), last_message: Instant::now() };
     let messages =
         messages.max_frame_size(LONGEST_MESSAGE).aggregate_continuations().max_continuation_size(LONGEST_MESSAGE);
     actix_web::rt::spawn(socket.run(messages, progress));
@@ -114,7 +115,7 @@ struct Socket {
     sink: mpsc::Sender<Arc<Progress>>,
     subscriptions: HashMap<Option<ExportId>, SubscriptionId>,
     /// When the client last gave a sign of life.
-    heard: Instant,
+    last_message: Instant,
 }
 
 /// Why a socket ends; the close frame says it.
@@ -151,14 +152,14 @@ impl Socket {
     ) -> Ending {
         let mut stopping = self.state.stopping.clone();
         let mut pings = interval(PING_EVERY);
-        let mut looks = interval(STANDING_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut standing_checks = interval(STANDING_EVERY);
+        standing_checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let step = tokio::select! {
                 message = messages.recv() => self.received(message).await,
-                Some(progress) = progress.recv() => self.tell(&*progress).await,
+                Some(progress) = progress.recv() => self.send(&*progress).await,
                 _ = pings.tick() => self.ping().await,
-                _ = looks.tick() => self.look().await,
+                _ = standing_checks.tick() => self.check_standing().await,
                 _ = stopping.wait_for(|stopping| *stopping) => Err(Ending(CloseCode::Away, "the server stops")),
             };
             if let Err(ending) = step {
@@ -168,7 +169,7 @@ impl Socket {
     }
 
     async fn received(&mut self, message: Option<Result<AggregatedMessage, ProtocolError>>) -> Result<(), Ending> {
-        self.heard = Instant::now();
+        self.last_message = Instant::now();
         match message {
             Some(Ok(AggregatedMessage::Text(text))) => self.asked(&text).await,
             Some(Ok(AggregatedMessage::Ping(bytes))) => within(self.session.pong(&bytes)).await,
@@ -219,22 +220,22 @@ impl Socket {
 
     async fn refuse(&mut self, code: &str, export_id: &str, detail: &str) -> Result<(), Ending> {
         let export_id = (!export_id.is_empty()).then_some(export_id);
-        self.tell(&serde_json::json!({ "type": "error", "code": code, "export_id": export_id, "detail": detail })).await
+        self.send(&serde_json::json!({ "type": "error", "code": code, "export_id": export_id, "detail": detail })).await
     }
 
-    async fn tell(&mut self, message: &impl Serialize) -> Result<(), Ending> {
+    async fn send(&mut self, message: &impl Serialize) -> Result<(), Ending> {
         let text = serde_json::to_string(message).map_err(|_| Ending(CloseCode::Error, "the server failed"))?;
         within(self.session.text(text)).await
     }
 
     async fn ping(&mut self) -> Result<(), Ending> {
-        if self.heard.elapsed() > SILENCE {
+        if self.last_message.elapsed() > SILENCE {
             return Err(Ending(CloseCode::Policy, "no sign of life"));
         }
         within(self.session.ping(b"")).await
     }
 
-    async fn look(&mut self) -> Result<(), Ending> {
+    async fn check_standing(&mut self) -> Result<(), Ending> {
         standing(&self.state.db, self.principal)
             .await
             .map(drop)

@@ -7,9 +7,9 @@
 //!   what they rest on.
 //! * One file a resource: [`tokens`], [`uploads`] (with [`tus`], its header language), [`videos`], [`clips`],
 //!   [`reels`], [`exports`], [`links`], [`live`], [`me`], [`api_keys`], [`users`], [`webhooks`], [`admin`], [`service`].
-//! * [`rates`] refuses what comes too fast.
-//!   [`content`] sends files by range; [`observe`] logs, counts and hardens; `metrics`
-//!   says what is counted.
+//! * [`rates`] counts how fast requests come, and `rate_limit` refuses those that come too fast.
+//!   [`content`] sends files by range; [`detections`] answers what was found in a video or an export;
+//!   [`observe`] logs, counts and hardens; `metrics` says what is counted.
 
 pub mod admin;
 pub mod api_keys;
@@ -17,6 +17,7 @@ mod app;
 pub mod auth;
 pub mod clips;
 pub mod content;
+pub mod detections;
 pub mod exports;
 pub mod extract;
 pub mod links;
@@ -28,6 +29,7 @@ mod metrics;
 pub mod observe;
 mod precondition;
 pub mod problem;
+mod rate_limit;
 pub mod rates;
 pub mod reels;
 mod refusals;

@@ -1,16 +1,14 @@
-//! How fast requests may come: of each tenant, and from each address that shows no credential that holds.
+//! How fast requests may come: of each tenant, and from each address that sends no valid credential.
 //!
-//! Each may come at its rate, and as many at once as in one second. What is refused costs nothing: it is asked again.
+//! Each may come at its rate, and as many at once as in one second. A refused request is not counted.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
-use actix_web::middleware::Next;
-use actix_web::{Error, web};
+use actix_web::dev::ServiceRequest;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actors::Node;
 use actors::ephemeral::{EphemeralStore, Rate, RateDecision};
 use actors::settings::tenant_limits;
 use actors::settings::tenant_limits::LimitReached;
@@ -20,9 +18,8 @@ use moka::future::Cache;
 
 use super::extract::tenant_of;
 use super::problem::Problem;
-use super::state::State;
 
-/// How long a tenant's own rate is used without looking at its row again.
+/// How long a tenant's own rate is used before its row is read again.
 const REMEMBERED: Duration = Duration::from_millis(500);
 /// Tenants whose rate is remembered.
 const TENANTS: u64 = 100_000;
@@ -42,8 +39,9 @@ pub struct Rates {
 }
 
 /// A rate that is limited, and what one request of it came to.
-struct Limited {
-    name: &'static str,
+pub(super) struct Limited {
+    /// The limit, as settings and answers call it.
+    pub(super) name: &'static str,
     what: &'static str,
     per_second: u32,
     decision: RateDecision,
@@ -58,10 +56,10 @@ impl Rates {
     }
 
     /// Counts a request; none where nothing limits it.
-    async fn count(&self, state: &State, request: &ServiceRequest) -> Result<Option<Limited>, Problem> {
+    pub(super) async fn count(&self, node: &Node, request: &ServiceRequest) -> Result<Option<Limited>, Problem> {
         let (name, what, per_second, key) = match tenant_of(request.request()) {
             Some(tenant) => {
-                let per_second = self.of_tenant(state, tenant).await?;
+                let per_second = self.of_tenant(node, tenant).await?;
                 if per_second == 0 {
                     return Ok(None);
                 }
@@ -79,13 +77,13 @@ impl Rates {
         Ok(Some(Limited { name, what, per_second, decision }))
     }
 
-    async fn of_tenant(&self, state: &State, tenant: TenantId) -> Result<u32, Problem> {
-        let look = async {
-            let everywhere = state.node.live.borrow().live.limits.clone();
-            Ok(tenant_limits::of(&state.db, &everywhere, tenant).await?.requests_per_second)
+    async fn of_tenant(&self, node: &Node, tenant: TenantId) -> Result<u32, Problem> {
+        let read = async {
+            let everywhere = node.live.borrow().live.limits.clone();
+            Ok(tenant_limits::of(node.database(), &everywhere, tenant).await?.requests_per_second)
         };
-        // Of all requests that come when it is time to look again, one looks.
-        self.of_tenants.try_get_with(tenant, look).await.map_err(|problem: Arc<Problem>| (*problem).clone())
+        // Of concurrent requests without a remembered rate, one reads the row.
+        self.of_tenants.try_get_with(tenant, read).await.map_err(|problem: Arc<Problem>| (*problem).clone())
     }
 
     /// Who sent a request: the last address on its way that is no proxy of ours.
@@ -113,7 +111,7 @@ fn network(address: IpAddr) -> IpAddr {
 
 impl Limited {
     /// The headers of draft-ietf-httpapi-ratelimit-headers-10.
-    fn headers(&self) -> [(HeaderName, HeaderValue); 2] {
+    pub(super) fn headers(&self) -> [(HeaderName, HeaderValue); 2] {
         let (remaining, seconds) = match self.decision {
             RateDecision::Allowed { remaining } => (remaining, 1),
             RateDecision::Denied { retry_after } => (0, whole_seconds(retry_after)),
@@ -124,41 +122,19 @@ impl Limited {
             (RATE_LIMIT, text(format!("\"{}\";r={remaining};t={seconds}", self.name))),
         ]
     }
+
+    /// The answer to a request that came too fast; none where it may go on.
+    pub(super) fn refusal(&self) -> Option<Problem> {
+        let RateDecision::Denied { retry_after } = self.decision else { return None };
+        let retry_after = Duration::from_secs(whole_seconds(retry_after));
+        let most = self.per_second.into();
+        let refusal = Problem::from(LimitReached { limit: self.name, most, what: self.what, retry_after });
+        Some(self.headers().into_iter().fold(refusal, |refusal, (name, value)| refusal.header(name, value)))
+    }
 }
 
 fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs_f64().ceil().max(1.0) as u64
-}
-
-/// Refuses a request that comes too fast. Runs after [`super::extract::authenticate`].
-pub async fn limit_rate(
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let state = request.app_data::<web::Data<State>>().cloned();
-    let state = state.ok_or_else(|| Problem::internal("limiting requests", "the server's state is missing"))?;
-    let Some(limited) = state.rates.count(&state, &request).await? else {
-        return Ok(next.call(request).await?.map_into_left_body());
-    };
-    let headers = limited.headers();
-    if let RateDecision::Denied { retry_after } = limited.decision {
-        metrics::counter!("touchline_requests_refused_total", "limit" => limited.name).increment(1);
-        let retry_after = Duration::from_secs(whole_seconds(retry_after));
-        let most = limited.per_second.into();
-        let refusal = Problem::from(LimitReached { limit: limited.name, most, what: limited.what, retry_after });
-        let refusal = headers.into_iter().fold(refusal, |refusal, (name, value)| refusal.header(name, value));
-        // An answer like any other: an error would pass by the middleware that adds headers for browsers.
-        return Ok(request.error_response(refusal).map_into_right_body());
-    }
-    let mut response = next.call(request).await?;
-    tell(response.headers_mut(), headers);
-    Ok(response.map_into_left_body())
-}
-
-fn tell(answer: &mut HeaderMap, headers: [(HeaderName, HeaderValue); 2]) {
-    for (name, value) in headers {
-        answer.insert(name, value);
-    }
 }
 
 #[cfg(test)]

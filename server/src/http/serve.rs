@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::app::{app, openapi};
-use super::auth::first_start::first_start;
+use super::auth::first_start::{GeneratedLogin, first_start};
 use super::auth::logged_out;
 use super::methods::Routes;
 use super::metrics::install_metrics;
@@ -53,7 +53,9 @@ async fn answer_until(node: &Node, stop: impl Future<Output = ()>) -> anyhow::Re
     let listener =
         TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}; is the port taken?"))?;
     // Not before the port is ours: the first operator's password is printed once, by a server that goes on.
-    first_start(node.database()).await?;
+    if let Some(GeneratedLogin { email, password }) = first_start(node.database()).await? {
+        announce(&format!("first start: log in as {email} with password {password} (shown only now)"));
+    }
     let state = web::Data::new(State::new(node.clone(), metrics.clone(), stopping)?);
     let courier = WebhookSender::new(node.database().clone(), node.settings().webhooks.clone());
     courier.context("preparing to call webhooks")?.start();
@@ -113,7 +115,7 @@ async fn housekeeping(state: web::Data<State>, metrics: PrometheusHandle, certif
 }
 
 /// Prints a line on stdout at once, also when stdout is a pipe; a closed stdout is no reason to die.
-pub(super) fn announce(line: &str) {
+fn announce(line: &str) {
     use std::io::Write;
     let mut stdout = std::io::stdout().lock();
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());

@@ -9,18 +9,18 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use super::detections::Detections;
 use super::extract::{Editor, Id, find};
 use super::problem::Problem;
 use super::refusals::WriteRefusals;
 use super::state::State;
-use super::videos::Detections;
 
 /// Adds the routes of this module.
 pub fn routes(api: &mut ServiceConfig) {
     api.service(detect_in_frame);
 }
 
-/// Which frame to look at: `time` or `frame`, exactly one of the two.
+/// Which frame to search: `time` or `frame`, exactly one of the two.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FrameQuestion {
@@ -56,7 +56,7 @@ impl FrameQuestion {
     }
 }
 
-/// Detects persons in one frame now, and stores them with the video's detections. `Server-Timing` says how
+/// Detects persons in one frame now, and stores them with the video's detections. `Server-Timing` gives how
 /// long the frame waited for a device and how long that took (W3C Server Timing, in milliseconds).
 #[utoipa::path(
     tag = "videos",
@@ -72,7 +72,7 @@ pub async fn detect_in_frame(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let choice = question.choice();
-    // Whose video it is comes before what is wrong with the question.
+    // Another tenant's video is refused before the body is checked.
     find::<Video>(&state, editor.tenant, id.0).await?;
     let choice = choice?;
     let pointer = if question.time.is_some() { "/time" } else { "/frame" };

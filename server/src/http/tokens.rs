@@ -135,7 +135,7 @@ pub async fn log_out(session: Session, body: web::Bytes, state: web::Data<State>
     }
     state.tokens.log_out(claims);
     if let Some(redis) = &state.node.redis {
-        logged_out::tell(redis, claims).await;
+        logged_out::publish(redis, claims).await;
     }
     Ok(HttpResponse::NoContent().finish())
 }

@@ -9,7 +9,7 @@ use actors::failpoints::{self, Point};
 use actors::videos::error::ImportError;
 use actors::videos::import::{Indexing, NewSource};
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use entities::uploads::{self, Upload};
 use entities::{TenantId, VideoId};
 use futures_util::StreamExt;
@@ -21,12 +21,13 @@ use tokio::time::timeout;
 use super::problem::Problem;
 use super::state::{State, UploadLock};
 use super::tus::{self, Checksum, Metadata};
-use super::uploads::expires_at;
 
 /// Bytes between two acknowledgements within one request: what a killed server loses at most.
 const CHECKPOINT: u64 = 16 << 20;
 /// How long a client may pause within a piece.
 const PAUSE: Duration = Duration::from_secs(60);
+/// How long an unfinished upload waits for its next piece.
+const LIFE: TimeDelta = TimeDelta::hours(24);
 /// What a video is called when the client did not say.
 const NAMELESS: &str = "video";
 
@@ -55,6 +56,11 @@ pub struct UploadWriter {
     checksum: Option<Checksum>,
     /// Given back when the writer is done, also when its request has gone.
     _lock: UploadLock,
+}
+
+/// When an upload that is touched now goes.
+pub fn expires_at() -> DateTime<Utc> {
+    Utc::now() + LIFE
 }
 
 /// Where an unfinished upload's bytes are.

@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue, HttpDate};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, delete, head, options, patch, post, web};
 use actors::failpoints::{self, Point};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use config::Limits;
 use entities::uploads::{self, NewUpload, Upload};
 use entities::{TenantId, VideoId, videos};
@@ -33,14 +33,6 @@ pub fn routes(api: &mut ServiceConfig) {
 #[derive(utoipa::ToSchema)]
 #[schema(value_type = String, format = Binary)]
 pub struct Piece(#[expect(dead_code, reason = "only described, never read")] Vec<u8>);
-
-/// How long an unfinished upload waits for its next piece.
-const LIFE: TimeDelta = TimeDelta::hours(24);
-
-/// When an upload that is touched now goes.
-pub(super) fn expires_at() -> DateTime<Utc> {
-    Utc::now() + LIFE
-}
 
 /// Answers the protocol version, the extensions and the size limit.
 #[utoipa::path(tag = "uploads", security(()), responses((status = 204, description = "in the headers `Tus-Version`, `Tus-Extension`, `Tus-Checksum-Algorithm`, `Tus-Max-Size`"), ReadRefusals))]
@@ -103,7 +95,7 @@ async fn begin(
         tenant_id: editor.tenant,
         length: i64::try_from(length).map_err(|_| Problem::too_large("the length is absurd"))?,
         metadata: metadata.to_json(),
-        expires_at: expires_at(),
+        expires_at: upload_writer::expires_at(),
     };
     failpoints::at(Point::UploadBeginning).map_err(|error| Problem::io("beginning an upload", &error))?;
     let upload = uploads::create(&state.db, new).await?;

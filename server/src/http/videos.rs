@@ -1,7 +1,6 @@
 //! Videos: what was uploaded.
 
 use actix_web::{HttpRequest, HttpResponse, delete, get, route, web};
-use actors::detections::cache::GetDetections;
 use actors::videos::service::Deletion;
 use chrono::{DateTime, Utc};
 use entities::videos::{self, Video, VideoState};
@@ -10,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::content::{FileAnswers, StoredFile, is_known, not_modified, strong_tag};
+use super::content::{FileAnswers, StoredFile, strong_tag};
+use super::detections::{Detections, DetectionsQuery, read_detections};
 use super::extract::{Editor, Id, Listing, PageQuery, Row, Viewer};
-use super::links::noun;
 use super::problem::Problem;
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
@@ -76,17 +75,6 @@ pub struct DeleteQuery {
     /// Cancel the exports that use it, instead of refusing.
     #[serde(default)]
     pub force: bool,
-}
-
-/// The query of stored detections.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct DetectionsQuery {
-    /// Leave out boxes below it, 0 to 1; 0.5 when not given.
-    #[param(minimum = 0, maximum = 1)]
-    pub confidence: Option<f32>,
-    /// Only this model's results.
-    pub model: Option<String>,
 }
 
 /// Lists the tenant's videos, newest first.
@@ -168,46 +156,6 @@ pub async fn read_video_detections(
 ) -> Result<HttpResponse, Problem> {
     let query = query.into_inner();
     read_detections(&state, &viewer, Subject::Video(id.0), query, &request).await
-}
-
-/// Stored detections.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Detections {
-    /// Width of the picture the boxes are in, in pixels.
-    pub width: i32,
-    /// Its height.
-    pub height: i32,
-    /// Frames a second.
-    pub fps: f64,
-    /// The model that found them; `null` while there are none.
-    pub model: Option<String>,
-    /// The frames that were searched, by time; a frame without persons has no boxes.
-    pub frames: Vec<edits::FrameDetections>,
-}
-
-/// Answers the stored detections of a subject: what is ready, else what the cache actor finds.
-pub(super) async fn read_detections(
-    state: &State,
-    viewer: &Viewer,
-    subject: Subject,
-    query: DetectionsQuery,
-    request: &HttpRequest,
-) -> Result<HttpResponse, Problem> {
-    let DetectionsQuery { confidence, model } = query;
-    if confidence.is_some_and(|confidence| !(0.0..=1.0).contains(&confidence)) {
-        return Err(Problem::bad_request("bad_query", "confidence is 0 to 1"));
-    }
-    let get = GetDetections { tenant: viewer.tenant, subject, confidence, model };
-    let found = state.node.detections.get(get).await??.ok_or_else(|| Problem::not_found(noun(subject.kind())))?;
-    let etag = strong_tag(&found.etag);
-    if is_known(request, &etag) {
-        return Ok(not_modified(&etag));
-    }
-    Ok(HttpResponse::Ok()
-        .insert_header(actix_web::http::header::ETag(etag))
-        .insert_header((actix_web::http::header::CACHE_CONTROL, "private, no-cache"))
-        .content_type("application/json")
-        .body(found.body.clone()))
 }
 
 /// A video's file, to be sent. Its bytes never change, so its id is its validator.

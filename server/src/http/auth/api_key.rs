@@ -1,5 +1,5 @@
-//! API keys as clients hold them: a prefix by which people and scanners know one, and 256 random bits. So much chance
-//! needs no slow hash; SHA-256 is kept.
+//! API keys as clients hold them: a prefix by which people and scanners recognise one, and 256 random bits. So much
+//! entropy needs no slow hash: SHA-256 is stored.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -16,7 +16,7 @@ use super::secret::random_text;
 pub const PREFIX: &str = "tl_";
 /// Characters of a key that are kept and shown, the prefix included.
 const HINT: usize = 8;
-/// How exactly the last use of a key is known.
+/// The accuracy of the stored time at which a key was last used.
 const USED_EVERY: Duration = Duration::from_secs(60);
 
 /// The text of a new key. It is shown once and then forgotten.
@@ -24,7 +24,7 @@ pub fn generate() -> String {
     format!("{PREFIX}{}", random_text::<32>())
 }
 
-/// The first characters of a key, by which its owner knows it again.
+/// The first characters of a key, by which its owner recognises it.
 pub fn hint(key: &str) -> String {
     key.chars().take(HINT).collect()
 }
@@ -34,12 +34,12 @@ pub fn sha256(key: &str) -> String {
     Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Notes when keys are used: each at most once a minute, and beside the requests that use them.
+/// Records when keys are used: each at most once a minute, and beside the requests that use them.
 #[derive(Default)]
 pub struct KeyUse(Mutex<HashMap<ApiKeyId, Instant>>);
 
 impl KeyUse {
-    /// Writes that a key is used now, soon, if that was not done within the last minute.
+    /// Records in the background that a key is used now, unless that was done within the last minute.
     pub fn note(&self, db: &Database, key: ApiKeyId) {
         if !self.is_due(key) {
             return;

@@ -9,22 +9,29 @@ use entities::users::{self, Role};
 
 use super::password;
 use super::secret::random_text;
-use crate::http::serve::announce;
 
 /// The tenant made at the first start.
 const TENANT: &str = "default";
 /// The operator's address unless the environment says otherwise.
 const EMAIL: &str = "admin@localhost";
 
+/// The login of the first operator with a password that was generated: it is kept nowhere else.
+pub struct GeneratedLogin {
+    /// The operator's address.
+    pub email: String,
+    /// The password.
+    pub password: String,
+}
+
 /// Makes the tenant `default` and its operator on a deployment without users: from
-/// `TOUCHLINE_ADMIN_EMAIL` and `TOUCHLINE_ADMIN_PASSWORD`, or with a generated password that is
-/// printed once.
+/// `TOUCHLINE_ADMIN_EMAIL` and `TOUCHLINE_ADMIN_PASSWORD`, or with a generated password, which is
+/// returned for the operator to be told.
 ///
 /// # Errors
 /// When the given password is refused or the rows cannot be written.
-pub async fn first_start(db: &Database) -> anyhow::Result<()> {
+pub async fn first_start(db: &Database) -> anyhow::Result<Option<GeneratedLogin>> {
     if users::any(db).await? {
-        return Ok(());
+        return Ok(None);
     }
     let given = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let email = given("TOUCHLINE_ADMIN_EMAIL").unwrap_or_else(|| EMAIL.to_owned());
@@ -37,10 +44,7 @@ pub async fn first_start(db: &Database) -> anyhow::Result<()> {
     }
     .context("TOUCHLINE_ADMIN_PASSWORD cannot be used")?;
     let made = users::create_first(db, TENANT, &email, &hashed, Role::Operator).await?;
-    if made.is_some() && generated {
-        announce(&format!("first start: log in as {email} with password {password} (shown only now)"));
-    }
-    Ok(())
+    Ok((made.is_some() && generated).then_some(GeneratedLogin { email, password }))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Access tokens that were logged out, at every node: each remembers all of them, so that no request asks Redis.
+//! Access tokens that were logged out, at every node: each holds all of them, so that no request queries Redis.
 
 use actors::redis_connection::{PubSubEvent, RedisConnection, common_key};
 use chrono::Utc;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::token::{AccessTokens, Claims};
 
-/// Where nodes tell each other of tokens, and the key of a set of those that have not expired.
+/// The topic on which nodes publish tokens, and the key of the set of those that have not expired.
 const TOPIC: &str = "logged-out";
 /// How long the set outlives its last member's arrival, in seconds: a day, the longest life of an access token.
 const SET_LIFE: u64 = 24 * 60 * 60;
@@ -19,20 +19,20 @@ struct LoggedOut {
     exp: i64,
 }
 
-/// Tells the other nodes of a token that was logged out here.
-pub async fn tell(redis: &RedisConnection, claims: &Claims) {
+/// Publishes a token that was logged out here to the other nodes.
+pub async fn publish(redis: &RedisConnection, claims: &Claims) {
     let token = LoggedOut { jti: claims.jti, exp: claims.exp };
     let body = serde_json::to_vec(&token).expect("an id and a number serialise");
-    // Who does not hear it now is given it when Redis is back.
+    // A node that misses it receives it when Redis is back.
     let _ = redis.publish_to_all(TOPIC, &body).await;
     add(redis, &[(token.jti, token.exp)]).await;
 }
 
-/// Listens to what is `heard` of other nodes' tokens for ever, and evens out what was missed whenever the connection comes up.
+/// Receives other nodes' tokens for ever, and exchanges what was missed whenever the connection comes up.
 pub async fn follow(redis: RedisConnection, tokens: AccessTokens) {
-    let mut heard: Receiver<PubSubEvent> = redis.subscribe(TOPIC);
-    while let Some(heard) = heard.recv().await {
-        match heard {
+    let mut events: Receiver<PubSubEvent> = redis.subscribe(TOPIC);
+    while let Some(event) = events.recv().await {
+        match event {
             PubSubEvent::Reconnected => even_out(&redis, &tokens).await,
             PubSubEvent::Message { body, .. } => match serde_json::from_slice::<LoggedOut>(&body) {
                 Ok(token) => tokens.remember(token.jti, token.exp),
@@ -42,14 +42,14 @@ pub async fn follow(redis: RedisConnection, tokens: AccessTokens) {
     }
 }
 
-/// Takes what the others know, and gives what they may have missed.
+/// Reads the tokens of the other nodes, and publishes what they may have missed.
 async fn even_out(redis: &RedisConnection, tokens: &AccessTokens) {
     let mut read = redis::cmd("ZRANGE");
     read.arg(common_key(TOPIC)).arg(Utc::now().timestamp() - 60).arg("+inf").arg("BYSCORE").arg("WITHSCORES");
     let own = tokens.logged_out();
-    let known: Vec<(String, i64)> = redis.query(&read).await.unwrap_or_default();
-    let known = known.into_iter().filter_map(|(jti, exp)| Some((jti.parse::<Uuid>().ok()?, exp)));
-    known.for_each(|(jti, exp)| tokens.remember(jti, exp));
+    let stored: Vec<(String, i64)> = redis.query(&read).await.unwrap_or_default();
+    let stored = stored.into_iter().filter_map(|(jti, exp)| Some((jti.parse::<Uuid>().ok()?, exp)));
+    stored.for_each(|(jti, exp)| tokens.remember(jti, exp));
     add(redis, &own).await;
     for (jti, exp) in own {
         let body = serde_json::to_vec(&LoggedOut { jti, exp }).expect("an id and a number serialise");

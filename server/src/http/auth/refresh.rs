@@ -1,5 +1,5 @@
-//! Refresh tokens as clients hold them: a row's id, signed. The row knows the rest, so nothing that is
-//! stored could be used as a token.
+//! Refresh tokens as clients hold them: a row's id, signed. The row holds the rest, so nothing that is stored could be
+//! used as a token.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

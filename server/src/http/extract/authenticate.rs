@@ -6,11 +6,11 @@ use actix_web::http::header;
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
 use chrono::Utc;
-use entities::tenants::{self, Tenant, TenantState};
-use entities::{Database, TenantId, api_keys, users};
+use entities::{api_keys, tenants};
 
 use super::identity::Identity;
 use super::principal::{Outcome, Principal, Session};
+use super::standing::{active, check_active, key_ended};
 use crate::http::auth::api_key;
 use crate::http::auth::issuer::{Refused, Vouched};
 use crate::http::problem::Problem;
@@ -90,50 +90,4 @@ async fn foreigner(state: &State, vouched: Result<Vouched, Refused>) -> Outcome 
     check_active(&found)?;
     let identity = Identity::Foreign { subject, until };
     Ok(Session { principal: Principal { tenant: found.id, identity, role }, claims: None })
-}
-
-/// The principal as it is right now: with the lesser of the role it had and the one it has.
-///
-/// # Errors
-/// 401 when the account or key is gone, 403 when its tenant is suspended.
-pub async fn standing(db: &Database, principal: Principal) -> Result<Principal, Problem> {
-    let tenant = principal.tenant;
-    active(db, tenant, account_gone).await?;
-    let role = match principal.identity {
-        Identity::User(id) => users::get(db, tenant, id).await?.ok_or_else(account_gone)?.role,
-        Identity::Key(id) => {
-            let key = api_keys::get(db, tenant, id).await?;
-            key.filter(|key| key.is_valid(Utc::now())).ok_or_else(key_ended)?.scope.role()
-        }
-        Identity::Foreign { until, .. } if until < Utc::now().timestamp() => {
-            return Err(Problem::unauthorized("invalid_token", Refused::Expired.to_string()));
-        }
-        Identity::Foreign { .. } => principal.role,
-    };
-    Ok(Principal { role: role.min(principal.role), ..principal })
-}
-
-async fn active(db: &Database, tenant: TenantId, gone: fn() -> Problem) -> Result<(), Problem> {
-    check_active(&tenants::get(db, tenant).await?.ok_or_else(gone)?)
-}
-
-/// Refuses what belongs to a suspended tenant.
-///
-/// # Errors
-/// 403 when the tenant is suspended.
-pub fn check_active(tenant: &Tenant) -> Result<(), Problem> {
-    match tenant.state {
-        TenantState::Active => Ok(()),
-        TenantState::Suspended => {
-            Err(Problem::forbidden("tenant_suspended", "the tenant is suspended; ask the operator"))
-        }
-    }
-}
-
-fn account_gone() -> Problem {
-    Problem::unauthorized("invalid_token", "the account does not exist any more")
-}
-
-fn key_ended() -> Problem {
-    Problem::unauthorized("invalid_key", "the API key is unknown, has expired or was revoked")
 }

@@ -10,11 +10,13 @@ mod page;
 mod principal;
 mod principal_cache;
 mod row;
+mod standing;
 
-pub use authenticate::{authenticate, check_active, standing};
+pub use authenticate::authenticate;
 pub use id::Id;
 pub use identity::Identity;
 pub use page::{Listing, PageQuery};
 pub use principal::{Editor, Operator, Principal, Session, TenantAdmin, Viewer, tenant_of};
 pub use principal_cache::PrincipalCache;
-pub use row::{Row, find};
+pub use row::{Row, find, noun};
+pub use standing::{check_active, standing};

@@ -7,9 +7,9 @@ use entities::users::Role;
 use entities::{Database, TenantId, UserId};
 use moka::future::Cache;
 
-use super::authenticate::standing;
 use super::identity::Identity;
 use super::principal::Principal;
+use super::standing::standing;
 use crate::http::problem::Problem;
 
 /// TTL of an entry. What another node or the command line changes takes effect after it at the latest, well within the
@@ -18,11 +18,11 @@ const REMEMBERED: Duration = Duration::from_millis(500);
 /// Entries held at most.
 const USERS: u64 = 100_000;
 
-/// The principals of users: their role, in a tenant that is active. Refusals are not cached, nor are API keys, which are
-/// found by their text anyway, and end at once wherever they are revoked.
+/// The principals of users: their role, in a tenant that is active. Refusals are not cached, nor are API keys, which
+/// are found by their text anyway, and end at once wherever they are revoked.
 pub struct PrincipalCache {
-    known: Cache<Key, Known>,
-    /// Grows whenever something changes here: what was read before it does not count any more.
+    entries: Cache<Key, Entry>,
+    /// Grows whenever something changes here: entries of an earlier generation are not found any more.
     generation: AtomicU64,
 }
 
@@ -34,16 +34,16 @@ struct Key {
 }
 
 #[derive(Clone, Copy)]
-struct Known {
+struct Entry {
     role: Role,
     /// Before the rows were read.
-    looked_at: Instant,
+    read_at: Instant,
 }
 
 impl Default for PrincipalCache {
     fn default() -> Self {
-        let known = Cache::builder().max_capacity(USERS).time_to_live(REMEMBERED).build();
-        Self { known, generation: AtomicU64::new(0) }
+        let entries = Cache::builder().max_capacity(USERS).time_to_live(REMEMBERED).build();
+        Self { entries, generation: AtomicU64::new(0) }
     }
 }
 
@@ -55,21 +55,21 @@ impl PrincipalCache {
     pub async fn of(&self, db: &Database, principal: Principal) -> Result<Principal, Problem> {
         let Identity::User(user) = principal.identity else { return standing(db, principal).await };
         let key = Key { tenant: principal.tenant, user, generation: self.generation.load(Ordering::SeqCst) };
-        let look = async {
-            let looked_at = Instant::now();
+        let read = async {
+            let read_at = Instant::now();
             // The account's own role: other tokens of the same user may have been given another one.
             let role = standing(db, Principal { role: Role::Operator, ..principal }).await?.role;
-            Ok::<_, Problem>(Known { role, looked_at })
+            Ok::<_, Problem>(Entry { role, read_at })
         };
-        // Of all requests that come when it is time to look again, one looks.
-        let known = self.known.try_get_with(key, look).await.map_err(|problem| (*problem).clone())?;
-        if known.looked_at.elapsed() > REMEMBERED {
+        // Of concurrent requests without an entry, one reads the rows.
+        let entry = self.entries.try_get_with(key, read).await.map_err(|problem| (*problem).clone())?;
+        if entry.read_at.elapsed() > REMEMBERED {
             return standing(db, principal).await;
         }
-        Ok(Principal { role: known.role.min(principal.role), ..principal })
+        Ok(Principal { role: entry.role.min(principal.role), ..principal })
     }
 
-    /// Looks again from now on: a tenant, a user or a right has changed.
+    /// Invalidates every entry: a tenant, a user or a right has changed.
     pub fn forget(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);
     }

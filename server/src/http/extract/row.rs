@@ -9,7 +9,7 @@ use entities::exports::{self, Export};
 use entities::reels::{self, Reel};
 use entities::videos::{self, Video};
 use entities::webhooks::{self, Webhook};
-use entities::{ClipId, Database, ExportId, ReelId, TenantId, VideoId, WebhookId};
+use entities::{ClipId, Database, ExportId, ReelId, SubjectKind, TenantId, VideoId, WebhookId};
 use futures_util::future::LocalBoxFuture;
 
 use super::id::Id;
@@ -42,6 +42,14 @@ pub struct Row<R>(pub R);
 /// 404 when there is none.
 pub async fn find<R: TenantRow>(state: &State, tenant: TenantId, id: R::Id) -> Result<R, Problem> {
     R::find(&state.db, tenant, id).await?.ok_or_else(|| Problem::not_found(R::NOUN))
+}
+
+/// What a 404 calls a kind of subject.
+pub fn noun(kind: SubjectKind) -> &'static str {
+    match kind {
+        SubjectKind::Video => Video::NOUN,
+        SubjectKind::Export => Export::NOUN,
+    }
 }
 
 impl<R: TenantRow> FromRequest for Row<R> {
