@@ -145,11 +145,17 @@ async fn logs_are_json_where_configured_and_hold_no_secrets() -> Result<()> {
     let Fixture { server, club, operator, account, .. } = &fixture;
     let video = club.upload(&footage(fixture.folder.path())?, 1 << 20, |_, _| {}).await?;
     let export = club.render(&spec(Some(&video.id)), |_| {}).await?;
-    let log = server.log();
-    let lines =
-        log.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>().context("a line is no JSON")?;
-    assert!(lines.iter().all(|line| line["timestamp"].is_string() && line["level"].is_string()));
-    let ended = lines.iter().find(|line| line["export"] == *export.id).context("no line names the export")?;
+    // A line is written up to 10 ms after what it reports, so the client may know of the end before the file does.
+    let patience = Instant::now() + PATIENCE;
+    let ended = loop {
+        let lines = json_lines(&server.log())?;
+        assert!(lines.iter().all(|line| line["timestamp"].is_string() && line["level"].is_string()));
+        if let Some(ended) = lines.into_iter().find(|line| line["export"] == *export.id) {
+            break ended;
+        }
+        ensure!(Instant::now() < patience, "no line names the export");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
     assert!(ended["message"].is_string(), "{ended}");
 
     let change = json!({"log": {"format": "text"}});
@@ -206,6 +212,12 @@ async fn a_renders_trace_follows_its_export() -> Result<()> {
     let argument = |name: &str| job.args[name].as_str().unwrap_or_default().to_owned();
     trace.goes_over_its_threads(&argument("export"), &argument("tenant"));
     Ok(())
+}
+
+/// The lines of a log that are written to their end.
+fn json_lines(log: &str) -> Result<Vec<Value>> {
+    let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    whole.lines().map(|line| serde_json::from_str(line).with_context(|| format!("a line is no JSON: {line}"))).collect()
 }
 
 fn holds_no_secrets(text: &str, account: &Account, client: &Client) {
