@@ -329,4 +329,19 @@ mod tests {
         assert!(slots.is_idle());
         assert_eq!(slots.exports().count(), 0);
     }
+
+    #[actix::test]
+    async fn exports_of_which_jobs_are_held_are_listed_and_can_be_changed() {
+        let (mut slots, one, other) = (slots(), ExportId::new(), ExportId::new());
+        assert!(!slots.is_stopping() && slots.get_mut(one).is_none());
+        slots.take(job(one, JobKind::Coordinate));
+        slots.take(job(other, JobKind::Segment));
+        assert!(!slots.is_idle(), "one coordinates, one renders");
+        assert_eq!(slots.exports().count(), 2);
+        assert!(!slots.get_mut(one).unwrap().is_cancelled());
+        slots.end(one, JobKind::Coordinate);
+        assert!(!slots.is_idle() && slots.exports().count() == 1);
+        slots.end(other, JobKind::Segment);
+        assert!(slots.is_idle() && slots.exports().count() == 0);
+    }
 }

@@ -299,4 +299,27 @@ mod tests {
         health.drain();
         assert_eq!(health.now(), DeviceHealth::Disabled, "nothing is in hand");
     }
+
+    #[test]
+    fn a_device_serves_while_it_is_ready_or_suspect() {
+        let serving: Vec<_> = DeviceHealth::ALL.into_iter().filter(|health| health.serves()).collect();
+        assert_eq!(serving, [DeviceHealth::Ready, DeviceHealth::Suspect]);
+    }
+
+    #[test]
+    fn names_are_those_of_the_api() {
+        let names = DeviceHealth::ALL.map(DeviceHealth::name);
+        assert_eq!(names, ["loading", "ready", "suspect", "draining", "disabled", "out_of_service"]);
+    }
+
+    #[test]
+    fn a_device_that_is_taken_out_at_once_serves_nothing() {
+        let mut health = ready();
+        health.disable();
+        assert_eq!(health.now(), DeviceHealth::Disabled);
+        let mut health = ready();
+        health.leave();
+        assert_eq!(health.now(), DeviceHealth::OutOfService);
+        assert!(health.enable(), "a worker is to be started");
+    }
 }

@@ -154,4 +154,30 @@ mod tests {
         let served: HashMap<_, _> = shares.balances().map(|(tenant, _, served)| (tenant, served)).collect();
         assert_eq!(served, HashMap::from([(1, 3.0), (2, 0.0)]));
     }
+
+    #[test]
+    fn a_lag_within_the_credit_is_kept_and_a_longer_one_is_not() {
+        // By weight 2 a credit of 4 s is 2 s of tag.
+        for (behind, kept) in [(1.5, true), (2.0, true), (2.5, false)] {
+            let mut shares = FairShare::new(4.0);
+            shares.weigh(2, 2.0);
+            // The second charge begins at the tag that the first has led to, which is virtual time then.
+            shares.charge(1, behind);
+            shares.charge(1, 1.0);
+            shares.arrive(2);
+            assert_eq!(shares.tag(&2), if kept { 0.0 } else { behind }, "{behind} s behind");
+        }
+    }
+
+    #[test]
+    fn corrections_count_by_weight_as_charges_do() {
+        let mut shares = FairShare::new(1.0);
+        shares.weigh(1, 4.0);
+        shares.charge(1, 8.0);
+        assert_eq!(shares.tag(&1), 2.0);
+        shares.refund(1, 4.0);
+        assert_eq!(shares.tag(&1), 1.0);
+        shares.reconcile(1, 4.0, 12.0);
+        assert_eq!(shares.tag(&1), 3.0);
+    }
 }

@@ -390,4 +390,59 @@ mod tests {
         assert_eq!((shown.len(), shown[0].tenant, shown[0].frames, shown[0].interactive), (1, tenant, 1, 0));
         assert_eq!((shown[0].weight, shown[0].device_seconds), (2.0, 0.3));
     }
+
+    #[test]
+    fn a_push_beyond_the_tenants_capacity_waits_until_it_is_cancelled() {
+        let queue = FrameQueue::new(2, 0.1);
+        let (tenant, other) = (TenantId::new(), TenantId::new());
+        let kept: Vec<_> = [tenant, tenant, tenant, other].map(job).into();
+        kept[..2].iter().for_each(|(work, _)| queue.push(Arc::clone(work), &|| false).unwrap());
+        let asked = std::cell::Cell::new(0);
+        let cancelled = || asked.replace(asked.get() + 1) > 0;
+        assert_eq!(queue.push(Arc::clone(&kept[2].0), &cancelled), Err(PushError::Cancelled));
+        queue.push(Arc::clone(&kept[3].0), &|| false).unwrap();
+        assert_eq!(queue.len(), 3);
+    }
+
+    #[test]
+    fn returned_frames_wait_in_the_lane_they_came_from() {
+        let queue = FrameQueue::new(4, 0.1);
+        let tenant = TenantId::new();
+        let kept: Vec<_> = [tenant, tenant].map(job).into();
+        kept.iter().for_each(|(work, _)| queue.push(Arc::clone(work), &|| false).unwrap());
+        let task = Task { kind: TaskKind::Upscale, profile: Arc::new(ModelProfile::simulated("net")) };
+        let singles: Vec<_> =
+            (0..2).map(|_| FrameJob::interactive(tenant, task.clone(), Arc::new(RgbImage::new(2, 2)), 0.1)).collect();
+        singles.iter().for_each(|(single, _)| queue.push_interactive(Arc::clone(single)).unwrap());
+        let shown =
+            |queue: &FrameQueue| queue.snapshot().iter().map(|of| (of.frames, of.interactive)).collect::<Vec<_>>();
+        assert_eq!(shown(&queue), [(2, 2)]);
+        let taken = queue.try_next(&wanted("sim:0"));
+        assert!(taken.iter().all(|job| job.lane == Lane::Interactive));
+        queue.return_unstarted(taken);
+        assert_eq!(shown(&queue), [(2, 2)]);
+    }
+
+    #[test]
+    fn a_tenant_whose_frames_were_all_cancelled_was_idle() {
+        let queue = FrameQueue::new(100, 0.1);
+        let (busy, other) = (TenantId::new(), TenantId::new());
+        let (cancelled, answer) = job(other);
+        queue.push(cancelled, &|| false).unwrap();
+        drop(answer);
+        let mut kept = Vec::new();
+        let mut push = |tenant| {
+            let (work, answer) = job(tenant);
+            kept.push(answer);
+            queue.push(work, &|| false).unwrap();
+        };
+        let one = Wanted { max: 1, ..wanted("sim:0") };
+        for _ in 0..50 {
+            push(busy);
+            assert_eq!(queue.try_next(&one)[0].tenant, busy);
+        }
+        (0..5).for_each(|_| [busy, other].into_iter().for_each(&mut push));
+        let others = (0..4).filter(|_| queue.try_next(&one)[0].tenant == other).count();
+        assert_eq!(others, 2, "its turns of the time before do not count");
+    }
 }
