@@ -10,6 +10,7 @@ use crate::{
 };
 use edits::RgbImage;
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,8 +26,10 @@ const RUNS: usize = 5;
 const ENOUGH: Duration = Duration::from_millis(800);
 
 const FILE: &str = "profiles.json";
+/// Locked by the process that chooses. Beside the file, which is replaced as a whole.
+const LOCK: &str = "profiles.lock";
 
-/// One choice at a time in this process: measurements would disturb each other, and the file has one writer.
+/// One choice at a time in this process: measurements would disturb each other.
 static CHOOSING: Mutex<()> = Mutex::new(());
 
 #[derive(Default, Serialize, Deserialize)]
@@ -78,9 +81,15 @@ pub fn choose_profile(
     };
     let _one_at_a_time = CHOOSING.lock().unwrap_or_else(PoisonError::into_inner);
     let path = keep_dir.join(FILE);
+    if let Some(profile) = kept_for(&read(&path)?, &hardware) {
+        return Ok(profile);
+    }
+    // Of processes that start at once on one folder, such as a server and a command, one measures and the others wait for
+    // its choice: of two that keep their own, the second would replace the profile that the first has rendered with.
+    let _one_process_at_a_time = lock(keep_dir)?;
     let mut kept = read(&path)?;
-    if let Some(choice) = kept.choices.iter().find(|choice| same_ground(&choice.profile, &hardware)) {
-        return Ok(choice.profile.clone());
+    if let Some(profile) = kept_for(&kept, &hardware) {
+        return Ok(profile);
     }
     let choice = measure(store, &hardware, device, library.parent().expect("a library lies in a folder"))?;
     let profile = choice.profile.clone();
@@ -88,6 +97,18 @@ pub fn choose_profile(
     let text = serde_json::to_string_pretty(&kept).expect("plain data serialises");
     write::atomically(&path, text.as_bytes())?;
     Ok(profile)
+}
+
+fn kept_for(kept: &Kept, hardware: &NumericProfile) -> Option<NumericProfile> {
+    kept.choices.iter().map(|choice| &choice.profile).find(|profile| same_ground(profile, hardware)).cloned()
+}
+
+/// Waits until no other process chooses in this folder, and keeps others out until the file is closed.
+fn lock(keep_dir: &Path) -> Result<File, ModelError> {
+    std::fs::create_dir_all(keep_dir).map_err(ModelError::io("creating folder", keep_dir))?;
+    let path = keep_dir.join(LOCK);
+    let locked = File::create(&path).and_then(|file| file.lock().map(|()| file));
+    locked.map_err(ModelError::io("locking", &path))
 }
 
 /// How quick a profile was when it was chosen.

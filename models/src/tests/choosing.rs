@@ -26,6 +26,25 @@ fn a_choice_is_measured_once_and_kept() {
 }
 
 #[test]
+fn a_choice_that_another_process_makes_meanwhile_is_taken_over() {
+    let (other, keep) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    choose_profile(store(), SMALL_NET, &ONE_THREAD, other.path()).unwrap();
+    let theirs = std::fs::read_to_string(other.path().join("profiles.json")).unwrap();
+    // A lock counts for an open file, so this thread's stands for another process.
+    let lock = std::fs::File::create(keep.path().join("profiles.lock")).unwrap();
+    lock.lock().unwrap();
+    std::thread::scope(|threads| {
+        let ours = threads.spawn(|| choose_profile(store(), SMALL_NET, &ONE_THREAD, keep.path()).unwrap());
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        assert!(!ours.is_finished(), "it waits");
+        let theirs = theirs.replace("\"batch\": 1", "\"batch\": 3");
+        std::fs::write(keep.path().join("profiles.json"), theirs).unwrap();
+        lock.unlock().unwrap();
+        assert_eq!(ours.join().unwrap().batch, 3);
+    });
+}
+
+#[test]
 fn a_broken_file_is_told_and_not_overwritten() {
     let keep = tempfile::tempdir().unwrap();
     let file = keep.path().join("profiles.json");
