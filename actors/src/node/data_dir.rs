@@ -1,11 +1,10 @@
 //! The folder of what is this node's own: one process uses it at a time, and it bears the node's name.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use fs4::fs_std::FileExt;
 use uuid::Uuid;
 
 use crate::node::StartError;
@@ -34,9 +33,10 @@ impl DataDir {
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)
         };
         let mut file = open().map_err(failed("opening"))?;
-        if !FileExt::try_lock_exclusive(&file).map_err(failed("locking"))? {
-            return Err(StartError::Locked(folder.to_owned()));
-        }
+        file.try_lock().map_err(|refused| match refused {
+            TryLockError::WouldBlock => StartError::Locked(folder.to_owned()),
+            TryLockError::Error(error) => failed("locking")(error),
+        })?;
         let name = name_in(&mut file).map_err(failed("naming the node in"))?;
         Ok(Self { name, _lock: file })
     }
