@@ -12,7 +12,6 @@ use edits::RgbImage;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Least PSNR of a reduced precision against fp32 on the same device, in dB of the outputs' peak.
@@ -26,11 +25,8 @@ const RUNS: usize = 5;
 const ENOUGH: Duration = Duration::from_millis(800);
 
 const FILE: &str = "profiles.json";
-/// Locked by the process that chooses. Beside the file, which is replaced as a whole.
+/// Locked while a choice is made. Beside the file, which is replaced as a whole.
 const LOCK: &str = "profiles.lock";
-
-/// One choice at a time in this process: measurements would disturb each other.
-static CHOOSING: Mutex<()> = Mutex::new(());
 
 #[derive(Default, Serialize, Deserialize)]
 struct Kept {
@@ -79,14 +75,13 @@ pub fn choose_profile(
         runtime_version: runtime::version(&library),
         device: device.name(),
     };
-    let _one_at_a_time = CHOOSING.lock().unwrap_or_else(PoisonError::into_inner);
     let path = keep_dir.join(FILE);
     if let Some(profile) = kept_for(&read(&path)?, &hardware) {
         return Ok(profile);
     }
-    // Of processes that start at once on one folder, such as a server and a command, one measures and the others wait for
-    // its choice: of two that keep their own, the second would replace the profile that the first has rendered with.
-    let _one_process_at_a_time = lock(keep_dir)?;
+    // One choice at a time in a folder, of all threads and processes: measurements would disturb each other, and of two
+    // that keep a choice the second would replace the profile that the first has rendered with.
+    let _one_at_a_time = lock(keep_dir)?;
     let mut kept = read(&path)?;
     if let Some(profile) = kept_for(&kept, &hardware) {
         return Ok(profile);
@@ -103,7 +98,8 @@ fn kept_for(kept: &Kept, hardware: &NumericProfile) -> Option<NumericProfile> {
     kept.choices.iter().map(|choice| &choice.profile).find(|profile| same_ground(profile, hardware)).cloned()
 }
 
-/// Waits until no other process chooses in this folder, and keeps others out until the file is closed.
+/// Waits until no other thread or process chooses in this folder, and keeps others out until the file is closed: the lock
+/// (flock(2)) is of the open file, so threads of one process wait for each other, too.
 fn lock(keep_dir: &Path) -> Result<File, ModelError> {
     std::fs::create_dir_all(keep_dir).map_err(ModelError::io("creating folder", keep_dir))?;
     let path = keep_dir.join(LOCK);
