@@ -69,15 +69,16 @@ impl MemoryStore {
     /// [`EphemeralStore::take`], at once.
     pub fn take_now(&self, key: &str) -> Option<Vec<u8>> {
         let entry = self.values.remove(key)?;
+        // Unlike reading, removing finds an entry that has expired and is still there.
         (entry.until > Instant::now()).then_some(entry.value)
     }
 
     /// [`EphemeralStore::count`], at once.
     pub fn count_now(&self, key: &str, life: Duration) {
-        let now = Instant::now();
+        let until = Instant::now() + life;
         self.counts.entry_by_ref(key).and_upsert_with(|entry| {
-            let before = entry.map(moka::Entry::into_value).filter(|entry| entry.until > now);
-            Entry { value: before.map_or(1, |entry| entry.value + 1), until: now + life }
+            let before = entry.map_or(0, |entry| entry.into_value().value);
+            Entry { value: before + 1, until }
         });
     }
 
