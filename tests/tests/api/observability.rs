@@ -148,7 +148,10 @@ async fn logs_are_json_where_configured_and_hold_no_secrets() -> Result<()> {
     // A line is written up to 10 ms after what it reports, so the client may know of the end before the file does.
     let patience = Instant::now() + PATIENCE;
     let ended = loop {
-        let lines = json_lines(&server.log())?;
+        let log = server.log();
+        let lines = whole_lines(&log)
+            .map(|line| serde_json::from_str(line).with_context(|| format!("a line is no JSON: {line}")))
+            .collect::<Result<Vec<Value>>>()?;
         assert!(lines.iter().all(|line| line["timestamp"].is_string() && line["level"].is_string()));
         if let Some(ended) = lines.into_iter().find(|line| line["export"] == *export.id) {
             break ended;
@@ -161,8 +164,8 @@ async fn logs_are_json_where_configured_and_hold_no_secrets() -> Result<()> {
     let change = json!({"log": {"format": "text"}});
     let changed = operator.request(Method::PATCH, "/admin/config").header("If-Match", "*").json(&change).send().await?;
     assert!(changed.status().is_success(), "{}", changed.text().await?);
-    let (count, patience) = (server.log().lines().count(), Instant::now() + PATIENCE);
-    while server.log().lines().skip(count).all(|line| serde_json::from_str::<Value>(line).is_ok()) {
+    let (count, patience) = (whole_lines(&server.log()).count(), Instant::now() + PATIENCE);
+    while whole_lines(&server.log()).skip(count).all(|line| serde_json::from_str::<Value>(line).is_ok()) {
         club.video(&video.id).await?;
         ensure!(Instant::now() < patience, "the log is still written in JSON");
     }
@@ -215,9 +218,8 @@ async fn a_renders_trace_follows_its_export() -> Result<()> {
 }
 
 /// The lines of a log that are written to their end.
-fn json_lines(log: &str) -> Result<Vec<Value>> {
-    let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    whole.lines().map(|line| serde_json::from_str(line).with_context(|| format!("a line is no JSON: {line}"))).collect()
+fn whole_lines(log: &str) -> std::str::Lines<'_> {
+    log.rsplit_once('\n').map_or("", |(whole, _)| whole).lines()
 }
 
 fn holds_no_secrets(text: &str, account: &Account, client: &Client) {
