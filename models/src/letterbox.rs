@@ -1,9 +1,7 @@
 //! Letterboxing: a picture scaled into a network's input, its aspect kept, the rest filled with a colour.
 
-use crate::ModelError;
 use edits::{DetectedBox, RgbImage};
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use resampling::{Filter, Picture, Resizer};
 
 /// Where a picture lies in the input.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,46 +64,35 @@ fn scaled(picture: (u32, u32), ratio: f64) -> (u32, u32) {
 /// Draws letterboxed pictures, reusing its buffers.
 pub(crate) struct Letterbox {
     resizer: Resizer,
-    options: ResizeOptions,
+    /// The scaled picture, without what surrounds it.
+    inner: Vec<u8>,
     canvas: RgbImage,
 }
 
 impl Letterbox {
     pub fn new() -> Self {
-        let bilinear = ResizeAlg::Convolution(FilterType::Bilinear);
-        Self {
-            resizer: Resizer::new(),
-            options: ResizeOptions::new().resize_alg(bilinear).use_alpha(false),
-            canvas: RgbImage::new(1, 1),
-        }
+        Self { resizer: Resizer::default(), inner: Vec::new(), canvas: RgbImage::new(1, 1) }
     }
 
     /// `picture` placed on a canvas of `colour`; the result is valid until the next call.
-    pub fn draw(
-        &mut self,
-        picture: &RgbImage,
-        placement: &Placement,
-        colour: [u8; 3],
-        model: &str,
-    ) -> Result<&RgbImage, ModelError> {
-        let failed = |detail: &dyn std::fmt::Display| ModelError::inference("letterboxing", model, detail);
+    pub fn draw(&mut self, picture: &RgbImage, placement: &Placement, colour: [u8; 3]) -> &RgbImage {
         if (self.canvas.width, self.canvas.height) != (placement.width, placement.height) {
             self.canvas = RgbImage::new(placement.width, placement.height);
         }
         self.canvas.data.as_chunks_mut::<3>().0.fill(colour);
 
-        let source = ImageRef::new(picture.width, picture.height, &picture.data, PixelType::U8x3);
-        let source = source.map_err(|error| failed(&error))?;
-        let mut inner = Image::new(placement.inner.0, placement.inner.1, PixelType::U8x3);
-        self.resizer.resize(&source, &mut inner, &self.options).map_err(|error| failed(&error))?;
+        let (width, height) = placement.inner;
+        let (row, stride) = (width as usize * 3, placement.width as usize * 3);
+        self.inner.resize(row * height as usize, 0);
+        let source = Picture { pixels: &*picture.data, width: picture.width, height: picture.height };
+        self.resizer.rgb(&source, Picture { pixels: &mut self.inner, width, height }, Filter::Bilinear);
 
-        let (row, stride) = (placement.inner.0 as usize * 3, placement.width as usize * 3);
         let start = placement.top as usize * stride + placement.left as usize * 3;
         let rows = self.canvas.data[start..].chunks_mut(stride);
-        for (target, source) in rows.zip(inner.buffer().chunks_exact(row)) {
+        for (target, source) in rows.zip(self.inner.chunks_exact(row)) {
             target[..row].copy_from_slice(source);
         }
-        Ok(&self.canvas)
+        &self.canvas
     }
 }
 
@@ -129,7 +116,7 @@ mod tests {
         picture.data.fill(200);
         let placement = Placement::into_fixed((4, 2), 8, 8);
         let mut letterbox = Letterbox::new();
-        let canvas = letterbox.draw(&picture, &placement, [1, 2, 3], "test").unwrap();
+        let canvas = letterbox.draw(&picture, &placement, [1, 2, 3]);
         assert_eq!(canvas.data[..3], [1, 2, 3]);
         let middle = (4 * 8 + 4) * 3;
         assert_eq!(canvas.data[middle..middle + 3], [200, 200, 200]);

@@ -55,6 +55,7 @@ pub use detector::Detector;
 pub use device::{DeviceKind, Gpu, Offer, gpus};
 pub use error::ModelError;
 pub use manifest::{Family, ModelKind};
+pub use network::check_profile;
 pub use profile::{NumericProfile, Precision, Provider};
 pub use status::{ModelStatus, list, verify};
 pub use store::ModelStore;

@@ -50,11 +50,9 @@ struct ShapedSession {
 impl Network {
     /// Checks the file, the profile and the device against each other; sessions are built when shapes come.
     pub fn load(store: &ModelStore, profile: &NumericProfile, device: &DeviceKind) -> Result<Self, ModelError> {
+        check_profile(store, profile, device)?;
         let entry = store.entry(&profile.model)?.clone();
         let library = store.runtime_library()?;
-        check_profile(profile, &entry, &runtime::version(&library), device)?;
-        let folder = library.parent().expect("a library lies in a folder");
-        device::require(device, profile.provider, profile.precision, folder)?;
         let bytes = store.read(&entry)?;
         let declared = onnx::picture_input(&bytes)
             .map_err(|detail| ModelError::inference("reading the input contract", &entry.name, detail))?;
@@ -175,8 +173,21 @@ impl Network {
     }
 }
 
+/// Checks that `device` gives the results of `profile`: with this model file and ONNX Runtime, on this hardware, with
+/// what it offers. Reads no model.
+///
+/// # Errors
+/// [`ModelError::ProfileMismatch`] or [`ModelError::NotOffered`] where it does not; the model or ONNX Runtime is
+/// missing.
+pub fn check_profile(store: &ModelStore, profile: &NumericProfile, device: &DeviceKind) -> Result<(), ModelError> {
+    let library = store.runtime_library()?;
+    check_ground(profile, store.entry(&profile.model)?, &runtime::version(&library), device)?;
+    let folder = library.parent().expect("a library lies in a folder");
+    device::require(device, profile.provider, profile.precision, folder)
+}
+
 /// A profile names the file, the runtime and the hardware it was chosen for; anything else would give other bytes.
-fn check_profile(
+fn check_ground(
     profile: &NumericProfile,
     entry: &ModelEntry,
     runtime_version: &str,

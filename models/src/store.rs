@@ -64,15 +64,6 @@ impl ModelStore {
         })
     }
 
-    /// The model that `auto` means: the manifest's first of that kind.
-    pub fn default_model(&self, kind: ModelKind) -> Result<&str, ModelError> {
-        self.entries()
-            .iter()
-            .find(|model| model.family.kind() == kind)
-            .map(|model| model.name.as_str())
-            .ok_or_else(|| ModelError::UnknownModel { name: "auto".to_owned(), known: self.known() })
-    }
-
     /// The ONNX Runtime library, `runtime/libonnxruntime.so*` beside the manifest.
     pub fn runtime_library(&self) -> Result<PathBuf, ModelError> {
         let folder = self.inner.root.join("runtime");

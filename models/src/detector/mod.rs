@@ -117,11 +117,10 @@ impl Detector {
         let shape = self.shape(placement);
         let [_, _, height, width] = shape;
         let (encoding, colour) = appearance(self.network.entry.family);
-        let name = &self.network.entry.name;
         let mut planes = vec![0.0; shape.iter().product()];
         let size = 3 * height * width;
         for (index, image) in images.iter().enumerate() {
-            let canvas = self.letterbox.draw(image, placement, colour, name)?;
+            let canvas = self.letterbox.draw(image, placement, colour);
             to_planes(canvas, &encoding, width, height, &mut planes[index * size..(index + 1) * size]);
         }
         for index in images.len()..shape[0] {

@@ -45,7 +45,7 @@ fn a_choice_that_another_process_makes_meanwhile_is_taken_over() {
 }
 
 #[test]
-fn a_broken_file_is_told_and_not_overwritten() {
+fn a_broken_file_is_reported_and_not_overwritten() {
     let keep = tempfile::tempdir().unwrap();
     let file = keep.path().join("profiles.json");
     std::fs::write(&file, "{").unwrap();

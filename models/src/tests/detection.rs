@@ -41,7 +41,7 @@ fn assert_found(boxes: &[&DetectedBox], people: &[[f32; 4]]) {
 const WALKERS: [[f32; 4]; 3] = [[687.0, 300.0, 57.0, 110.0], [273.0, 199.0, 29.0, 86.0], [589.0, 140.0, 28.0, 63.0]];
 
 #[test]
-fn the_three_walkers_are_found_and_nobody_else() {
+fn only_the_three_walkers_are_found() {
     let image = walkers("", 768, 576);
     let boxes = detector(1).detect(&[&image]).unwrap().remove(0);
     assert_orderly(&boxes, &image);

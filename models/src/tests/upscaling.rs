@@ -74,6 +74,17 @@ fn what_cannot_be_done_is_refused() {
     let refused = Upscaler::load(store(), &elsewhere, &ONE_THREAD).err().unwrap();
     assert!(matches!(refused, ModelError::ProfileMismatch { .. }));
     assert!(refused.to_string().contains("another processor"), "{refused}");
+    crate::check_profile(store(), &exact(SMALL_NET), &ONE_THREAD).unwrap();
+    let elsewhere = [
+        elsewhere,
+        NumericProfile { threads: 7, ..exact(SMALL_NET) },
+        NumericProfile { runtime_version: "1.0".to_owned(), ..exact(SMALL_NET) },
+        NumericProfile { model_sha256: "00".to_owned(), ..exact(SMALL_NET) },
+    ];
+    for profile in elsewhere {
+        let refused = crate::check_profile(store(), &profile, &ONE_THREAD).unwrap_err();
+        assert!(matches!(refused, ModelError::ProfileMismatch { .. }), "{profile:?}: {refused}");
+    }
 
     let detector = Upscaler::load(store(), &exact(super::DETECTOR), &ONE_THREAD).err().unwrap();
     assert!(detector.to_string().contains("cannot be used as an upscaler"), "{detector}");
