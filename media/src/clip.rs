@@ -13,9 +13,10 @@ use ffmpeg_next::format;
 use crate::edit_list;
 use crate::error::{MediaError, Result};
 use crate::index::{FrameIndex, Stamp, own_index};
-use crate::input::{self, Parameters};
+use crate::input;
 use crate::output::{self, Unfinished};
 use crate::reorder::DecodingTimes;
+use crate::stream::Parameters;
 use crate::tags;
 use crate::tracks::{self, Track};
 

@@ -4,10 +4,10 @@
 //! up and BT.601 below, and as limited range, except for JPEG formats, which are full range.
 
 use ffmpeg_next::{color, format::Pixel};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The matrix between R'G'B' and Y'CbCr.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Matrix {
     Bt601,
@@ -15,7 +15,7 @@ pub enum Matrix {
 }
 
 /// Whether black is 16 and white 235 (limited) or 0 and 255 (full).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Range {
     Limited,

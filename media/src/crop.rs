@@ -1,10 +1,11 @@
 //! Cutting a moving box out of a picture, at sub-pixel positions, straight from the decoded planes.
 
 use edits::{CropRect, RgbImage};
+use resampling::Crop;
 
 use crate::colour::{Matrix, Range, ToBt709, ToRgb};
 use crate::picture::{Chroma, Picture, Plane};
-use crate::resample::{Resampler, Window};
+use crate::resample::Resampler;
 use crate::rotate::Turned;
 use crate::yuv::YuvFrame;
 
@@ -27,7 +28,7 @@ struct Source<'a> {
     planes: [Plane<'a>; 3],
     chroma: Chroma,
     /// The box in luma samples.
-    window: Window,
+    window: Crop,
     matrix: Matrix,
     range: Range,
 }
@@ -77,7 +78,7 @@ impl<'a> Source<'a> {
             return Self {
                 planes: std::array::from_fn(|index| picture.plane(index)),
                 chroma: picture.chroma,
-                window: Window {
+                window: Crop {
                     left: crop.x * across,
                     top: crop.y * down,
                     width: crop.width * across,
@@ -92,7 +93,7 @@ impl<'a> Source<'a> {
         Self {
             planes: std::array::from_fn(|index| Plane::packed(&turned.planes[index], width, height)),
             chroma: Chroma { step: (1, 1), offset: (0.0, 0.0) },
-            window: Window { left: 0.0, top: 0.0, width: width as f64, height: height as f64 },
+            window: Crop { left: 0.0, top: 0.0, width: width as f64, height: height as f64 },
             matrix,
             range,
         }
@@ -115,7 +116,7 @@ impl<'a> Source<'a> {
     ///
     /// With sample edges on whole numbers, a plane of `step` luma samples a sample and `offset` (see [`Chroma`])
     /// covers luma position `step * (c - offset)` at its own position `c`, on both sides of the scaling.
-    fn window_of(&self, index: usize, size: (f64, f64), step: (f64, f64), offset: (f64, f64)) -> Window {
+    fn window_of(&self, index: usize, size: (f64, f64), step: (f64, f64), offset: (f64, f64)) -> Crop {
         let (own_step, own_offset) =
             if index == 0 { ((1, 1), (0.0, 0.0)) } else { (self.chroma.step, self.chroma.offset) };
         let side = |start: f64, length: f64, size: f64, step: f64, offset: f64, own_step: u32, own_offset: f64| {
@@ -128,6 +129,6 @@ impl<'a> Source<'a> {
         let own = &self.window;
         let (left, width) = side(own.left, own.width, size.0, step.0, offset.0, own_step.0, own_offset.0);
         let (top, height) = side(own.top, own.height, size.1, step.1, offset.1, own_step.1, own_offset.1);
-        Window { left, top, width, height }
+        Crop { left, top, width, height }
     }
 }

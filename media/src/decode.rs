@@ -10,6 +10,7 @@ use ffmpeg_next::{codec, format, frame};
 use crate::error::{MediaError, Result};
 use crate::index::{FrameIndex, Stamp, stamp_packet};
 use crate::input;
+use crate::limits::PacketGuard;
 use crate::log::{self, Complainer};
 use crate::normalise::{Normaliser, reference_frame};
 use crate::picture::Picture;
@@ -17,6 +18,10 @@ use crate::probe;
 
 /// Frames that a seek must save to be worth emptying the decoder's pipeline.
 const SEEK_WORTH: usize = 12;
+
+/// Frames in a row that did not come out from any place, after which decoding no longer starts at the file's start: a
+/// file of many such frames would be read from there for each.
+const FRUITLESS_RESTARTS: u32 = 8;
 
 /// Decoder errors in a row after which a stream counts as ended.
 const ERRORS_IN_A_ROW: usize = 64;
@@ -32,6 +37,7 @@ pub struct FrameDecoder {
     threads: usize,
     demuxer: Demuxer,
     decoder: codec::decoder::Video,
+    guard: PacketGuard,
     normaliser: Normaliser,
     /// Frame numbers by stamp, where stamps are not presentation times.
     names: HashMap<i64, usize>,
@@ -44,7 +50,10 @@ pub struct FrameDecoder {
     ahead: Option<(usize, Arc<Shown>)>,
     /// Whether the decoder reported an error in the newest packet; the frame it concealed is not counted again.
     complained: bool,
+    /// Frames in a row for which every restart was in vain.
+    fruitless: u32,
     warnings: u64,
+    on_packet: Option<Box<dyn Fn() + Send>>,
 }
 
 /// A frame that left the decoder: normalised only when it is requested.
@@ -54,7 +63,7 @@ struct Shown {
 }
 
 /// Where decoding starts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
     /// A seek point of the index.
     Key(usize),
@@ -85,6 +94,7 @@ impl FrameDecoder {
         let stream = source
             .stream(index.stream)
             .ok_or_else(|| MediaError::codec("opening a video", "the index belongs to another file"))?;
+        let guard = PacketGuard::of(&stream);
         let decoder = input::decoder(&stream, threads)?
             .video()
             .map_err(|error| MediaError::codec("opening the video decoder", error))?;
@@ -95,6 +105,7 @@ impl FrameDecoder {
             threads,
             demuxer: Demuxer { source, skip_to: None, pending: false, number: 0, damaged: 0 },
             decoder,
+            guard,
             normaliser: Normaliser::new(target),
             names,
             packet: av::Packet::empty(),
@@ -103,9 +114,18 @@ impl FrameDecoder {
             last: None,
             ahead: None,
             complained: false,
+            fruitless: 0,
             warnings: 0,
+            on_packet: None,
             index,
         })
+    }
+
+    /// Calls `tell` with every packet that is read: one frame may need all of a file before it.
+    #[must_use]
+    pub fn on_packet(mut self, tell: impl Fn() + Send + 'static) -> Self {
+        self.on_packet = Some(Box::new(tell));
+        self
     }
 
     /// Frames that were damaged or missing so far.
@@ -140,12 +160,19 @@ impl FrameDecoder {
         }
         // A frame that does not come out after its key frame may do so from an earlier one.
         let key = self.key_for(n);
+        let before = self.last.clone();
         for start in [Start::Key(key), Start::Key(key.saturating_sub(1)), Start::File] {
+            if start == Start::File && self.fruitless >= FRUITLESS_RESTARTS {
+                self.last = self.last.take().or(before);
+                return self.hold(n);
+            }
             self.start_at(start)?;
             if let Some(shown) = self.run_to(n)? {
+                self.fruitless = 0;
                 return self.picture(&shown);
             }
         }
+        self.fruitless += 1;
         self.hold(n)
     }
 
@@ -277,9 +304,9 @@ impl FrameDecoder {
     /// Hands the next packet, or the end, to the decoder.
     fn feed(&mut self) -> Result<()> {
         let stamp = self.index.stamp;
-        if self.demuxer.next(self.index.stream, stamp, &mut self.packet) {
+        if self.demuxer.next(self.index.stream, stamp, &mut self.packet, self.on_packet.as_deref()) {
             let complaints = log::complaints(Complainer::Decoder);
-            let refused = self.decoder.send_packet(&self.packet).is_err();
+            let refused = self.guard.is_flood(&self.packet) || self.decoder.send_packet(&self.packet).is_err();
             // After a seek, leading pictures, which are not displayed, lack their reference pictures.
             let complains = log::complaints(Complainer::Decoder) > complaints && self.last.is_some();
             self.complained = refused || complains;
@@ -350,8 +377,17 @@ impl Demuxer {
     }
 
     /// The next packet to decode; false at the end.
-    fn next(&mut self, stream: usize, stamp: Stamp, packet: &mut av::Packet) -> bool {
+    fn next(
+        &mut self,
+        stream: usize,
+        stamp: Stamp,
+        packet: &mut av::Packet,
+        on_packet: Option<&(dyn Fn() + Send)>,
+    ) -> bool {
         loop {
+            if let Some(tell) = on_packet {
+                tell();
+            }
             if std::mem::take(&mut self.pending) {
                 // The packet found by the seek is still in hand.
             } else if input::read(&mut self.source, stream, packet, &mut self.damaged) {

@@ -1,11 +1,7 @@
 //! From a model's result to the output picture: resampling, and giving back what the model lost.
 
 use edits::RgbImage;
-use fast_image_resize::FilterType;
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::{U8x3, U16x3};
-
-use crate::resample::Resampler;
+use resampling::{Filter, Picture, Resizer, Rgb16};
 
 /// Differences are kept in 16 bits as `32768 + 64 * difference`, so that a resampler for unsigned numbers takes them.
 const ZERO: i32 = 32_768;
@@ -14,10 +10,10 @@ const UNIT: i32 = 64;
 /// Resamples and corrects model results, with buffers that are reused from frame to frame.
 #[derive(Default)]
 pub struct Finisher {
-    resampler: Resampler,
+    resizer: Resizer,
     small: Vec<u8>,
-    lost: Vec<U16x3>,
-    lost_large: Vec<U16x3>,
+    lost: Vec<Rgb16>,
+    lost_large: Vec<Rgb16>,
 }
 
 impl Finisher {
@@ -44,41 +40,38 @@ impl Finisher {
             return model.clone();
         }
         let mut out = RgbImage::new(width, height);
-        let source = TypedImageRef::<U8x3>::from_buffer(model.width, model.height, &model.data)
-            .expect("an image holds its own pixels");
-        let mut target = TypedImage::from_buffer(width, height, &mut out.data).expect("an image holds its own pixels");
-        self.resampler.whole(&source, &mut target, FilterType::Lanczos3);
+        let target = Picture { pixels: &mut *out.data, width, height };
+        self.resizer.rgb(&pixels(model), target, Filter::Lanczos3);
         out
     }
 
     /// The output averaged down (by area) to the crop's size.
     fn shrink(&mut self, out: &RgbImage, crop: &RgbImage) {
         self.small.resize(crop.data.len(), 0);
-        let source = TypedImageRef::<U8x3>::from_buffer(out.width, out.height, &out.data)
-            .expect("an image holds its own pixels");
-        let mut target = TypedImage::from_buffer(crop.width, crop.height, &mut self.small)
-            .expect("the buffer was made for the crop");
-        self.resampler.whole(&source, &mut target, FilterType::Box);
+        let target = Picture { pixels: &mut *self.small, width: crop.width, height: crop.height };
+        self.resizer.rgb(&pixels(out), target, Filter::Box);
     }
 
     fn measure_lost(&mut self, crop: &RgbImage) {
         let difference = |a: u8, b: u8| (ZERO + (i32::from(a) - i32::from(b)) * UNIT) as u16;
         let pairs = crop.data.chunks_exact(3).zip(self.small.chunks_exact(3));
         self.lost.clear();
-        self.lost.extend(pairs.map(|(a, b)| U16x3::new(std::array::from_fn(|c| difference(a[c], b[c])))));
+        self.lost.extend(pairs.map(|(a, b)| Rgb16::new(std::array::from_fn(|c| difference(a[c], b[c])))));
     }
 
     fn enlarge_lost(&mut self, crop: &RgbImage, width: u32, height: u32) {
-        self.lost_large.resize(width as usize * height as usize, U16x3::default());
-        let source =
-            TypedImageRef::new(crop.width, crop.height, &self.lost).expect("one difference was made for each pixel");
-        let mut target = TypedImage::from_pixels_slice(width, height, &mut self.lost_large)
-            .expect("the buffer was made for the output");
-        self.resampler.whole(&source, &mut target, FilterType::Lanczos3);
+        self.lost_large.resize(width as usize * height as usize, Rgb16::default());
+        let source = Picture { pixels: &*self.lost, width: crop.width, height: crop.height };
+        let target = Picture { pixels: &mut *self.lost_large, width, height };
+        self.resizer.rgb16(&source, target, Filter::Lanczos3);
     }
 }
 
-fn add_back(out: &mut RgbImage, lost: &[U16x3], fidelity: f32) {
+fn pixels(image: &RgbImage) -> Picture<&[u8]> {
+    Picture { pixels: &image.data, width: image.width, height: image.height }
+}
+
+fn add_back(out: &mut RgbImage, lost: &[Rgb16], fidelity: f32) {
     const BITS: i32 = 10;
     let factor = (fidelity.clamp(0.0, 1.0) * (1 << BITS) as f32).round() as i32;
     let shift = BITS + UNIT.ilog2() as i32;

@@ -3,6 +3,8 @@
 //! Syntax is that of ITU-T H.264 (08/2021), clause 7.3; the container's record is `AVCDecoderConfigurationRecord` of
 //! ISO/IEC 14496-15.
 
+use serde::{Deserialize, Serialize};
+
 /// NAL unit types, table 7-1.
 pub(crate) const SLICE_PARTITIONS_FIRST: u8 = 2;
 pub(crate) const SLICE_PARTITIONS_LAST: u8 = 4;
@@ -14,7 +16,7 @@ pub(crate) const PPS: u8 = 8;
 const HIGH_PROFILES: [u8; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
 
 /// The parameter sets of a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AvcRecord {
     /// Profile, compatibility and level of the header.
     pub header: [u8; 3],

@@ -80,7 +80,7 @@ pub fn read_image(path: &Path) -> Result<RgbImage> {
     let index =
         source.streams().best(av::media::Type::Video).ok_or(av::Error::StreamNotFound).map_err(refused)?.index();
     let stream = source.stream(index).expect("the index comes from this file");
-    let mut decoder = input::decoder(&stream, 1)?.video().map_err(refused)?;
+    let mut decoder = input::any_decoder(&stream, 1)?.video().map_err(refused)?;
     let (mut packet, mut damaged) = (av::Packet::empty(), 0);
     let mut picture = frame::Video::empty();
     while input::read(&mut source, index, &mut packet, &mut damaged) {

@@ -5,7 +5,7 @@
 //! decodable one. Where packets do not suffice (no time stamps with reordered frames, two fields in two packets), the
 //! whole stream is decoded once instead.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,8 +13,11 @@ use edits::{FrameTimes, Rat};
 use ffmpeg_next as av;
 use ffmpeg_next::{format, frame};
 
+use crate::claims::MAX_FRAMES;
 use crate::error::{MediaError, Result};
-use crate::input::{self, Parameters};
+use crate::input::{self, Stop};
+use crate::limits::PacketGuard;
+use crate::stream::Parameters;
 use crate::tail;
 
 /// Frames that are decoded to check the packets' time stamps.
@@ -65,10 +68,19 @@ pub(crate) struct Key {
 /// # Errors
 /// As [`crate::probe()`]; `undecodable` also when no frame can be decoded.
 pub fn build_index(path: &Path) -> Result<FrameIndex> {
-    let mut source = input::open(path)?;
+    build_index_unless(path, &input::never)
+}
+
+/// [`build_index`] that ends early once `stop` says so, which is asked before every packet. Time and memory grow with
+/// the number of packets and no faster.
+///
+/// # Errors
+/// As [`build_index`]; [`MediaError::Cancelled`] when it was stopped; `unreadable` for more than ten million frames.
+pub fn build_index_unless(path: &Path, stop: &Stop) -> Result<FrameIndex> {
+    let mut source = input::open_unknown(path)?;
     let stream = input::video_stream(&source)?;
     input::check_size(&source.stream(stream).expect("the index comes from this file"))?;
-    let packets = Packets::read(&mut source, stream);
+    let packets = Packets::read(&mut source, stream, stop)?;
     let stamp = packets.stamp();
     let delay = Parameters::of(&source.stream(stream).expect("the index comes from this file")).video_delay;
     let mut warnings = packets.warnings(path, &source, stream);
@@ -79,12 +91,12 @@ pub fn build_index(path: &Path) -> Result<FrameIndex> {
 
     let ordered = packets.stamps(stamp);
     let reordered_unseen = stamp != Stamp::Pts && delay > 0;
-    let head = decoded_stamps(path, stream, stamp, Some(CHECKED_FRAMES))?;
+    let head = decoded_stamps(path, stream, stamp, Some(CHECKED_FRAMES), stop)?;
     let Some(&first) = head.first() else {
         return Err(MediaError::refused("undecodable", "no frame of the video stream can be decoded"));
     };
     let (shown, stamps) = if reordered_unseen || !agrees(&head, &ordered) {
-        let decoded = decoded_stamps(path, stream, stamp, None)?;
+        let decoded = decoded_stamps(path, stream, stamp, None, stop)?;
         let mut shown = decoded.clone();
         shown.sort_unstable();
         shown.dedup();
@@ -106,7 +118,7 @@ pub fn build_index(path: &Path) -> Result<FrameIndex> {
 pub(crate) fn own_index(path: &Path) -> Result<FrameIndex> {
     let mut source = input::open(path)?;
     let stream = input::video_stream(&source)?;
-    let packets = Packets::read(&mut source, stream);
+    let packets = Packets::read(&mut source, stream, &input::never)?;
     let warnings = packets.warnings(path, &source, stream);
     let shown = packets.stamps(Stamp::Pts);
     packets.index(stream, Stamp::Pts, shown, None, warnings)
@@ -126,8 +138,9 @@ fn agrees(decoded: &[i64], promised: &[i64]) -> bool {
 }
 
 /// Decodes from the start and returns the frames' stamps in display order, all or the first `limit`.
-fn decoded_stamps(path: &Path, stream: usize, stamp: Stamp, limit: Option<usize>) -> Result<Vec<i64>> {
+fn decoded_stamps(path: &Path, stream: usize, stamp: Stamp, limit: Option<usize>, stop: &Stop) -> Result<Vec<i64>> {
     let mut source = input::open(path)?;
+    let guard = PacketGuard::of(&source.stream(stream).expect("the same file has the same streams"));
     let mut decoder =
         input::decoder(&source.stream(stream).expect("the same file has the same streams"), 2)?.video().map_err(
             |error| MediaError::refused("undecodable", format!("the video stream cannot be decoded: {error}")),
@@ -137,10 +150,12 @@ fn decoded_stamps(path: &Path, stream: usize, stamp: Stamp, limit: Option<usize>
     let mut stamps = Vec::new();
     let (mut damaged, mut number, mut draining) = (0, 0, false);
     while !draining && limit.is_none_or(|limit| stamps.len() < limit) {
-        if input::read(&mut source, stream, &mut packet, &mut damaged) {
+        if input::read_unless(&mut source, stream, &mut packet, &mut damaged, stop) {
             stamp_packet(&mut packet, stamp, &mut number);
             // A refused packet is a damaged one: its frame will be missing.
-            let _ = decoder.send_packet(&packet);
+            if !guard.is_flood(&packet) {
+                let _ = decoder.send_packet(&packet);
+            }
         } else {
             draining = true;
             let _ = decoder.send_eof();
@@ -152,7 +167,12 @@ fn decoded_stamps(path: &Path, stream: usize, stamp: Stamp, limit: Option<usize>
     if let Some(limit) = limit {
         stamps.truncate(limit);
     }
+    check_stop(stop)?;
     Ok(stamps)
+}
+
+fn check_stop(stop: &Stop) -> Result<()> {
+    if stop() { Err(MediaError::Cancelled) } else { Ok(()) }
 }
 
 /// Writes a packet's stamp where the decoder carries it to the frame.
@@ -185,8 +205,13 @@ pub(crate) struct Packets {
 }
 
 impl Packets {
-    fn read(source: &mut format::context::Input, stream: usize) -> Self {
-        Self::read_while(source, stream, |_| true)
+    fn read(source: &mut format::context::Input, stream: usize, stop: &Stop) -> Result<Self> {
+        let packets = Self::read_until(source, stream, stop, |facts| facts.len() <= MAX_FRAMES as usize);
+        check_stop(stop)?;
+        if packets.facts.len() > MAX_FRAMES as usize {
+            return Err(MediaError::refused("unreadable", format!("the video has more than {MAX_FRAMES} frames")));
+        }
+        Ok(packets)
     }
 
     /// Reads on from where the source is, as long as `more` is true of what was read.
@@ -195,12 +220,21 @@ impl Packets {
         stream: usize,
         more: impl Fn(&[PacketFacts]) -> bool,
     ) -> Self {
+        Self::read_until(source, stream, &input::never, more)
+    }
+
+    fn read_until(
+        source: &mut format::context::Input,
+        stream: usize,
+        stop: &Stop,
+        more: impl Fn(&[PacketFacts]) -> bool,
+    ) -> Self {
         let rate = input::frame_rate(source, stream);
         let time_base = source.stream(stream).expect("the index comes from this file").time_base();
         let frame_ticks = (f64::from(rate.den) / f64::from(rate.num) / f64::from(time_base)).round() as i64;
         let mut packet = av::Packet::empty();
         let (mut facts, mut damaged) = (Vec::new(), 0);
-        while more(&facts) && input::read(source, stream, &mut packet, &mut damaged) {
+        while more(&facts) && input::read_unless(source, stream, &mut packet, &mut damaged, stop) {
             damaged += u64::from(packet.is_corrupt());
             facts.push(PacketFacts {
                 pts: packet.pts(),
@@ -333,8 +367,11 @@ impl Packets {
     /// Seek points: key packets, with the first frame at or after each in display order. Frames that follow a key
     /// packet but are shown before it (leading pictures of an open GOP) belong to the one before.
     fn keys(&self, stamp: Stamp, shown: &[i64], stamps: Option<&[i64]>) -> Vec<Key> {
-        let place = |key: i64| match stamps {
-            Some(stamps) => stamps.iter().position(|&stamp| stamp == key).unwrap_or(0),
+        // The first of equal stamps counts, hence from the back.
+        let places: Option<HashMap<i64, usize>> =
+            stamps.map(|stamps| stamps.iter().enumerate().rev().map(|(place, &stamp)| (stamp, place)).collect());
+        let place = |key: i64| match &places {
+            Some(places) => places.get(&key).copied().unwrap_or(0),
             None => shown.partition_point(|&stamp| stamp < key),
         };
         let mut keys: Vec<Key> = (0..self.facts.len())

@@ -10,22 +10,80 @@ use std::path::Path;
 
 use edits::FrameRate;
 use ffmpeg_next as av;
-use ffmpeg_next::{codec, ffi, format, media, packet::Mut, packet::Ref};
+use ffmpeg_next::{codec, ffi, format, media, packet::Ref};
 
+use crate::claims;
 use crate::error::{MediaError, Result};
+use crate::formats;
+use crate::limits;
 use crate::log::{self, Complainer};
-
-/// Pictures wider or higher than this are refused, in pixels.
-pub const MAX_SIDE: u32 = 8192;
-
-/// Containers that hold one self-contained video. Playlists (HLS, DASH, concat) are left out on purpose: they name
-/// other files and addresses, which an untrusted upload must not make this process open. Still images are no videos.
-const CONTAINERS: &str = "mov,mp4,matroska,webm,mpegts,mpeg,mpegvideo,avi,flv,asf,ogg,mxf,h264,hevc,m4v,mjpeg,\
-dv,nut,gxf,wtv,ivf,obu,rm,yuv4mpegpipe,wav,mp3,aac,flac,gif,vc1";
+use crate::stream::{MAX_SIDE, Parameters, unref};
 
 /// Errors of the machine, not of the file's content: no file, no permission, no descriptors. Out of memory is not among
 /// them: libav reports it for any absurd length.
 const MACHINE_ERRORS: [i32; 4] = [av::error::ENOENT, av::error::EACCES, av::error::EMFILE, av::error::ENFILE];
+
+/// Whether work is to end early: asked before every packet.
+pub type Stop<'a> = dyn Fn() -> bool + 'a;
+
+/// It is not.
+pub(crate) fn never() -> bool {
+    false
+}
+
+/// Bytes from which the streams of a file are identified, and microseconds of them: libav's own defaults, stated here
+/// because time and memory for the answer to an upload depend on them.
+const PROBE_BYTES: &str = "5000000";
+const PROBE_MICROSECONDS: &str = "0";
+
+/// Streams that libav makes of one file at most: tracks, and as many cover pictures and attached fonts.
+const MAX_STREAMS: u64 = 2 * claims::MAX_TRACKS;
+
+/// [`open`] for a file that may be of a stranger and was not opened before: what its headers claim is checked first,
+/// and that its first packets can be parsed.
+///
+/// # Errors
+/// As [`open`]; [`MediaError::Refused`] with the code `unreadable` when the headers claim what the file cannot hold.
+pub(crate) fn open_unknown(path: &Path) -> Result<format::context::Input> {
+    crate::init();
+    if let Some(container) = identify(path).as_deref().and_then(claims::Container::of) {
+        claims::check_file(path, container)?;
+    }
+    // What cannot be opened is refused below, with its reason.
+    if let Ok(mut source) = read_header(&url(path)?, options()) {
+        limits::check_first_packets(&mut source)?;
+    }
+    open(path)
+}
+
+/// libav's name of the demuxer that it would choose for a file; `None` where it has none or the file cannot be read.
+fn identify(path: &Path) -> Option<String> {
+    let url = std::ffi::CString::new(url(path).ok()?).ok()?;
+    // SAFETY: the URL is NUL-terminated; the context and the demuxer are written before they are read, and the context
+    // is closed. The demuxer's name is a static text.
+    unsafe {
+        let (mut context, mut found) = (std::ptr::null_mut(), std::ptr::null());
+        if ffi::avio_open(&mut context, url.as_ptr(), ffi::AVIO_FLAG_READ) < 0 {
+            return None;
+        }
+        let score = ffi::av_probe_input_buffer2(context, &mut found, url.as_ptr(), std::ptr::null_mut(), 0, 0);
+        ffi::avio_closep(&mut context);
+        let known = score >= 0 && !found.is_null();
+        known.then(|| std::ffi::CStr::from_ptr((*found).name).to_string_lossy().into_owned())
+    }
+}
+
+/// What libav may read, and how much of it to identify the streams.
+fn options() -> av::Dictionary<'static> {
+    let mut options = av::Dictionary::new();
+    options.set("format_whitelist", &formats::CONTAINERS.join(","));
+    options.set("protocol_whitelist", "file");
+    options.set("codec_whitelist", &formats::decoders());
+    options.set("probesize", PROBE_BYTES);
+    options.set("analyzeduration", PROBE_MICROSECONDS);
+    options.set("max_streams", &MAX_STREAMS.to_string());
+    options
+}
 
 /// Opens a file for demuxing, with its streams identified.
 pub(crate) fn open(path: &Path) -> Result<format::context::Input> {
@@ -34,9 +92,6 @@ pub(crate) fn open(path: &Path) -> Result<format::context::Input> {
     if size == 0 {
         return Err(MediaError::refused("empty_file", "the file has zero bytes"));
     }
-    let mut options = av::Dictionary::new();
-    options.set("format_whitelist", CONTAINERS);
-    options.set("protocol_whitelist", "file");
     let refused = |error: av::Error| match error {
         // An error of the machine is not the file's.
         av::Error::Other { errno } if MACHINE_ERRORS.contains(&errno) || disk_fails(errno, path) => {
@@ -44,11 +99,12 @@ pub(crate) fn open(path: &Path) -> Result<format::context::Input> {
         }
         error => MediaError::refused("not_a_video", format!("the file is not a video that can be read: {error}")),
     };
-    let mut input = read_header(&url(path)?, options).map_err(refused)?;
+    let mut input = read_header(&url(path)?, options()).map_err(refused)?;
     // Before anything is decoded: a decoder reserves memory for what a header claims.
     for stream in input.streams().filter(|stream| stream.parameters().medium() == media::Type::Video) {
         check_size(&stream)?;
     }
+    limits::check_set_up_data(&input)?;
     find_streams(&mut input).map_err(refused)?;
     Ok(input)
 }
@@ -75,8 +131,9 @@ fn read_header(url: &str, options: av::Dictionary) -> Result<format::context::In
 
 /// Reads on until the streams are identified.
 fn find_streams(input: &mut format::context::Input) -> Result<(), av::Error> {
-    // SAFETY: plain call on an open input; no options are passed.
-    let code = unsafe { ffi::avformat_find_stream_info(input.as_mut_ptr(), std::ptr::null_mut()) };
+    let mut options = limits::StreamOptions::of(input);
+    // SAFETY: plain call on an open input, with as many dictionaries as it has streams.
+    let code = unsafe { ffi::avformat_find_stream_info(input.as_mut_ptr(), options.as_mut_ptr()) };
     if code < 0 { Err(av::Error::from(code)) } else { Ok(()) }
 }
 
@@ -138,31 +195,6 @@ pub(crate) fn audio_stream(input: &format::context::Input) -> Option<usize> {
 /// Whether a file has sound, but none that can be decoded.
 pub(crate) fn has_broken_sound(input: &format::context::Input) -> bool {
     input.streams().best(media::Type::Audio).is_some() && audio_stream(input).is_none()
-}
-
-/// The codec parameters this crate reads from a stream.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Parameters {
-    pub width: u32,
-    pub height: u32,
-    pub sample_rate: u32,
-    pub channels: u32,
-    pub video_delay: u32,
-}
-
-impl Parameters {
-    pub fn of(stream: &format::stream::Stream) -> Self {
-        let parameters = stream.parameters();
-        // SAFETY: a demuxed stream always has codec parameters, which live as long as the stream borrowed here.
-        let raw = unsafe { &*parameters.as_ptr() };
-        Self {
-            width: raw.width.max(0) as u32,
-            height: raw.height.max(0) as u32,
-            sample_rate: raw.sample_rate.max(0) as u32,
-            channels: raw.ch_layout.nb_channels.max(0) as u32,
-            video_delay: raw.video_delay.max(0) as u32,
-        }
-    }
 }
 
 /// Sample aspect ratio of a stream as the container or the codec gives it; 1:1 where unknown or absurd.
@@ -238,12 +270,6 @@ pub(crate) fn is_discarded(packet: &av::Packet) -> bool {
     unsafe { (*packet.as_ptr()).flags & ffi::AV_PKT_FLAG_DISCARD != 0 }
 }
 
-/// Empties a packet for the next read.
-pub(crate) fn unref(packet: &mut av::Packet) {
-    // SAFETY: the packet is alive; unreferencing an empty packet is allowed.
-    unsafe { ffi::av_packet_unref(packet.as_mut_ptr()) }
-}
-
 /// Reads the next packet of one stream; false at the end. Read errors that libav can step over are stepped over; they
 /// and the demuxer's error messages are counted in `damaged`.
 pub(crate) fn read(
@@ -252,8 +278,22 @@ pub(crate) fn read(
     packet: &mut av::Packet,
     damaged: &mut u64,
 ) -> bool {
+    read_unless(input, stream, packet, damaged, &never)
+}
+
+/// [`read`] that also ends, with false, once `stop` says so, which is asked before every packet of any stream.
+pub(crate) fn read_unless(
+    input: &mut format::context::Input,
+    stream: usize,
+    packet: &mut av::Packet,
+    damaged: &mut u64,
+    stop: &Stop,
+) -> bool {
     let mut errors_in_a_row = 0;
     loop {
+        if stop() {
+            return false;
+        }
         unref(packet);
         let complaints = log::complaints(Complainer::Demuxer);
         let read = packet.read(input);
@@ -283,7 +323,18 @@ pub(crate) fn display_times(input: &mut format::context::Input, stream: usize) -
 }
 
 /// Opens the decoder of a stream with a number of frame threads.
+///
+/// # Errors
+/// [`MediaError::Refused`] with the code `unsupported_codec` for a codec that is not among [`formats`].
 pub(crate) fn decoder(stream: &format::stream::Stream, threads: usize) -> Result<codec::decoder::Decoder> {
+    let id = stream.parameters().id();
+    let found = codec::decoder::find(id);
+    formats::check_decoder(found.as_ref().map(|codec| codec.name()), id.name())?;
+    any_decoder(stream, threads)
+}
+
+/// [`decoder`] without regard to the codec: for pictures of the machine's own.
+pub(crate) fn any_decoder(stream: &format::stream::Stream, threads: usize) -> Result<codec::decoder::Decoder> {
     let mut context = codec::Context::from_parameters(stream.parameters())
         .map_err(|error| MediaError::codec("setting up the decoder", error))?;
     context.set_threading(codec::threading::Config {
@@ -292,7 +343,7 @@ pub(crate) fn decoder(stream: &format::stream::Stream, threads: usize) -> Result
         ..Default::default()
     });
     // SAFETY: the context is alive and not open yet; the limit is a plain field.
-    unsafe { (*context.as_mut_ptr()).max_pixels = i64::from(MAX_SIDE) * i64::from(MAX_SIDE) };
+    unsafe { (*context.as_mut_ptr()).max_pixels = limits::max_pixels(stream) };
     let mut decoder = context.decoder();
     decoder.set_packet_time_base(stream.time_base());
     Ok(decoder)

@@ -1,6 +1,6 @@
 //! FFmpeg behind safe types: from a file to exact frames and cut sound, and back to a file.
 //!
-//! This room handles frames, planes, samples and packets; it is independent of tenants, actors and models.
+//! This crate handles frames, planes, samples and packets; it is independent of tenants, actors and models.
 //!
 //! In reading order:
 //!
@@ -52,6 +52,7 @@ mod assemble;
 mod assemble_timed;
 mod audio;
 mod blend;
+mod claims;
 mod clip;
 mod colour;
 mod crop;
@@ -61,11 +62,13 @@ mod edit_list;
 mod encode;
 mod error;
 mod finish;
+mod formats;
 mod h264;
 mod image;
 mod index;
 mod index_bytes;
 mod input;
+mod limits;
 mod log;
 mod memory;
 mod normalise;
@@ -79,6 +82,7 @@ mod rotate;
 mod scan;
 mod shape;
 mod smart;
+mod stream;
 mod tags;
 mod tail;
 pub mod testing;
@@ -86,6 +90,7 @@ mod timed;
 mod tracks;
 mod versions;
 mod window;
+mod wire;
 mod yuv;
 
 pub use assemble::{Assembled, assemble};
@@ -96,20 +101,22 @@ pub use clip::{Copied, copy_clip};
 pub use colour::{Matrix, Range};
 pub use crop::Cropper;
 pub use decode::FrameDecoder;
-pub use draw::{Canvas, CanvasFormat, Painter, Sprite, TextShaper};
+pub use draw::{Canvas, CanvasFormat, Painter, Sprite, TextShaper, load_fonts};
 pub use encode::{EncodedSegment, SegmentEncoder, VideoSettings};
-pub use error::{MediaError, Result};
+pub use error::{MediaError, Result, io_error};
 pub use finish::Finisher;
+pub use formats::{CONTAINERS, SOUND_DECODERS, VIDEO_DECODERS};
 pub use image::{jpeg, read_image, write_png};
-pub use index::{FrameIndex, build_index};
-pub use input::MAX_SIDE;
+pub use index::{FrameIndex, build_index, build_index_unless};
+pub use input::Stop;
 pub use log::init;
 pub use memory::map_large_blocks;
 pub use picture::Picture;
 pub use probe::{AudioInfo, Colour, Probe, facts, probe};
-pub use scan::{ScanReport, scan};
+pub use scan::{ScanReport, scan, scan_unless};
 pub use shape::{ColourTags, StreamShape};
 pub use smart::{SmartLayout, Spliced, smart_layout, splice};
+pub use stream::MAX_SIDE;
 pub use tags::Chapter;
 pub use timed::{TimedEncoder, TimedSettings};
 pub use tracks::sound_not_for_mp4;

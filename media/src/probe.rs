@@ -5,20 +5,22 @@ use std::path::Path;
 use edits::{FrameRate, SourceFacts};
 use ffmpeg_next as av;
 use ffmpeg_next::{codec, color, format, frame};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{MediaError, Result};
 use crate::index::FrameIndex;
-use crate::input::{self, MAX_SIDE, Parameters};
+use crate::input;
+use crate::limits::PacketGuard;
 use crate::memory;
 use crate::normalise::Target;
 use crate::orientation::Orientation;
+use crate::stream::{MAX_SIDE, Parameters};
 
 /// Packets that are read in search of a first decodable frame before a stream is called undecodable.
 const PACKETS_TO_FIRST_FRAME: usize = 2_000;
 
 /// The facts of a video file.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Probe {
     /// libav's name of the container, such as `mov,mp4,m4a,3gp,3g2,mj2`.
     pub container: String,
@@ -46,7 +48,7 @@ pub struct Probe {
 }
 
 /// The colour tags of the video stream, by their ITU-T H.273 names; `None` where untagged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Colour {
     pub matrix: Option<String>,
     pub range: Option<String>,
@@ -55,7 +57,7 @@ pub struct Colour {
 }
 
 /// The sound stream that belongs to the picture.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AudioInfo {
     pub codec: String,
     pub sample_rate: u32,
@@ -66,10 +68,10 @@ pub struct AudioInfo {
 ///
 /// # Errors
 /// [`MediaError::Refused`] when the file is empty (`empty_file`), not a video (`not_a_video`), has no video stream or
-/// only a cover picture (`no_video_stream`), is larger than [`MAX_SIDE`] a side (`too_large`) or gives no frame
-/// (`undecodable`).
+/// only a cover picture (`no_video_stream`), is larger than [`MAX_SIDE`] a side (`too_large`), claims in its headers what
+/// it cannot hold (`unreadable`), is of a codec that is not read (`unsupported_codec`) or gives no frame (`undecodable`).
 pub fn probe(path: &Path) -> Result<Probe> {
-    let mut source = input::open(path)?;
+    let mut source = input::open_unknown(path)?;
     let index = input::video_stream(&source)?;
     let first = first_frame(&mut source, index)?;
     let described = describe(&mut source, index, &first);
@@ -189,6 +191,7 @@ pub(crate) fn first_frame(source: &mut format::context::Input, index: usize) -> 
     let undecodable = |detail: String| MediaError::refused("undecodable", detail);
     let stream = source.stream(index).expect("the index comes from this file");
     input::check_size(&stream)?;
+    let guard = PacketGuard::of(&stream);
     let mut decoder = input::decoder(&stream, 1)?
         .video()
         .map_err(|error| undecodable(format!("the video stream cannot be decoded: {error}")))?;
@@ -200,6 +203,9 @@ pub(crate) fn first_frame(source: &mut format::context::Input, index: usize) -> 
             break;
         }
         // A packet the decoder refuses is damage before the first good frame.
+        if guard.is_flood(&packet) {
+            continue;
+        }
         if decoder.send_packet(&packet).is_ok() && decoder.receive_frame(&mut first).is_ok() {
             return Ok(first);
         }

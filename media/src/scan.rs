@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::decode::FrameDecoder;
-use crate::error::Result;
-use crate::index::build_index;
+use crate::error::{MediaError, Result};
+use crate::index::build_index_unless;
+use crate::input::{Stop, never};
 use crate::probe::{Probe, probe};
 
 /// What decoding a whole file showed.
@@ -29,12 +30,23 @@ pub struct ScanReport {
 /// # Errors
 /// As [`probe()`]; damage in the middle is a warning, not an error.
 pub fn scan(path: &Path) -> Result<ScanReport> {
+    scan_unless(path, &never)
+}
+
+/// [`scan`] that ends early once `stop` says so, which is asked before every packet of the index and every frame.
+///
+/// # Errors
+/// As [`scan`]; [`MediaError::Cancelled`] when it was stopped.
+pub fn scan_unless(path: &Path, stop: &Stop) -> Result<ScanReport> {
     let probe = probe(path)?;
-    let index = Arc::new(build_index(path)?);
+    let index = Arc::new(build_index_unless(path, stop)?);
     // Frame threads hand frames out before they have found their damage.
     let mut decoder = FrameDecoder::open(path, index.clone(), 1)?;
     let mut undecodable = 0;
     for frame in 0..index.len() {
+        if stop() {
+            return Err(MediaError::Cancelled);
+        }
         undecodable += u64::from(decoder.frame(frame).is_err());
     }
     let mut warnings = index.warnings.clone();

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use edits::FrameRate;
 use ffmpeg_next::{color, encoder, frame, util::chroma::Location};
+use serde::{Deserialize, Serialize};
 
 use crate::colour::{Matrix, Range};
 use crate::error::Result;
@@ -56,7 +57,7 @@ impl ColourTags {
 }
 
 /// The shape of a source's pictures, and of an export that keeps it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StreamShape {
     /// Displayed size in square pixels, rounded down to even numbers.
     pub width: u32,
@@ -64,6 +65,7 @@ pub struct StreamShape {
     /// Seconds a tick of the source's time stamps, as a fraction.
     pub time_base: (i32, i32),
     /// Average rate, for rate control.
+    #[serde(with = "crate::wire::frame_rate")]
     pub rate: FrameRate,
     /// Tags for an encoder: the source's own where its pictures can be taken as they are, else BT.709.
     pub colour: ColourTags,

@@ -2,6 +2,7 @@
 //! benchmarks and measurements. All of it is made in-process.
 
 mod clicks;
+pub mod hostile;
 mod stamp;
 
 pub use clicks::{find_clicks, read_sound, write_clicks};

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use edits::FrameRate;
 use ffmpeg_next as av;
+use serde::{Deserialize, Serialize};
 
 use crate::encode::{self, EncodedSegment, X264File, X264Settings};
 use crate::error::{MediaError, Result};
@@ -11,7 +12,7 @@ use crate::shape::{ColourTags, StreamShape};
 use crate::yuv::YuvFrame;
 
 /// How pictures with times of their own are encoded: the same for every part that is joined later.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TimedSettings {
     /// Even, in pixels.
     pub width: u32,
@@ -19,6 +20,7 @@ pub struct TimedSettings {
     /// Seconds a tick of the pictures' times, as a fraction.
     pub time_base: (i32, i32),
     /// For rate control alone.
+    #[serde(with = "crate::wire::frame_rate")]
     pub rate: FrameRate,
     pub colour: ColourTags,
     /// x264's constant rate factor, 0..51.
@@ -29,9 +31,10 @@ pub struct TimedSettings {
 }
 
 /// What a part must have in common with a stream it is put into.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Matched {
-    pub profile: &'static str,
+    #[serde(with = "crate::wire::profile")]
+    pub profile: crate::wire::Profile,
     /// H.264's `level_idc`.
     pub level: u8,
     pub sps_id: u8,

@@ -7,8 +7,9 @@ use ffmpeg_next as av;
 use ffmpeg_next::{codec, format, media};
 
 use crate::error::{MediaError, Result};
-use crate::input::{self, Parameters};
+use crate::input;
 use crate::output;
+use crate::stream::{self, Parameters};
 use crate::tags;
 
 /// Sound streams of one file on their way into another.
@@ -65,7 +66,7 @@ impl Tracks {
         let mut errors = 0;
         loop {
             if !self.waiting {
-                input::unref(&mut self.packet);
+                stream::unref(&mut self.packet);
                 match self.packet.read(&mut self.source) {
                     Ok(()) => self.waiting = true,
                     Err(av::Error::Eof) => return Ok(()),

@@ -21,4 +21,4 @@ mod tone;
 pub use canvas::{Canvas, CanvasFormat};
 pub use painter::Painter;
 pub use sprite::Sprite;
-pub use text::TextShaper;
+pub use text::{TextShaper, load_fonts};

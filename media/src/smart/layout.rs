@@ -6,6 +6,7 @@ use std::path::Path;
 use edits::Rat;
 use ffmpeg_next as av;
 use ffmpeg_next::{codec, format};
+use serde::{Deserialize, Serialize};
 
 use super::matching::Manner;
 use crate::h264::{self, AvcRecord};
@@ -21,7 +22,7 @@ use crate::tracks;
 const DEEPEST: usize = 16;
 
 /// The stretches of a video and the manner of its stream.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SmartLayout {
     pub(super) stretches: Vec<Stretch>,
     /// Decoding time of every packet.
@@ -32,7 +33,7 @@ pub struct SmartLayout {
 }
 
 /// From one IDR to the next.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stretch {
     /// In decoding order.
     pub packets: Range<usize>,

@@ -1,5 +1,7 @@
 //! Making x264 go on in the manner of another encoder's stream.
 
+use serde::{Deserialize, Serialize};
+
 use crate::h264::{self, AvcRecord, Sps};
 use crate::shape::StreamShape;
 use crate::timed::{Matched, TimedSettings};
@@ -8,9 +10,10 @@ use crate::timed::{Matched, TimedSettings};
 const NUMBERS: u32 = 32;
 
 /// What rendered stretches must have in common with the stream, or must not exceed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Manner {
-    profile: &'static str,
+    #[serde(with = "crate::wire::profile")]
+    profile: crate::wire::Profile,
     level: u8,
     cabac: bool,
     references: u32,

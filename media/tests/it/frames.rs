@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::common::{ffmpeg, rate, text};
 use edits::CropRect;
@@ -57,6 +59,24 @@ fn all_rates_in_all_containers() {
             assert!(index.warnings.is_empty(), "{:?}", index.warnings);
         }
     }
+}
+
+#[test]
+fn every_packet_on_the_way_to_a_frame_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("one-key-frame.mp4");
+    let video = StampedVideo { gop: 1000, ..StampedVideo::new(SIZE.0, SIZE.1, rate(25, 1), 100) };
+    video.write(&path).unwrap();
+    let index = Arc::new(build_index(&path).unwrap());
+    assert_eq!(index.group_of(99), 0);
+    let told = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&told);
+    let decoder = FrameDecoder::open(&path, index, 1).unwrap();
+    let mut decoder = decoder.on_packet(move || {
+        counted.fetch_add(1, Relaxed);
+    });
+    assert_eq!(stamp(&mut decoder, &mut Cropper::new(), 80), Some(80));
+    assert!((81..=100).contains(&told.load(Relaxed)), "{told:?} packets were told");
 }
 
 #[test]

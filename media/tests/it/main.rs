@@ -6,6 +6,7 @@ mod common;
 mod crop;
 mod finish;
 mod frames;
+mod hostile;
 mod refusals;
 mod segments;
 mod smart;

@@ -19,7 +19,13 @@ use crate::error::Result;
 const OUTLINE: (f64, f32) = (2.0, 0.6);
 const ELLIPSIS: char = '…';
 
-/// Makes sprites of texts. Loading the fonts takes milliseconds, so one shaper serves a whole export.
+/// Reads the fonts, once for the whole process and those that are forked from it: a confined one can open no file of
+/// theirs. What is wrong with them is an error when a text is to be drawn.
+pub fn load_fonts() {
+    let _ = fonts::files();
+}
+
+/// Makes sprites of texts. Parsing the fonts takes milliseconds, so one shaper serves a whole export.
 pub struct TextShaper {
     fonts: FontSystem,
     rasteriser: SwashCache,
@@ -28,13 +34,13 @@ pub struct TextShaper {
 }
 
 impl TextShaper {
-    /// Loads the fonts.
+    /// A shaper with the fonts of this process, which are read where [`load_fonts`] has not been called.
     ///
     /// # Errors
     /// [`MediaError::Codec`](crate::MediaError::Codec) naming the Debian package to install when DejaVu Sans is
     /// missing, [`MediaError::Io`](crate::MediaError::Io) when a font file cannot be read.
     pub fn new() -> Result<Self> {
-        let mut shaper = Self { fonts: fonts::load()?, rasteriser: SwashCache::new(), capitals: 0.0 };
+        let mut shaper = Self { fonts: fonts::system()?, rasteriser: SwashCache::new(), capitals: 0.0 };
         // Measured, because DejaVu Sans does not state it.
         shaper.capitals = shaper.line("H", 1000.0).ink().height() as f64 / 1000.0;
         Ok(shaper)
