@@ -4,7 +4,7 @@
 //! never changes is fed at that size. One that zooms is fed at the next larger step of a short ladder, eighths of the
 //! output's height, so that a whole zoom needs a handful of shapes.
 
-use crate::spec::framing::Quality;
+use crate::quality::Quality;
 
 /// Steps of the ladder between nothing and the output's height.
 const STEPS: f64 = 8.0;

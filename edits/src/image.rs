@@ -1,4 +1,4 @@
-//! The one pixel type that crosses rooms.
+//! The one pixel type that crates exchange.
 
 /// An 8-bit RGB picture: interleaved, row-major, top row first, no padding (`height, width, 3`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

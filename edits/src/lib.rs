@@ -15,7 +15,7 @@
 //! 5. [`drawing`] and [`color`]: what can be drawn on a picture, in numbers; [`overlay_plan`]: spotlights and texts on
 //!    the frames of a video; [`annotated_plan`]: clips and their cards.
 //! 6. [`planner`]: how many devices a job should take, and what that costs.
-//! 7. [`image`] and [`detections`]: the small types that the other rooms hand each other.
+//! 7. [`image`] and [`detections`]: the small types that the other crates exchange.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -55,6 +55,7 @@ mod line;
 pub mod overlay_plan;
 pub mod plan;
 pub mod planner;
+mod quality;
 pub mod rational;
 pub mod segments;
 pub mod source;
@@ -78,6 +79,7 @@ pub use frame_times::{FrameTimes, FrameTimesError};
 pub use image::RgbImage;
 pub use overlay_plan::{Drawn, OverlayPlan};
 pub use plan::{ClipPlan, FramingPlan, OutputShape, Shown};
+pub use quality::Quality;
 pub use rational::Rat;
 pub use source::SourceFacts;
 pub use spec::annotated::{AnnotatedSpec, NotedClip};
@@ -85,8 +87,8 @@ pub use spec::clip::{ClipMode, ClipSpec};
 pub use spec::detection::DetectionSpec;
 pub use spec::encoding::Encoding;
 pub use spec::framing::{
-    ClipEdit, Detect, DetectRule, FramingSpec, Output, Quality, SpeedSegment, Transition, TransitionKind, Trim,
-    Upscale, UpscaleMode,
+    ClipEdit, Detect, DetectRule, FramingSpec, Output, SpeedSegment, Transition, TransitionKind, Trim, Upscale,
+    UpscaleMode,
 };
 pub use spec::overlay::{Effect, OverlaySource, OverlaySpec, Region, Shape, Space, SpotKeyframe, SpotStyle, TextEdit};
 pub use spec::{ExportKind, ExportSpec, ModelNeeds, Parsed, SourceRef, SourceRule};

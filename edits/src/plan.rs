@@ -9,12 +9,11 @@ use crate::feed::Feed;
 use crate::field_error::FieldError;
 use crate::frame_rate::FrameRate;
 use crate::frame_times::FrameTimes;
+use crate::quality::Quality;
 use crate::rational::{Rat, round_half_up, seconds_from_f64, speed_from_f64, to_f64};
 use crate::source::SourceFacts;
 use crate::spec::detection::steps;
-use crate::spec::framing::{
-    ClipEdit, DetectRule, FramingSpec, Quality, Transition, TransitionKind, UpscaleMode, check,
-};
+use crate::spec::framing::{ClipEdit, DetectRule, FramingSpec, Transition, TransitionKind, UpscaleMode, check};
 use crate::time_map::{Stretch, TimeMap};
 
 /// The reel's shape.

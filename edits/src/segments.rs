@@ -62,11 +62,6 @@ impl FramingPlan {
         }
         feeds.into_iter().collect()
     }
-
-    /// How many pictures a model upscales for the whole reel.
-    pub fn frames_to_infer(&self) -> u64 {
-        self.feeds().into_iter().map(|(_, count)| count).sum()
-    }
 }
 
 fn pictures(composition: &FrameComposition) -> [Option<Picture>; 2] {

@@ -9,7 +9,7 @@ use super::reader::{Errors, Object, text};
 use super::time_range::TimeRange;
 use super::{SourceRef, SourceRule};
 
-const MAX_CLIPS: usize = 500;
+pub(super) const MAX_CLIPS: usize = 500;
 const MAX_NAME: usize = 1000;
 const MAX_NOTES: usize = 10_000;
 const MAX_TAGS: usize = 50;

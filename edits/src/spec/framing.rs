@@ -1,7 +1,7 @@
 //! The framing spec: clips, cropped along a path, upscaled and joined into one reel.
 
 pub(crate) mod check;
-mod read;
+pub(in crate::spec) mod read;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,6 +12,7 @@ use super::{SourceRef, SourceRule};
 use crate::crop::CropKeyframe;
 use crate::field_error::FieldError;
 use crate::frame_rate::FrameRate;
+use crate::quality::Quality;
 use crate::source::SourceFacts;
 
 /// A reel to render. Only `clips` is required, and in a clip `start` and `end`.
@@ -151,20 +152,6 @@ pub enum UpscaleMode {
     Ai,
     /// Lanczos resampling alone.
     Lanczos,
-}
-
-/// How much of a crop the model is fed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Quality {
-    /// `best` on a GPU, else `balanced`; the deployment decides when the export is accepted.
-    Auto,
-    /// The native crop.
-    Best,
-    /// At most half the output a side.
-    Balanced,
-    /// At most a quarter of the output a side, for previews.
-    Draft,
 }
 
 /// How one clip follows the other.

@@ -3,10 +3,10 @@
 
 use utoipa::{PartialSchema, ToSchema};
 
-use super::framing::Quality;
 use super::reader::{Errors, Object};
 use super::{SourceRef, SourceRule};
 use crate::field_error::FieldError;
+use crate::quality::Quality;
 use crate::source::SourceFacts;
 
 /// What is said of a kind, and how its spec is read. The defaults are those of a kind that makes an MP4.

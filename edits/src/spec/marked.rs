@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::{annotated, framing};
 use crate::field_error::FieldError;
 
 /// A named time range of a video, as far as requests take something from it.
@@ -32,20 +33,28 @@ pub struct Reference {
     pub clip_id: String,
 }
 
-/// Every object of a request that names a marked clip by a text.
+impl MarkedClip {
+    /// Bytes of the texts that it adds to a request at most.
+    pub fn text_bytes(&self) -> usize {
+        self.name.len() + self.notes.len() + self.tags.iter().map(String::len).sum::<usize>()
+    }
+}
+
+/// Every object of a request that names a marked clip by a text. None of a request with more clips than its kind
+/// allows: it is refused without them.
 pub fn references(body: &Value) -> Vec<Reference> {
     let of = |pointer: String, object: &Value| {
         let clip_id = object.get("clip_id")?.as_str()?.to_owned();
         Some(Reference { pointer, clip_id })
     };
-    match body["kind"].as_str() {
-        Some("framing" | "annotated") => {
-            let clips = body["clips"].as_array().into_iter().flatten().enumerate();
-            clips.filter_map(|(i, clip)| of(format!("/clips/{i}"), clip)).collect()
-        }
-        Some("clip") => of(String::new(), body).into_iter().collect(),
-        _ => Vec::new(),
-    }
+    let most = match body["kind"].as_str() {
+        Some("framing") => framing::read::MAX_CLIPS,
+        Some("annotated") => annotated::MAX_CLIPS,
+        Some("clip") => return of(String::new(), body).into_iter().collect(),
+        _ => return Vec::new(),
+    };
+    let clips = body["clips"].as_array().filter(|clips| clips.len() <= most).into_iter().flatten().enumerate();
+    clips.filter_map(|(i, clip)| of(format!("/clips/{i}"), clip)).collect()
 }
 
 /// Fills in what the object at `pointer` does not say itself.
@@ -138,6 +147,15 @@ mod tests {
         );
         assert_eq!(body["clips"][1]["start"], 14.0);
         assert_eq!(body["clips"][1]["name"], "Mine");
+    }
+
+    #[test]
+    fn clips_of_a_request_with_too_many_are_not_looked_up() {
+        let request = |kind: &str, clips: usize| json!({"kind": kind, "clips": vec![json!({"clip_id": "a"}); clips]});
+        for (kind, most) in [("framing", 200), ("annotated", 500)] {
+            assert_eq!(references(&request(kind, most)).len(), most);
+            assert_eq!(references(&request(kind, most + 1)), []);
+        }
     }
 
     #[test]

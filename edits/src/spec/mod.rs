@@ -11,6 +11,7 @@ mod document;
 pub mod encoding;
 pub mod framing;
 mod kind;
+pub mod limits;
 pub mod marked;
 pub mod overlay;
 mod reader;
@@ -79,7 +80,8 @@ pub struct Parsed {
 }
 
 /// Reads a request and reports everything that is wrong with it by itself: wrong types, missing and unknown fields,
-/// numbers out of range, keyframes of the wrong aspect, segments with gaps.
+/// numbers out of range, keyframes of the wrong aspect, segments with gaps. The time it takes is linear in the length
+/// of the request; the caller bounds that by [`limits::is_too_long`].
 pub fn parse(value: &Value, rule: SourceRule) -> Parsed {
     let mut errors = Errors::default();
     let spec = read(value, rule, &mut errors);
@@ -151,7 +153,7 @@ impl ExportSpec {
     /// Everything that is wrong with the request for these sources (in the order of [`ExportSpec::sources`]; `None`
     /// for an unknown one, of which nothing is checked).
     pub fn check(&self, sources: &[Option<SourceFacts>]) -> Vec<FieldError> {
-        self.of_kind().check(sources)
+        FieldError::capped(self.of_kind().check(sources))
     }
 
     /// The models that rendering it runs.

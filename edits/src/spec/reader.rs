@@ -9,11 +9,8 @@ use serde_json::{Map, Value};
 
 use super::SourceRule;
 use crate::color::Rgb;
-use crate::field_error::FieldError;
+use crate::field_error::{FieldError, MAX_ERRORS};
 use crate::rational::{Rat, seconds_from_f64};
-
-/// Errors that are listed; beyond it one entry says that there are more.
-const MAX_ERRORS: usize = 1000;
 
 /// The mistakes found so far.
 #[derive(Default)]
@@ -24,9 +21,13 @@ impl Errors {
         if self.0.len() < MAX_ERRORS {
             self.0.push(FieldError::new(pointer, code, detail));
         } else if self.0.len() == MAX_ERRORS {
-            let detail = format!("there are more than {MAX_ERRORS} mistakes; the rest is not listed");
-            self.0.push(FieldError::new("", "too_many_errors", detail));
+            self.0.push(FieldError::too_many());
         }
+    }
+
+    /// No further error is listed.
+    fn is_full(&self) -> bool {
+        self.0.len() > MAX_ERRORS
     }
 
     pub(super) fn into_list(self) -> Vec<FieldError> {
@@ -101,6 +102,9 @@ impl<'v> Object<'v> {
     /// Reports the fields that were not read as unknown.
     pub(super) fn close(self, errors: &mut Errors) {
         for name in self.fields.keys().filter(|name| !self.asked.contains(&name.as_str())) {
+            if errors.is_full() {
+                return;
+            }
             let detail = format!("there is no field `{}` here; known are {}", shorten(name), self.asked.join(", "));
             errors.push(self.at(&escape(name)), "unknown_field", detail);
         }

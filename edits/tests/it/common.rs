@@ -61,3 +61,8 @@ pub fn errors(request: &Value, rule: SourceRule, source: &SourceFacts) -> Vec<(S
     let merged = edits::FieldError::merge(parsed.errors, late);
     merged.into_iter().map(|error| (error.pointer, error.code.into_owned())).collect()
 }
+
+/// How many pictures a model upscales for the whole reel.
+pub fn upscaled(plan: &FramingPlan) -> u64 {
+    plan.feeds().into_iter().map(|(_, count)| count).sum()
+}

@@ -1,7 +1,7 @@
 //! Requests, right and wrong.
 
 use crate::common::{errors, pointers, rate, source};
-use edits::{ExportKind, ExportSpec, SourceRef, SourceRule, spec};
+use edits::{ExportKind, ExportSpec, FieldError, SourceRef, SourceRule, spec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -96,6 +96,59 @@ fn floods_are_one_error_each() {
     let parsed = spec::parse(&one_clip(Value::Object(unknown)), SourceRule::Implied);
     assert_eq!(parsed.errors.len(), 1001);
     assert_eq!(parsed.errors[1000].code, "too_many_errors");
+}
+
+#[test]
+fn keyframes_are_bounded_in_all_clips_together() {
+    let rising = |count: usize| -> Vec<Value> {
+        let keyframe = |i| json!({"time": f64::from(i) / 100.0, "x": 0, "y": 0, "width": 540, "height": 960});
+        (0..count as u32).map(keyframe).collect()
+    };
+    let request = |last: usize| {
+        let full = json!({"start": 0, "end": 20, "crop": rising(2000)});
+        let clips = [vec![full; 5], vec![json!({"start": 0, "end": 20, "crop": rising(last)})]].concat();
+        json!({"kind": "framing", "clips": clips})
+    };
+    assert_eq!(spec::parse(&request(0), SourceRule::Implied).errors, []);
+    expect(request(1), "/clips", "too_many");
+
+    let spot = |time: f64| json!({"time": time, "x": 1, "y": 1, "radius_x": 9, "radius_y": 9});
+    let region = |start: usize, count: usize| {
+        let keyframes: Vec<Value> = (0..count).map(|i| spot(start as f64 + i as f64 / 4000.0)).collect();
+        json!({"start": start, "end": start + 1, "keyframes": keyframes})
+    };
+    let request = |last: usize| {
+        let regions: Vec<Value> = (0..5).map(|i| region(i, 2000)).chain([region(5, last)]).collect();
+        json!({"kind": "overlay", "regions": regions})
+    };
+    assert_eq!(spec::parse(&request(0), SourceRule::Implied).errors, []);
+    expect(request(1), "/regions", "too_many");
+}
+
+/// Checks that compare every keyframe or error with every other one would take minutes here.
+#[test]
+fn ten_thousand_keyframes_with_mistakes_cost_as_much_as_they_are_long() {
+    let wrong = json!({"time": 9e4, "x": 1e300, "y": "a", "width": -1, "height": null, "a": 1, "b": 2, "c": 3});
+    let clip = json!({"start": 0, "end": 1e5, "crop": vec![wrong; 2000]});
+    let outside = json!({"time": 0, "x": 5000, "y": 0, "width": 540, "height": 960});
+    let far = |i: u32| {
+        let mut keyframe = outside.clone();
+        keyframe["time"] = json!(f64::from(i) + 5000.0);
+        keyframe
+    };
+    let crop: Vec<Value> = (0..2000).map(far).collect();
+    let late = json!({"start": 0, "end": 2, "crop": crop});
+    for clip in [clip, late] {
+        let request = json!({"kind": "framing", "clips": vec![clip; 5]});
+        let parsed = spec::parse(&request, SourceRule::Implied);
+        let spec = parsed.spec.expect("the kind is known");
+        let sources = vec![Some(source(rate(30, 1), 300)); 5];
+        let errors = FieldError::merge(parsed.errors, spec.check(&sources));
+        assert_eq!((errors.len(), &*errors[1000].code), (1001, "too_many_errors"));
+    }
+    let names: serde_json::Map<String, Value> = (0..200_000).map(|i| (format!("f{i}"), json!(1))).collect();
+    let parsed = spec::parse(&one_clip(Value::Object(names)), SourceRule::Implied);
+    assert_eq!(parsed.errors.len(), 1001);
 }
 
 #[test]

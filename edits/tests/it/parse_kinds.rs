@@ -168,8 +168,8 @@ fn floods_are_one_error_each() {
     };
     expect(regions(501, 0), "/regions", "too_many");
     expect(regions(1, 2001), "/regions/0/keyframes", "too_many");
-    expect(regions(5, 2000), "/regions", "too_many");
-    fine(regions(5, 1999));
+    expect(regions(6, 1700), "/regions", "too_many");
+    fine(regions(5, 2000));
     let text = json!({"text": "a", "start": 1, "end": 2, "x": 0, "y": 0});
     expect(json!({"kind": "overlay", "texts": vec![text; 201]}), "/texts", "too_many");
     let clips = vec![json!({"start": 1, "end": 2}); 501];

@@ -1,6 +1,6 @@
 //! Plans: which frame, which crop, which samples.
 
-use crate::common::{framing, plan, rate, source, variable_source};
+use crate::common::{framing, plan, rate, source, upscaled, variable_source};
 use edits::{FrameRate, FrameTimes, FramingPlan, Quality, Rat, SourceFacts, Stretch, TimeMap};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -92,7 +92,7 @@ fn clips_join_without_a_gap() {
     assert_eq!(plan.segments(1.3), [0..40, 40..62]);
     // However short the segments: 26, 1 and 25 source frames are never parted.
     assert_eq!(plan.segments(0.0).len(), 52);
-    assert_eq!(plan.frames_to_infer(), 52);
+    assert_eq!(upscaled(&plan), 52);
     let samples: Vec<_> = plan.audio(48_000).into_iter().map(|piece| piece.samples).collect();
     assert_eq!(samples, [0..49_600, 49_600..51_200, 51_200..99_200]);
 }

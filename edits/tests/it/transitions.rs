@@ -1,6 +1,6 @@
 //! Reels with transitions between clips: pictures, sound, chapters, segments.
 
-use crate::common::{plan, rate, source};
+use crate::common::{plan, rate, source, upscaled};
 use edits::{AudioPiece, FramingPlan};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -108,7 +108,7 @@ fn slow_motion_is_never_cut_within_a_picture() {
     let segments = json!([{"start": 0, "end": 2, "speed": 0.1}]);
     let plan = reel("cut", 0.0, json!([{"start": 0, "end": 2, "segments": segments}]));
     // A source frame lasts 12 output frames.
-    assert_eq!((plan.frames, plan.frames_to_infer()), (600, 50));
+    assert_eq!((plan.frames, upscaled(&plan)), (600, 50));
     assert_eq!(plan.segments(1.0)[..3], [0..36, 36..60, 60..96]);
     let still =
         reel("cut", 0.0, json!([{"start": 0, "end": 0.04, "segments": [{"start": 0, "end": 0.04, "speed": 0.1}]}]));
@@ -180,7 +180,7 @@ proptest! {
         }
         prop_assert_eq!(next, plan.frames);
         // Each segment infers what it shows once; nothing is shown by two of them.
-        prop_assert_eq!(inferred, plan.frames_to_infer());
+        prop_assert_eq!(inferred, upscaled(&plan));
     }
 
     #[test]

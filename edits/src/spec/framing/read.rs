@@ -3,18 +3,20 @@
 use serde_json::Value;
 
 use super::{
-    ClipEdit, Detect, DetectRule, FramingSpec, Output, Quality, SpeedSegment, Transition, TransitionKind, Trim,
-    Upscale, UpscaleMode,
+    ClipEdit, Detect, DetectRule, FramingSpec, Output, SpeedSegment, Transition, TransitionKind, Trim, Upscale,
+    UpscaleMode,
 };
 use crate::crop::{CropKeyframe, MIN_CROP};
 use crate::frame_rate::FrameRate;
+use crate::quality::Quality;
 use crate::rational::{MAX_SECONDS, Rat, seconds_from_f64};
 use crate::spec::SourceRule;
 use crate::spec::encoding::{Encoding, read_settings};
+use crate::spec::limits::check_keyframes;
 use crate::spec::reader::{Errors, Given, Object};
 use crate::spec::time_range::TimeRange;
 
-const MAX_CLIPS: usize = 200;
+pub(in crate::spec) const MAX_CLIPS: usize = 200;
 const MAX_KEYFRAMES: usize = 2000;
 const MAX_SEGMENTS: usize = 200;
 const MAX_NAME: usize = 200;
@@ -41,7 +43,9 @@ pub(crate) fn read(object: &mut Object, rule: SourceRule, errors: &mut Errors) -
     if clips.is_empty_list() {
         errors.push(object.at("clips"), "too_few", "there are no clips; a reel needs at least one");
     }
-    let clips = clips.or(&[]).iter().enumerate().map(|(i, value)| {
+    let clips = clips.or(&[]);
+    let clips = if check_keyframes(object, "clips", clips, "crop", errors) { clips } else { &[] };
+    let clips = clips.iter().enumerate().map(|(i, value)| {
         let pointer = object.at(&format!("clips/{i}"));
         Object::open(value, pointer, errors)
             .map(|fields| ClipReader { fields, rule, aspect, frame }.read(errors))

@@ -10,12 +10,12 @@ use crate::color::Rgb;
 use crate::rational::{MAX_SECONDS, seconds_from_f64};
 use crate::spec::SourceRule;
 use crate::spec::encoding;
+use crate::spec::limits::check_keyframes;
 use crate::spec::reader::{Errors, Given, Object};
 use crate::spec::time_range::TimeRange;
 
 const MAX_REGIONS: usize = 500;
 const MAX_KEYFRAMES: usize = 2000;
-const MAX_KEYFRAMES_IN_ALL: usize = 9_999;
 const MAX_TEXTS: usize = 200;
 const MAX_TEXT: usize = 500;
 /// Twice the largest source a side: a spotlight may well leave the picture.
@@ -84,10 +84,7 @@ fn read_style(mut fields: Object, errors: &mut Errors) -> SpotStyle {
 
 fn read_regions(object: &mut Object, errors: &mut Errors) -> Vec<Region> {
     let list = object.list("regions", MAX_REGIONS, errors).or(&[]);
-    let keyframes: usize = list.iter().filter_map(|value| value.get("keyframes")?.as_array()).map(Vec::len).sum();
-    if keyframes > MAX_KEYFRAMES_IN_ALL {
-        let detail = format!("the regions have {keyframes} keyframes; at most {MAX_KEYFRAMES_IN_ALL} are allowed");
-        errors.push(object.at("regions"), "too_many", detail);
+    if !check_keyframes(object, "regions", list, "keyframes", errors) {
         return Vec::new();
     }
     let mut good = Vec::new();
