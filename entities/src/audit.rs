@@ -1,4 +1,4 @@
-//! The audit log: who administered what. Entries are only ever added.
+//! The audit log: administrative actions and who took them. Entries are only ever added.
 
 use sea_orm::entity::prelude::*;
 

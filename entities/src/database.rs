@@ -20,7 +20,7 @@ use sea_orm::{
     },
 };
 
-use crate::{Error, Result, error::Doing};
+use crate::{Error, Result, deployment, error::Doing};
 
 /// How long a writer waits for another process's write transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -144,6 +144,7 @@ async fn migrate(database: &Database) -> std::result::Result<(), DbErr> {
         tx.execute_unprepared(&format!("select pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
     }
     migrations::Migrator::up(&tx, None).await?;
+    deployment::ensure(&tx).await?;
     tx.commit().await
 }
 

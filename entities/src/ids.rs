@@ -64,6 +64,8 @@ macro_rules! typed_id {
     };
 }
 
+typed_id!(/// A deployment: one database and the storage that belongs to it.
+    DeploymentId);
 typed_id!(/// A customer.
     TenantId);
 typed_id!(/// A person who logs in.

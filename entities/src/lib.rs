@@ -6,10 +6,12 @@
 //! * [`Database`] and [`Transaction`]: opaque handles. Nothing outside this crate can send them a query, so a row
 //!   of a tenant is reached only through functions that take its [`TenantId`], or the [`jobs::Job`] a worker holds.
 //! * [`tenants`], [`tenant_limits`], [`users`], [`tokens`], [`api_keys`]: who may come in, and how much of it.
-//! * [`videos`], [`uploads`], [`clips`], [`reels`], [`links`]: what a tenant has.
+//! * [`videos`], [`uploads`], [`clips`], [`reels`], [`links`]: what a tenant has; [`stored`]: how many bytes of it.
 //! * [`exports`], [`jobs`], [`segments`]: what is rendered, by whom, and what is finished; [`usage`]: what that took;
 //!   [`idempotency`]: what was asked for twice.
 //! * [`detections`], [`config_versions`]: results and live settings; [`audit`]: who changed what.
+//! * [`deployment`]: which deployment these rows are of, and which stored files they know.
+//! * [`removals`]: files whose rows are gone, until they are gone too.
 //! * [`webhooks`]: subscriptions to events, and the outbox of their deliveries.
 //! * [`page`]: how lists are cut into pages.
 //!
@@ -27,7 +29,7 @@
 //!
 //! ```compile_fail
 //! use sea_orm::{EntityTrait, ModelTrait};
-//! async fn everybodys(db: &entities::Database) {
+//! async fn of_every_tenant(db: &entities::Database) {
 //!     let rows = <entities::exports::Export as ModelTrait>::Entity::find().all(db).await;
 //! }
 //! ```
@@ -38,6 +40,7 @@ mod changed;
 pub mod clips;
 pub mod config_versions;
 mod database;
+pub mod deployment;
 pub mod detections;
 mod error;
 pub mod exports;
@@ -47,8 +50,10 @@ pub mod jobs;
 pub mod links;
 pub mod page;
 pub mod reels;
+pub mod removals;
 mod rows;
 pub mod segments;
+pub mod stored;
 mod subject;
 pub mod tenant_limits;
 pub mod tenants;
@@ -63,8 +68,8 @@ pub use changed::Changed;
 pub use database::{Database, Step, Transaction, connect, schema, schema_down};
 pub use error::{Error, Result};
 pub use ids::{
-    ApiKeyId, AuditId, ClipId, DeliveryId, ExportId, JobId, LinkId, ReelId, TenantId, TokenFamily, TokenId, UserId,
-    VideoId, WebhookId,
+    ApiKeyId, AuditId, ClipId, DeliveryId, DeploymentId, ExportId, JobId, LinkId, ReelId, TenantId, TokenFamily,
+    TokenId, UserId, VideoId, WebhookId,
 };
 pub use subject::{Subject, SubjectKind};
 

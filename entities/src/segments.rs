@@ -75,7 +75,7 @@ pub async fn commit(db: &Database, job: &Job, new: NewSegment, found: &[NewDetec
     add_to_totals(&tx, &segment).await?;
     record_usage(&tx, job, &segment, &devices).await?;
     jobs::record_actual(&tx, job, segment.device_seconds).await?;
-    forgive_crashes(&tx, job.export_id).await?;
+    forgive_coordinator(&tx, job.export_id).await?;
     tx.commit().await?;
     Ok(Committed::First)
 }
@@ -148,15 +148,17 @@ async fn record_usage(tx: &Transaction, job: &Job, segment: &Segment, devices: &
     usage::record(tx, &entry).await
 }
 
-/// The export made progress: crashes are counted anew.
-async fn forgive_crashes(tx: &Transaction, export: ExportId) -> Result<()> {
+/// The export made progress: its coordinator's crashes are counted anew. Those of other parts stay: a segment that
+/// crashes its process at every try must end its export, however many of its neighbours are committed in between.
+async fn forgive_coordinator(tx: &Transaction, export: ExportId) -> Result<()> {
     job::Entity::update_many()
         .col_expr(job::Column::Crashes, Expr::value(0))
         .filter(job::Column::ExportId.eq(export))
+        .filter(job::Column::Kind.eq(JobKind::Coordinate))
         .filter(job::Column::Crashes.gt(0))
         .exec(tx.raw())
         .await
-        .doing("forgiving crashes")?;
+        .doing("forgiving a coordinator's crashes")?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! What detections and links belong to.
 
 use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, entity::prelude::*};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     ExportId, Result, TenantId, VideoId,
@@ -11,7 +12,7 @@ use crate::{
 pub use crate::rows::detection::SubjectKind;
 
 /// What detections and links belong to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Subject {
     /// A video: boxes in source pixels; the file as uploaded.
     Video(VideoId),

@@ -21,13 +21,24 @@ impl TenantLimits {
             storage_bytes: None,
             upload_bytes: None,
             requests_per_second: None,
+            sockets_per_user: None,
+            sockets_per_tenant: None,
         }
     }
 }
 
 /// What is different for a tenant.
 pub async fn get(db: &Database, tenant: TenantId) -> Result<TenantLimits> {
-    let row = Entity::find_by_id(tenant).one(db.reader()).await.doing("reading a tenant's limits")?;
+    find(db.reader(), tenant).await
+}
+
+/// [`get`] in a transaction.
+pub(crate) async fn get_in(tx: &Transaction, tenant: TenantId) -> Result<TenantLimits> {
+    find(tx.raw(), tenant).await
+}
+
+async fn find(db: &impl ConnectionTrait, tenant: TenantId) -> Result<TenantLimits> {
+    let row = Entity::find_by_id(tenant).one(db).await.doing("reading a tenant's limits")?;
     Ok(row.unwrap_or_else(|| TenantLimits::none(tenant)))
 }
 
@@ -46,6 +57,8 @@ pub(crate) async fn set_in(tx: &Transaction, limits: &TenantLimits) -> Result<()
         Column::StorageBytes,
         Column::UploadBytes,
         Column::RequestsPerSecond,
+        Column::SocketsPerUser,
+        Column::SocketsPerTenant,
     ];
     let row = ActiveModel {
         tenant_id: Set(limits.tenant_id),
@@ -55,6 +68,8 @@ pub(crate) async fn set_in(tx: &Transaction, limits: &TenantLimits) -> Result<()
         storage_bytes: Set(limits.storage_bytes),
         upload_bytes: Set(limits.upload_bytes),
         requests_per_second: Set(limits.requests_per_second),
+        sockets_per_user: Set(limits.sockets_per_user),
+        sockets_per_tenant: Set(limits.sockets_per_tenant),
     };
     Entity::insert(row)
         .on_conflict(OnConflict::column(Column::TenantId).update_columns(rest).to_owned())

@@ -89,17 +89,25 @@ pub struct TenantChange {
     pub detect_model: Option<Option<String>>,
 }
 
-/// Changes a tenant and sets its own limits, as one; `None` when there is no such tenant.
-pub async fn change(
+/// A tenant with its own limits.
+pub type Limited = (Tenant, TenantLimits);
+
+/// Changes a tenant and its own limits, as one: `limits` makes the new ones of those in force, while the tenant is
+/// locked, so that of two changes at once none takes back the other's. Returns what was before and what is now; `None`
+/// when there is no such tenant. What `limits` refuses with is returned, and nothing is changed.
+pub async fn change<E>(
     db: &Database,
     id: TenantId,
     change: TenantChange,
-    limits: &TenantLimits,
-) -> Result<Option<Tenant>> {
+    limits: impl FnOnce(&TenantLimits) -> std::result::Result<TenantLimits, E>,
+) -> Result<Option<std::result::Result<(Limited, Limited), E>>> {
     let tx = db.begin().await?;
-    if lock(&tx, id).await?.is_none() {
-        return Ok(None);
-    }
+    let Some(before) = lock(&tx, id).await? else { return Ok(None) };
+    let limits_before = tenant_limits::get_in(&tx, id).await?;
+    let limits = match limits(&limits_before) {
+        Ok(limits) => limits,
+        Err(refusal) => return Ok(Some(Err(refusal))),
+    };
     let name = change.name.clone().unwrap_or_default();
     let row = ActiveModel {
         name: change.name.map_or(NotSet, Set),
@@ -113,10 +121,10 @@ pub async fn change(
         let changed = Entity::update_many().set(row).filter(Column::Id.eq(id)).exec(tx.raw()).await;
         changed.unique(|| format!("the tenant name `{name}`"), "changing a tenant")?;
     }
-    tenant_limits::set_in(&tx, limits).await?;
+    tenant_limits::set_in(&tx, &limits).await?;
     let tenant = Entity::find_by_id(id).one(tx.raw()).await.doing("reading a tenant")?;
     tx.commit().await?;
-    Ok(tenant)
+    Ok(tenant.map(|tenant| Ok(((before, limits_before), (tenant, limits)))))
 }
 
 /// Sets a tenant's share of the devices, a number above 0; false when there is no such tenant.
@@ -126,8 +134,11 @@ pub async fn set_weight(db: &Database, id: TenantId, weight: f64) -> Result<bool
     Ok(updated.doing("changing a tenant's weight")?.rows_affected > 0)
 }
 
-/// Locks a tenant's row until the transaction ends, so that what is counted against its limits stays counted.
+/// Locks a tenant's row until the transaction ends, so that what is counted against its limits stays counted. Taken
+/// before the lock of any export.
 pub async fn lock(tx: &Transaction, id: TenantId) -> Result<Option<Tenant>> {
-    use sea_orm::QuerySelect;
-    Entity::find_by_id(id).lock_exclusive().one(tx.raw()).await.doing("locking a tenant")
+    use sea_orm::{QuerySelect, sea_query::LockType};
+    // Of PostgreSQL's locks the one that lets others refer to the row: a transaction that has locked an export and
+    // writes a delivery of its tenant does not wait for this one, which may wait for that export.
+    Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(tx.raw()).await.doing("locking a tenant")
 }

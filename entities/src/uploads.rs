@@ -8,6 +8,7 @@ use crate::{
     error::Doing,
     now,
     rows::upload::{ActiveModel, Column, Entity, Model},
+    stored::{self, StorageFull},
 };
 
 pub use crate::rows::upload::Model as Upload;
@@ -25,8 +26,12 @@ pub struct NewUpload {
     pub expires_at: DateTime<Utc>,
 }
 
-/// Begins an upload; its id is the future video's.
-pub async fn create(db: &Database, new: NewUpload) -> Result<Upload> {
+/// Begins an upload, whose id is the future video's, when all of it fits in the `room` bytes that its tenant may store.
+pub async fn create(db: &Database, new: NewUpload, room: u64) -> Result<std::result::Result<Upload, StorageFull>> {
+    let tx = db.begin().await?;
+    if let Err(full) = stored::check_in(&tx, new.tenant_id, new.length.unsigned_abs(), room).await? {
+        return Ok(Err(full));
+    }
     let upload = Model {
         id: VideoId::new(),
         tenant_id: new.tenant_id,
@@ -37,8 +42,9 @@ pub async fn create(db: &Database, new: NewUpload) -> Result<Upload> {
         created_at: now(),
     };
     let row = ActiveModel::from(upload.clone()).reset_all();
-    Entity::insert(row).exec_without_returning(db.writer()).await.doing("beginning an upload")?;
-    Ok(upload)
+    Entity::insert(row).exec_without_returning(tx.raw()).await.doing("beginning an upload")?;
+    tx.commit().await?;
+    Ok(Ok(upload))
 }
 
 /// One upload of a tenant.

@@ -65,7 +65,7 @@ pub(crate) async fn record(tx: &Transaction, entry: &Entry<'_>) -> Result<()> {
         frames_inferred: Set(entry.frames_inferred),
         bytes: Set(entry.bytes),
         device_seconds: Set(entry.device_seconds),
-        cost: Set(entry.devices.iter().map(|device| device.cost).sum()),
+        cost: Set(entry.devices.iter().fold(0.0, |sum, device| sum + device.cost)),
         at: Set(now()),
     };
     Entity::insert(row).exec_without_returning(tx.raw()).await.doing("recording what was used")?;

@@ -2,7 +2,7 @@
 
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    QuerySelect,
+    ExprTrait, QuerySelect,
     entity::prelude::*,
 };
 
@@ -47,6 +47,7 @@ async fn insert(db: &impl ConnectionTrait, new: NewUser) -> Result<User> {
         password_hash: new.password_hash,
         role: new.role,
         created_at: now(),
+        session_epoch: 0,
     };
     let taken = || format!("the e-mail address {}", user.email);
     let row = ActiveModel::from(user.clone()).reset_all();
@@ -59,7 +60,7 @@ async fn insert(db: &impl ConnectionTrait, new: NewUser) -> Result<User> {
 pub struct UserChange {
     /// An address in use anywhere in the deployment is [`crate::Error::Taken`].
     pub email: Option<String>,
-    /// Argon2id, in PHC string format. A new one ends every login of the user.
+    /// Argon2id, in PHC string format. A new one ends every session of the user.
     pub password_hash: Option<String>,
     /// What the user may do.
     pub role: Option<Role>,
@@ -79,12 +80,14 @@ pub async fn change(db: &Database, tenant: TenantId, id: UserId, change: UserCha
     };
     if row.is_changed() {
         let own = Entity::update_many().set(row).filter(Column::Id.eq(id)).filter(Column::TenantId.eq(tenant));
+        let next_epoch = Expr::col(Column::SessionEpoch).add(1);
+        let own = if new_password { own.col_expr(Column::SessionEpoch, next_epoch) } else { own };
         own.exec(tx.raw()).await.unique(taken, "changing a user")?;
     }
     let user = Entity::find_by_id(id).filter(Column::TenantId.eq(tenant)).one(tx.raw()).await;
     let user = user.doing("reading a user")?;
     if user.is_some() && new_password {
-        tokens::revoke_all_in(tx.raw(), id).await?;
+        tokens::end_all(tx.raw(), id).await?;
     }
     tx.commit().await?;
     Ok(user)
@@ -112,14 +115,14 @@ pub async fn list(db: &Database, tenant: TenantId, page: &PageRequest) -> Result
     page::fetch(rows, Column::Id, |row| row.id.uuid(), page, db.reader(), "listing users").await
 }
 
-/// The user who logs in with this address, with the tenant, whose state the caller checks.
+/// The user who logs in with this address, with the tenant, whose state the caller checks. Asks the database the same
+/// number of questions for an address without a user, so that the time it takes does not reveal which addresses have one.
 pub async fn find_for_login(db: &Database, email: &str) -> Result<Option<(User, Tenant)>> {
     let user = Entity::find().filter(Column::Email.eq(normal_email(email))).one(db.reader()).await;
-    let Some(user) = user.doing("finding a user by e-mail address")? else {
-        return Ok(None);
-    };
-    let tenant = tenant::Entity::find_by_id(user.tenant_id).one(db.reader()).await;
-    Ok(tenant.doing("reading a tenant")?.map(|tenant| (user, tenant)))
+    let user = user.doing("finding a user by e-mail address")?;
+    let tenant = user.as_ref().map_or_else(TenantId::new, |user| user.tenant_id);
+    let tenant = tenant::Entity::find_by_id(tenant).one(db.reader()).await.doing("reading a tenant")?;
+    Ok(user.zip(tenant))
 }
 
 /// On a deployment without users: makes the tenant `tenant_name`, unless it exists, and this user in it. `None` when

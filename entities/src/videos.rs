@@ -1,6 +1,6 @@
 //! Videos: source files, immutable once complete.
 
-use sea_orm::{ActiveValue::Set, ExprTrait, QuerySelect, entity::prelude::*, sea_query::Query};
+use sea_orm::{ActiveValue::Set, ExprTrait, QueryOrder, QuerySelect, entity::prelude::*, sea_query::Query};
 use serde_json::json;
 
 use crate::{
@@ -10,10 +10,12 @@ use crate::{
     jobs::Job,
     links, now,
     page::{self, Page, PageRequest},
+    removals,
     rows::{
         export, export_source, frame_index, upload,
         video::{ActiveModel, Column, Entity, Model},
     },
+    tenants,
     webhooks::{self, Event},
 };
 
@@ -56,8 +58,6 @@ pub struct Processed {
 pub enum Deleted {
     /// It is gone from the database, and its file can go.
     Gone {
-        /// The row as it was.
-        video: Video,
         /// Exports that were cancelled, because the caller forced it.
         cancelled: Vec<ExportId>,
     },
@@ -81,9 +81,12 @@ pub async fn insert(db: &Database, new: NewVideo) -> Result<Video> {
         height: None,
         duration: None,
         problem: None,
+        index_attempts: 0,
         created_at: now(),
     };
     let tx = db.begin().await?;
+    // So that what the tenant stores is not added up while the bytes move from the upload to the video.
+    tenants::lock(&tx, video.tenant_id).await?;
     let row = ActiveModel::from(video.clone()).reset_all();
     let taken = || format!("the video id {}", video.id);
     Entity::insert(row).exec_without_returning(tx.raw()).await.unique(taken, "storing a video")?;
@@ -137,23 +140,40 @@ pub async fn for_worker(db: &Database, job: &Job) -> Result<Vec<Video>> {
     videos.doing("reading an export's videos")
 }
 
-/// Bytes of a tenant's stored videos.
-pub async fn stored_bytes(db: &Database, tenant: TenantId) -> Result<u64> {
-    let sum: Option<Option<i64>> = Entity::find()
-        .select_only()
-        .column_as(Column::Bytes.sum().cast_as("bigint"), "sum")
-        .filter(Column::TenantId.eq(tenant))
-        .into_tuple()
-        .one(db.reader())
-        .await
-        .doing("adding a tenant's videos up")?;
-    Ok(sum.flatten().map_or(0, i64::unsigned_abs))
+/// Videos of any tenant whose processing did not end, those with the fewest attempts first: for the start of a node.
+pub async fn unprocessed(db: &Database) -> Result<Vec<Video>> {
+    let videos = Entity::find()
+        .filter(Column::State.eq(VideoState::Processing))
+        .order_by_asc(Column::IndexAttempts)
+        .order_by_asc(Column::Id)
+        .all(db.reader())
+        .await;
+    videos.doing("finding unprocessed videos")
 }
 
-/// Videos of any tenant whose processing did not end: for the start of a node.
-pub async fn unprocessed(db: &Database) -> Result<Vec<Video>> {
-    let videos = Entity::find().filter(Column::State.eq(VideoState::Processing)).all(db.reader()).await;
-    videos.doing("finding unprocessed videos")
+/// Counts that the building of a video's frame index begins, before its file is opened: a crash leaves the count. False
+/// when the video is not being processed (any more).
+pub async fn begin_indexing(db: &Database, tenant: TenantId, id: VideoId) -> Result<bool> {
+    add_attempts(db, tenant, id, 1).await
+}
+
+/// Takes back what [`begin_indexing`] counted, when the building ended for a reason that is not the file's.
+pub async fn give_indexing_back(db: &Database, tenant: TenantId, id: VideoId) -> Result<bool> {
+    add_attempts(db, tenant, id, -1).await
+}
+
+async fn add_attempts(db: &Database, tenant: TenantId, id: VideoId, attempts: i32) -> Result<bool> {
+    let tx = db.begin().await?;
+    let updated = Entity::update_many()
+        .col_expr(Column::IndexAttempts, Expr::col(Column::IndexAttempts).add(attempts))
+        .filter(Column::Id.eq(id))
+        .filter(Column::TenantId.eq(tenant))
+        .filter(Column::State.eq(VideoState::Processing))
+        .exec(tx.raw())
+        .await;
+    let counted = updated.doing("counting attempts to index a video")?.rows_affected > 0;
+    tx.commit().await?;
+    Ok(counted)
 }
 
 /// Makes a processed video ready; false when it is not being processed (any more).
@@ -177,7 +197,8 @@ pub async fn set_ready(db: &Database, tenant: TenantId, id: VideoId, found: Proc
     Ok(true)
 }
 
-/// Makes a video failed, with a problem object, and counts its bytes no longer; false when it is not being processed.
+/// Makes a video failed, with a problem object, counts its bytes no longer, and records its files as to be removed;
+/// false when it is not being processed.
 pub async fn set_failed(db: &Database, tenant: TenantId, id: VideoId, problem: Json) -> Result<bool> {
     let row = ActiveModel {
         state: Set(VideoState::Failed),
@@ -189,6 +210,7 @@ pub async fn set_failed(db: &Database, tenant: TenantId, id: VideoId, problem: J
     if !leave_processing(tx.raw(), tenant, id, row).await? {
         return Ok(false);
     }
+    removals::record_in(&tx, tenant, Subject::Video(id)).await?;
     announce(&tx, tenant, id, Event::VideoFailed).await?;
     tx.commit().await?;
     Ok(true)
@@ -222,14 +244,14 @@ async fn leave_processing(db: &impl ConnectionTrait, tenant: TenantId, id: Video
     Ok(updated.doing("ending a video's processing")?.rows_affected > 0)
 }
 
-/// Deletes a video with its detections and links. Unfinished exports that use it prevent that, unless `force`
-/// cancels them.
+/// Deletes a video with its detections and links, and records its files as to be removed. Unfinished exports that use it
+/// prevent that, unless `force` cancels them.
 pub async fn delete(db: &Database, tenant: TenantId, id: VideoId, force: bool) -> Result<Deleted> {
     let tx = db.begin().await?;
     let video = Entity::find_by_id(id).filter(Column::TenantId.eq(tenant)).lock_exclusive().one(tx.raw()).await;
-    let Some(video) = video.doing("reading a video")? else {
+    if video.doing("reading a video")?.is_none() {
         return Ok(Deleted::NotFound);
-    };
+    }
     let users = unfinished_users(tx.raw(), id).await?;
     if !users.is_empty() && !force {
         return Ok(Deleted::InUse(users));
@@ -242,9 +264,10 @@ pub async fn delete(db: &Database, tenant: TenantId, id: VideoId, force: bool) -
     }
     detections::delete_in(&tx, Subject::Video(id)).await?;
     links::delete_in(&tx, Subject::Video(id)).await?;
+    removals::record_in(&tx, tenant, Subject::Video(id)).await?;
     Entity::delete_by_id(id).exec(tx.raw()).await.doing("deleting a video")?;
     tx.commit().await?;
-    Ok(Deleted::Gone { video, cancelled })
+    Ok(Deleted::Gone { cancelled })
 }
 
 async fn unfinished_users(db: &impl ConnectionTrait, id: VideoId) -> Result<Vec<ExportId>> {

@@ -3,13 +3,8 @@
 //! A delivery is written in the transaction of the change that it reports (transactional outbox). Senders claim due
 //! deliveries for the length of a lease; the deliveries of a sender that died are due again when it expires.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use sea_orm::{
-    ActiveValue::Set,
-    QueryOrder, QuerySelect, QueryTrait,
-    entity::prelude::*,
-    sea_query::{LockBehavior, LockType},
-};
+use chrono::{DateTime, Utc};
+use sea_orm::{ActiveValue::Set, ExprTrait, QuerySelect, entity::prelude::*};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -20,12 +15,14 @@ use crate::{
     now,
     page::{self, Page, PageRequest},
     rows::{
-        tenant,
         webhook::{ActiveModel, Column, Entity, Model},
         webhook_delivery as delivery,
     },
-    tenants::TenantState,
 };
+
+mod claim;
+
+pub use claim::{Room, claim};
 
 pub use crate::rows::webhook::Model as Webhook;
 pub use crate::rows::webhook_delivery::{DeliveryState, Model as Delivery};
@@ -112,7 +109,7 @@ pub enum Outcome {
         status: Option<u16>,
         /// What went wrong.
         error: String,
-        /// The other side wants nothing more (410): the webhook is disabled.
+        /// The other side wants nothing more (410): the webhook is disabled, unless it was changed since the claim.
         disable: bool,
     },
 }
@@ -318,66 +315,6 @@ pub async fn send_again(
     get_delivery(db, tenant, webhook, id).await
 }
 
-/// Webhooks of active tenants, at most `most`, that have a delivery that is due and none on its way.
-async fn due_webhooks(db: &impl ConnectionTrait, most: u64) -> Result<Vec<WebhookId>> {
-    use delivery::Column as Sent;
-    let active = tenant::Entity::find().select_only().column(tenant::Column::Id);
-    let active = active.filter(tenant::Column::State.eq(TenantState::Active)).into_query();
-    let enabled = Entity::find().select_only().column(Column::Id).filter(Column::Enabled.eq(true)).into_query();
-    let busy = delivery::Entity::find().select_only().column(Sent::WebhookId);
-    let busy = busy.filter(Sent::State.eq(DeliveryState::Sending)).filter(Sent::RunAt.gt(now())).into_query();
-    let due = delivery::Entity::find()
-        .select_only()
-        .column(Sent::WebhookId)
-        .filter(Sent::State.is_in([DeliveryState::Waiting, DeliveryState::Sending]))
-        .filter(Sent::RunAt.lte(now()))
-        .filter(Sent::TenantId.in_subquery(active))
-        .filter(Sent::WebhookId.in_subquery(enabled))
-        .filter(Sent::WebhookId.not_in_subquery(busy))
-        .group_by(Sent::WebhookId)
-        .order_by_asc(Sent::RunAt.min())
-        .limit(most);
-    due.into_tuple().all(db).await.doing("finding webhooks that are due")
-}
-
-/// Claims up to `most` deliveries that are due, each for `lease`, after which another sender may claim it. Only the
-/// oldest of each webhook, so that messages arrive in order and a slow receiver delays no other webhook. Deliveries of
-/// suspended tenants and disabled webhooks wait.
-pub async fn claim(db: &Database, most: u64, lease: TimeDelta) -> Result<Vec<ClaimedDelivery>> {
-    // Checked by a reader first: while nothing is due, no write lock is taken.
-    if due_webhooks(db.reader(), 1).await?.is_empty() {
-        return Ok(Vec::new());
-    }
-    let tx = db.begin().await?;
-    let mut claimed_deliveries = Vec::new();
-    for id in due_webhooks(tx.raw(), most).await? {
-        // Locked, so that two senders do not both claim one of its deliveries.
-        let webhook = Entity::find_by_id(id).lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
-        let Some(webhook) = webhook.one(tx.raw()).await.doing("locking a webhook")? else { continue };
-        let oldest = delivery::Entity::find()
-            .filter(delivery::Column::WebhookId.eq(id))
-            .filter(delivery::Column::State.is_in([DeliveryState::Waiting, DeliveryState::Sending]))
-            .filter(delivery::Column::RunAt.lte(now()))
-            .order_by_asc(delivery::Column::RunAt)
-            .order_by_asc(delivery::Column::Id);
-        let Some(mut found) = oldest.one(tx.raw()).await.doing("finding a due delivery")? else { continue };
-        found.state = DeliveryState::Sending;
-        found.attempts += 1;
-        found.run_at = now() + lease;
-        let row = delivery::ActiveModel {
-            state: Set(found.state),
-            attempts: Set(found.attempts),
-            run_at: Set(found.run_at),
-            ..Default::default()
-        };
-        let claimed = delivery::Entity::update_many().set(row).filter(delivery::Column::Id.eq(found.id));
-        claimed.exec(tx.raw()).await.doing("claiming a delivery")?;
-        claimed_deliveries.push(ClaimedDelivery { delivery: found, webhook });
-    }
-    tx.commit().await?;
-    Ok(claimed_deliveries)
-}
-
 /// Makes claimed deliveries due at once: for the start of a node that is the only one, whose earlier process has ended.
 pub async fn take_back(db: &Database) -> Result<u64> {
     let row = delivery::ActiveModel { state: Set(DeliveryState::Waiting), run_at: Set(now()), ..Default::default() };
@@ -415,8 +352,14 @@ pub async fn record_outcome(db: &Database, claimed: &ClaimedDelivery, outcome: O
         return Ok(false);
     }
     if disable {
-        let off = ActiveModel { enabled: Set(false), version: Set(claimed.webhook.version + 1), ..Default::default() };
-        let disabled = Entity::update_many().set(off).filter(Column::Id.eq(claimed.webhook.id)).exec(tx.raw()).await;
+        // A webhook that was changed since the claim, its URL perhaps, stays on: the next message finds out.
+        let disabled = Entity::update_many()
+            .col_expr(Column::Enabled, Expr::value(false))
+            .col_expr(Column::Version, Expr::col(Column::Version).add(1))
+            .filter(Column::Id.eq(claimed.webhook.id))
+            .filter(Column::Version.eq(claimed.webhook.version))
+            .exec(tx.raw())
+            .await;
         disabled.doing("disabling a webhook")?;
     }
     tx.commit().await?;

@@ -23,6 +23,11 @@ mod m0010_api_keys;
 mod m0011_clips_and_reels;
 mod m0012_audit;
 mod m0013_webhooks;
+mod m0014_deployment_and_specs;
+mod m0015_sessions;
+mod m0016_sockets;
+mod m0017_index_attempts;
+mod m0018_file_removals;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -44,6 +49,11 @@ impl MigratorTrait for Migrator {
             Box::new(m0011_clips_and_reels::Migration),
             Box::new(m0012_audit::Migration),
             Box::new(m0013_webhooks::Migration),
+            Box::new(m0014_deployment_and_specs::Migration),
+            Box::new(m0015_sessions::Migration),
+            Box::new(m0016_sockets::Migration),
+            Box::new(m0017_index_attempts::Migration),
+            Box::new(m0018_file_removals::Migration),
         ]
     }
 }

@@ -10,14 +10,15 @@ use serde_json::json;
 
 use super::{Export, ExportState, lock};
 use crate::{
-    Database, ExportId, Result, TenantId, Transaction,
+    Database, ExportId, Result, Subject, TenantId, Transaction,
     error::Doing,
     jobs::{self, Job},
-    now,
+    now, removals,
     rows::{
         export::{Column, Entity},
         segment,
     },
+    stored::{self, StorageFull},
     webhooks::{self, Event},
 };
 
@@ -41,6 +42,17 @@ pub struct ResultFile {
     pub bytes: i64,
     /// Its entity tag, without quotes.
     pub etag: String,
+}
+
+/// What came of completing an export.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Completion {
+    /// It is complete.
+    Now(Box<Export>),
+    /// Its result does not fit in what the tenant may store: nothing was changed.
+    Full(StorageFull),
+    /// It is in another state, or the job is no longer the caller's: nothing was changed.
+    Not,
 }
 
 /// What came of cancelling.
@@ -114,18 +126,24 @@ pub async fn warn(db: &Database, job: &Job, warning: &str) -> Result<bool> {
     Ok(updated)
 }
 
-/// Completes an export that is `publishing`, and ends its coordinator's job with it. Returns the row after it; `None`,
-/// and nothing changed, when the export is in another state or the job is no longer the caller's.
-pub async fn finish(db: &Database, job: &Job, finished: Finished) -> Result<Option<Export>> {
+/// Completes an export that is `publishing`, and ends its coordinator's job with it, when its result fits in the `room`
+/// bytes that its tenant may store in all.
+pub async fn finish(db: &Database, job: &Job, finished: Finished, room: u64) -> Result<Completion> {
     let tx = db.begin().await?;
+    let more = finished.result.as_ref().map_or(0, |file| file.bytes.unsigned_abs());
+    if let Err(full) = stored::check_in(&tx, job.tenant_id, more, room).await? {
+        return Ok(Completion::Full(full));
+    }
     let (key, bytes, etag) = match finished.result {
         Some(file) => (Some(file.key), Some(file.bytes), Some(file.etag)),
         None => (None, None, None),
     };
-    // Locks the export's row, before the job's as everywhere.
+    // Locks the export's row, after the tenant's and before the job's as everywhere.
     let completed = Entity::update_many()
         .col_expr(Column::State, Expr::value(ExportState::Complete))
         .col_expr(Column::Progress, Expr::value(1.0))
+        // Segments have added theirs; frames that were copied when they were joined are in none.
+        .col_expr(Column::FramesDone, Expr::col(Column::FramesTotal))
         .col_expr(Column::Message, Expr::value(""))
         .col_expr(Column::Report, Expr::value(Some(finished.report)))
         .col_expr(Column::Cost, Expr::value(finished.cost))
@@ -138,15 +156,15 @@ pub async fn finish(db: &Database, job: &Job, finished: Finished) -> Result<Opti
         .exec_with_returning(tx.raw())
         .await;
     let Some(export) = completed.doing("completing an export")?.pop() else {
-        return Ok(None);
+        return Ok(Completion::Not);
     };
     if !jobs::done_in(tx.raw(), job).await? {
-        return Ok(None);
+        return Ok(Completion::Not);
     }
     jobs::cancel_export(&tx, job.export_id).await?;
     announce(&tx, &export).await?;
     tx.commit().await?;
-    Ok(Some(export))
+    Ok(Completion::Now(Box::new(export)))
 }
 
 /// Fails an export with a problem object, on behalf of the coordinator that holds `job`: its other jobs are cancelled,
@@ -209,7 +227,7 @@ async fn announce(tx: &Transaction, export: &Export) -> Result<()> {
     webhooks::announce(tx, export.tenant_id, event, data).await
 }
 
-/// Cancels an export and its jobs, and forgets its segments, whose files then can go.
+/// Cancels an export and its jobs, forgets its segments, and records that its files are to be removed.
 pub async fn cancel(db: &Database, tenant: TenantId, id: ExportId) -> Result<Cancelled> {
     let tx = db.begin().await?;
     let cancelled = cancel_in(&tx, tenant, id).await?;
@@ -236,13 +254,18 @@ pub(crate) async fn cancel_in(tx: &Transaction, tenant: TenantId, id: ExportId) 
     jobs::cancel_export(tx, id).await?;
     let gone = segment::Entity::delete_many().filter(segment::Column::ExportId.eq(id)).exec(tx.raw()).await;
     gone.doing("forgetting a cancelled export's segments")?;
+    removals::record_in(tx, tenant, Subject::Export(id)).await?;
     announce(tx, &export).await?;
     Ok(Cancelled::Now(Box::new(export)))
 }
 
 /// The problem object (RFC 9457) of an export that failed: `code` for programs, `detail` for people.
 pub fn problem(code: &str, detail: &str) -> Json {
-    let status = if code == "disk_full" { 507 } else { 500 };
+    let status = match code {
+        "disk_full" => 507,
+        "storage_full" => 413,
+        _ => 500,
+    };
     json!({
         "type": "about:blank",
         "title": "The export failed",

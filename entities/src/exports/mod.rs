@@ -19,15 +19,18 @@ use crate::{
     jobs::Job,
     links, now,
     page::{self, Page, PageRequest},
+    removals,
     rows::{
         export::{ActiveModel, Column, Entity, Model},
-        export_source,
+        export_source, export_spec,
     },
 };
 
 pub use crate::rows::export::{ExportState, KindColumn, Model as Export};
 pub use edits::ExportKind;
-pub use life::{Cancelled, Finished, ResultFile, advance, cancel, fail, finish, problem, set_progress, warn};
+pub use life::{
+    Cancelled, Completion, Finished, ResultFile, advance, cancel, fail, finish, problem, set_progress, warn,
+};
 pub(crate) use life::{cancel_in, fail_in};
 pub use retry::{Retried, retry};
 pub use sweep::{drop_segments, ended_before, keeping_segments_since, resumable};
@@ -64,8 +67,8 @@ pub struct NewExport {
 pub struct Estimated {
     /// Device time.
     pub device_seconds: f64,
-    /// Wall time, alone on the node.
-    pub seconds: f64,
+    /// Time from start to finish, alone on the node.
+    pub wall_seconds: f64,
     /// Price of the device time.
     pub cost: f64,
 }
@@ -73,8 +76,8 @@ pub struct Estimated {
 impl Export {
     /// What it was expected to take when it was accepted.
     pub fn estimate(&self) -> Option<Estimated> {
-        let (device_seconds, seconds) = (self.estimated_device_seconds?, self.estimated_seconds?);
-        Some(Estimated { device_seconds, seconds, cost: self.estimated_cost? })
+        let (device_seconds, wall_seconds) = (self.estimated_device_seconds?, self.estimated_seconds?);
+        Some(Estimated { device_seconds, wall_seconds, cost: self.estimated_cost? })
     }
 }
 
@@ -105,7 +108,6 @@ pub async fn insert(tx: &Transaction, new: NewExport) -> Result<Export> {
         tenant_id: new.tenant_id,
         kind: KindColumn(new.kind),
         state: ExportState::Queued,
-        spec: new.spec,
         profile: new.profile,
         attempt: 1,
         progress: 0.0,
@@ -118,7 +120,7 @@ pub async fn insert(tx: &Transaction, new: NewExport) -> Result<Export> {
         device_seconds: 0.0,
         cost: 0.0,
         estimated_device_seconds: new.estimate.map(|estimate| estimate.device_seconds),
-        estimated_seconds: new.estimate.map(|estimate| estimate.seconds),
+        estimated_seconds: new.estimate.map(|estimate| estimate.wall_seconds),
         estimated_cost: new.estimate.map(|estimate| estimate.cost),
         simulated: new.simulated,
         report: None,
@@ -134,6 +136,10 @@ pub async fn insert(tx: &Transaction, new: NewExport) -> Result<Export> {
     };
     let row = ActiveModel::from(export.clone()).reset_all();
     Entity::insert(row).exec_without_returning(tx.raw()).await.doing("storing an export")?;
+    let spec =
+        export_spec::ActiveModel { export_id: Set(export.id), tenant_id: Set(export.tenant_id), spec: Set(new.spec) };
+    let stored = export_spec::Entity::insert(spec).exec_without_returning(tx.raw()).await;
+    stored.doing("storing an export's spec")?;
     let mut sources = new.sources;
     sources.sort();
     sources.dedup();
@@ -150,6 +156,12 @@ pub async fn insert(tx: &Transaction, new: NewExport) -> Result<Export> {
 pub async fn get(db: &Database, tenant: TenantId, id: ExportId) -> Result<Option<Export>> {
     let export = Entity::find_by_id(id).filter(Column::TenantId.eq(tenant)).one(db.reader()).await;
     export.doing("reading an export")
+}
+
+/// What was asked for with an export of a tenant. It may have a megabyte: read it where it is needed and nowhere else.
+pub async fn spec(db: &Database, tenant: TenantId, id: ExportId) -> Result<Option<Json>> {
+    let row = export_spec::Entity::find_by_id(id).filter(export_spec::Column::TenantId.eq(tenant)).one(db.reader());
+    Ok(row.await.doing("reading an export's spec")?.map(|row| row.spec))
 }
 
 /// A page of a tenant's exports.
@@ -212,19 +224,6 @@ pub async fn backlog(tx: &Transaction, tenant: TenantId) -> Result<Backlog> {
     Ok(Backlog { exports: rows.len() as u64, device_seconds: rows.iter().map(left).sum() })
 }
 
-/// Bytes of a tenant's stored results.
-pub async fn stored_bytes(db: &Database, tenant: TenantId) -> Result<u64> {
-    let sum: Option<Option<i64>> = Entity::find()
-        .select_only()
-        .column_as(Column::ResultBytes.sum().cast_as("bigint"), "sum")
-        .filter(Column::TenantId.eq(tenant))
-        .into_tuple()
-        .one(db.reader())
-        .await
-        .doing("adding a tenant's results up")?;
-    Ok(sum.flatten().map_or(0, i64::unsigned_abs))
-}
-
 /// The exports of some tenants that are past `queued` and unfinished, and those that ended at or after `since`: those
 /// for which progress may have been published since then.
 pub async fn moving(db: &Database, tenants: &[TenantId], since: DateTimeUtc) -> Result<Vec<Export>> {
@@ -245,6 +244,7 @@ pub async fn delete(db: &Database, tenant: TenantId, id: ExportId) -> Result<Del
     }
     detections::delete_in(&tx, Subject::Export(id)).await?;
     links::delete_in(&tx, Subject::Export(id)).await?;
+    removals::record_in(&tx, tenant, Subject::Export(id)).await?;
     Entity::delete_by_id(id).exec(tx.raw()).await.doing("deleting an export")?;
     tx.commit().await?;
     Ok(Deleted::Gone(Box::new(export)))

@@ -52,7 +52,7 @@ pub async fn retry(
         progress: 0.0,
         frames_done: pictures().map(|segment| segment.frames).sum(),
         frames_inferred: pictures().map(|segment| segment.frames_inferred).sum(),
-        device_seconds: kept.iter().map(|segment| segment.device_seconds).sum(),
+        device_seconds: kept.iter().fold(0.0, |sum, segment| sum + segment.device_seconds),
         message: String::new(),
         warnings: Json::Array(Vec::new()),
         problem: None,

@@ -28,10 +28,10 @@ pub async fn keeping_segments_since(db: &Database, time: DateTime<Utc>) -> Resul
     of(db, failed).await
 }
 
-/// Exports that have, or may have again, jobs: unfinished ones and those that can be retried.
+/// Exports whose segments' files are, or may be again, of use: unfinished ones, and failed ones that can be retried.
 pub async fn resumable(db: &Database) -> Result<Vec<(TenantId, ExportId)>> {
-    let ended = [ExportState::Failed, ExportState::Cancelled];
-    of(db, Entity::find().filter(Column::State.is_in(ExportState::UNFINISHED.into_iter().chain(ended)))).await
+    let states = ExportState::UNFINISHED.into_iter().chain([ExportState::Failed]);
+    of(db, Entity::find().filter(Column::State.is_in(states))).await
 }
 
 async fn of(db: &Database, exports: Select<Entity>) -> Result<Vec<(TenantId, ExportId)>> {

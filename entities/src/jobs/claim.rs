@@ -7,7 +7,7 @@ use sea_orm::{ExprTrait, FromQueryResult, entity::prelude::*, sea_query::Query};
 
 use super::{Job, JobKind, JobState, fair, held, wakeups};
 use crate::{
-    Database, Result,
+    Database, Result, TenantId,
     error::Doing,
     now,
     rows::job::{Column, Entity},
@@ -16,7 +16,15 @@ use crate::{
 /// Claims a ready job among `kinds` for the length of `lease`, in the [fair order](super::fair), coordinators first;
 /// `None` when there is none. Ask only for what can be started now.
 pub async fn claim(db: &Database, owner: &str, kinds: &[JobKind], lease: Duration) -> Result<Option<Job>> {
-    claim_within(db, owner, kinds, lease, u32::MAX).await
+    claim_within(db, owner, &Wanted { kinds: kinds.to_vec(), parts_except: Vec::new() }, lease, u32::MAX).await
+}
+
+/// What a node can start now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    pub kinds: Vec<JobKind>,
+    /// Tenants whose segments and sounds cannot be started.
+    pub parts_except: Vec<TenantId>,
 }
 
 /// [`claim`] that leaves a tenant's next export waiting while `exports_at_once` of its exports are at work, or as many
@@ -24,18 +32,18 @@ pub async fn claim(db: &Database, owner: &str, kinds: &[JobKind], lease: Duratio
 pub async fn claim_within(
     db: &Database,
     owner: &str,
-    kinds: &[JobKind],
+    wanted: &Wanted,
     lease: Duration,
     exports_at_once: u32,
 ) -> Result<Option<Job>> {
     let tx = db.begin().await?;
     let now = now();
     let mut next = None;
-    if kinds.contains(&JobKind::Coordinate) {
+    if wanted.kinds.contains(&JobKind::Coordinate) {
         next = fair::next_coordinator(&tx, exports_at_once, now).await?;
     }
     if next.is_none() {
-        next = fair::next_part(&tx, kinds, now).await?;
+        next = fair::next_part(&tx, wanted, now).await?;
     }
     let Some(id) = next else { return Ok(None) };
     let claim = Query::update()

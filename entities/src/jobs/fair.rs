@@ -22,7 +22,7 @@ use sea_orm::{
     sea_query::{Func, LockBehavior, LockType, OnConflict, Query},
 };
 
-use super::{Job, JobKind, JobState, NewJob, wakeups};
+use super::{Job, JobKind, JobState, NewJob, Wanted, wakeups};
 use crate::{
     ExportId, JobId, Result, TenantId, Transaction,
     error::Doing,
@@ -207,15 +207,16 @@ async fn bounds(
     Ok(rows.into_iter().map(|(tenant, weight, own)| (tenant, (weight.max(MIN_WEIGHT), own))).collect())
 }
 
-/// The part to be claimed next, of those `kinds`.
-pub(super) async fn next_part(tx: &Transaction, kinds: &[JobKind], now: DateTimeUtc) -> Result<Option<JobId>> {
+/// The part to be claimed next, of those kinds and of other tenants than those excepted.
+pub(super) async fn next_part(tx: &Transaction, wanted: &Wanted, now: DateTimeUtc) -> Result<Option<JobId>> {
     let share = Entity::belongs_to(fair_share::Entity).from(Column::TenantId).to(fair_share::Column::TenantId).into();
     let mut next = Entity::find()
         .select_only()
         .column(Column::Id)
         .join(JoinType::InnerJoin, share)
         .filter(Column::State.eq(JobState::Ready))
-        .filter(Column::Kind.is_in(kinds.iter().copied().filter(|kind| *kind != JobKind::Coordinate)))
+        .filter(Column::Kind.is_in(wanted.kinds.iter().copied().filter(|kind| *kind != JobKind::Coordinate)))
+        .filter(Column::TenantId.is_not_in(wanted.parts_except.iter().copied()))
         .filter(Column::RunAt.lte(now))
         .order_by_asc(fair_share::Column::Tag)
         .order_by_asc(Column::ExportId)

@@ -1,13 +1,14 @@
 //! What happens to a job after an error or a crash.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sea_orm::{Condition, QuerySelect, entity::prelude::*};
+use sea_orm::{Condition, QueryOrder, QuerySelect, entity::prelude::*};
 
 use super::{Job, JobKind, JobState, held, wakeups};
 use crate::{
-    Database, Result, Transaction,
+    Database, Error, Result, Transaction,
     error::Doing,
-    exports, now,
+    exports::{self, Export},
+    now,
     rows::{
         export,
         job::{Column, Entity},
@@ -16,7 +17,7 @@ use crate::{
 
 /// Errors after which a job is dead.
 pub const MAX_FAILURES: i32 = 3;
-/// Crashes without progress of the export after which a job is dead.
+/// Crashes without progress after which a job is dead: of a part without its commit, of a coordinator without any.
 pub const MAX_CRASHES: i32 = 20;
 
 /// What comes after an error.
@@ -27,8 +28,8 @@ pub enum Failure {
         /// Not claimed before.
         at: DateTime<Utc>,
     },
-    /// It was the last try.
-    Dead,
+    /// It was the last try. Of a coordinator: the export that failed with it.
+    Dead(Option<Box<Export>>),
     /// The job was no longer the caller's: nothing has changed.
     Lost,
 }
@@ -42,13 +43,17 @@ impl Job {
     }
 }
 
-/// The jobs that [`sweep`] or [`take_back`] changed.
-#[derive(Debug, Clone, PartialEq, Default)]
+/// What [`sweep`] or [`take_back`] changed, each job in a transaction of its own.
+#[derive(Debug, Default)]
 pub struct Swept {
     /// How many jobs are ready again.
     pub ready: u64,
-    /// Jobs that have crashed too often and are dead now. The export of a dead coordinator has failed with it.
+    /// Jobs that have crashed too often and are dead now.
     pub dead: Vec<Job>,
+    /// The exports of dead coordinators, which have failed with them.
+    pub failed: Vec<Export>,
+    /// Why further jobs were left as they are, if any were; what is listed here is done all the same.
+    pub error: Option<Error>,
 }
 
 /// Counts an error of a job: it is tried again after 1 s, then 4 s, and is dead after the third. A dead coordinator
@@ -64,8 +69,7 @@ pub async fn fail(db: &Database, job: &Job, code: &str, error: &str) -> Result<F
     row.error = Some(error.to_owned());
     row.error_code = Some(code.to_owned());
     let failure = if row.failures >= MAX_FAILURES {
-        bury(&tx, &mut row).await?;
-        Failure::Dead
+        Failure::Dead(bury(&tx, &mut row).await?.map(Box::new))
     } else {
         let at = now() + backoff(row.failures);
         requeue(&tx, &mut row, at).await?;
@@ -82,6 +86,9 @@ fn backoff(failures: i32) -> TimeDelta {
 }
 
 /// Makes jobs whose lease has expired ready again: their holders have crashed, or hang.
+///
+/// # Errors
+/// When nothing was changed; [`Swept::error`] is one that came later.
 pub async fn sweep(db: &Database) -> Result<Swept> {
     let expired = Condition::all().add(Column::State.eq(JobState::Running)).add(Column::LeaseUntil.lt(now()));
     crashed(db, expired, "its lease expired").await
@@ -89,39 +96,65 @@ pub async fn sweep(db: &Database) -> Result<Swept> {
 
 /// Makes all jobs of `owner` ready again at once: for a node that starts. The
 /// caller ensures that no other process uses this owner name.
+///
+/// # Errors
+/// As of [`sweep`].
 pub async fn take_back(db: &Database, owner: &str) -> Result<Swept> {
     let owned = Condition::all().add(Column::State.eq(JobState::Running)).add(Column::Owner.eq(owner));
     crashed(db, owned, "its process ended").await
 }
 
-/// Counts a crash of every job that meets `condition`, each in a transaction of its own.
+/// Counts a crash of every job that meets `condition`, each in a transaction of its own, until one fails.
 async fn crashed(db: &Database, condition: Condition, how: &str) -> Result<Swept> {
-    let found = Entity::find().filter(condition.clone()).all(db.reader()).await.doing("finding crashed jobs")?;
+    let found = Entity::find().filter(condition.clone()).order_by_asc(Column::Id).all(db.reader()).await;
     let mut swept = Swept::default();
-    for job in found {
-        let tx = db.begin().await?;
+    for job in found.doing("finding crashed jobs")? {
         // Read again under the lock: it may have been renewed or ended meanwhile.
         let still = condition.clone().add(Column::Id.eq(job.id));
-        let Some(mut row) = lock(&tx, &job, still).await? else {
-            continue;
-        };
-        row.crashes += 1;
-        let owner = row.owner.take().unwrap_or_default();
-        if row.crashes >= MAX_CRASHES {
-            row.error = Some(format!(
-                "{MAX_CRASHES} crashes without progress; the last time {how} (attempt {}, on {owner})",
-                row.attempt
-            ));
-            row.error_code = Some("crashed".to_owned());
-            bury(&tx, &mut row).await?;
-            swept.dead.push(row);
-        } else {
-            requeue(&tx, &mut row, now()).await?;
-            swept.ready += 1;
+        match crash(db, &job, still, how).await {
+            Ok(None) => {}
+            Ok(Some(Crash::Ready)) => swept.ready += 1,
+            Ok(Some(Crash::Dead(dead))) => {
+                let (job, export) = *dead;
+                swept.dead.push(job);
+                swept.failed.extend(export);
+            }
+            Err(error) => {
+                swept.error = Some(error);
+                break;
+            }
         }
-        tx.commit().await?;
     }
     Ok(swept)
+}
+
+/// What a crash made of a job.
+enum Crash {
+    Ready,
+    /// Of a coordinator with the export that failed with it.
+    Dead(Box<(Job, Option<Export>)>),
+}
+
+/// Counts a crash of `job`, if it `still` is what it was found as.
+async fn crash(db: &Database, job: &Job, still: Condition, how: &str) -> Result<Option<Crash>> {
+    let tx = db.begin().await?;
+    let Some(mut row) = lock(&tx, job, still).await? else { return Ok(None) };
+    row.crashes += 1;
+    let owner = row.owner.take().unwrap_or_default();
+    let crash = if row.crashes >= MAX_CRASHES {
+        row.error = Some(format!(
+            "{MAX_CRASHES} crashes without progress; the last time {how} (attempt {}, on {owner})",
+            row.attempt
+        ));
+        row.error_code = Some("crashed".to_owned());
+        let export = bury(&tx, &mut row).await?;
+        Crash::Dead(Box::new((row, export)))
+    } else {
+        requeue(&tx, &mut row, now()).await?;
+        Crash::Ready
+    };
+    tx.commit().await?;
+    Ok(Some(crash))
 }
 
 /// The job's row, locked, if it meets `condition`. The export's row is locked first, as everywhere, so that no two
@@ -139,14 +172,14 @@ async fn requeue(tx: &Transaction, row: &mut Job, at: DateTimeUtc) -> Result<()>
 }
 
 /// Makes a job dead. A dead segment job is seen by its coordinator, a dead coordinator by no other job: its export
-/// fails here.
-async fn bury(tx: &Transaction, row: &mut Job) -> Result<()> {
+/// fails here, and is returned.
+async fn bury(tx: &Transaction, row: &mut Job) -> Result<Option<Export>> {
     row.state = JobState::Dead;
     store(tx, row).await?;
-    if row.kind == JobKind::Coordinate {
-        exports::fail_in(tx, row.export_id, row.problem()).await?;
+    match row.kind {
+        JobKind::Coordinate => exports::fail_in(tx, row.export_id, row.problem()).await,
+        JobKind::Audio | JobKind::Segment => Ok(None),
     }
-    Ok(())
 }
 
 async fn store(tx: &Transaction, row: &mut Job) -> Result<()> {

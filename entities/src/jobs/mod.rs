@@ -7,7 +7,8 @@
 //!
 //! Errors and crashes are counted separately: an error ([`fail`]) is retried after 1 s and 4 s and kills the job the third
 //! time. A crash (an expired lease found by [`sweep`], or [`take_back`] at a node's start) makes the job ready at once,
-//! and kills it only after 20 of them during which its export finished nothing.
+//! and kills it only after 20 of them. They are counted for each job: another part's commit takes none back, except
+//! from the coordinator, which lives as long as its export.
 //!
 //! On PostgreSQL every transaction that makes jobs ready wakes the claimers of all nodes ([`JobWakeups`]).
 //!
@@ -34,7 +35,7 @@ use crate::{
 
 pub use crate::rows::job::{JobKind, JobState, Model as Job};
 pub(crate) use claim::done_in;
-pub use claim::{claim, claim_within, done, release, renew};
+pub use claim::{Wanted, claim, claim_within, done, release, renew};
 pub(crate) use fair::{charge_tenant, record_actual};
 pub use fair::{enqueue, enqueue_all};
 pub use fault::{Failure, MAX_CRASHES, MAX_FAILURES, Swept, fail, sweep, take_back};
@@ -93,7 +94,7 @@ pub async fn load(tx: &Transaction) -> Result<Load> {
     Ok(Load { exports: exports.unsigned_abs(), tenants: tenants.unsigned_abs() })
 }
 
-/// Does the claimer still hold this job?
+/// Whether its claimer still holds a job.
 pub async fn is_held(db: &Database, job: &Job) -> Result<bool> {
     let row = Entity::find().filter(held(job)).one(db.reader()).await.doing("checking whether a job is held")?;
     Ok(row.is_some())

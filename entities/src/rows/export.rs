@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::{ExportId, ReelId, TenantId, UserId};
 
-/// A request to render something.
+/// A request to render something. What was asked for is in [`super::export_spec`].
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "exports")]
 pub struct Model {
@@ -18,8 +18,6 @@ pub struct Model {
     pub tenant_id: TenantId,
     pub kind: KindColumn,
     pub state: ExportState,
-    /// What was asked for.
-    pub spec: Json,
     /// The numeric profile, fixed at acceptance; none when nothing is inferred.
     pub profile: Option<Json>,
     /// Counts from 1.
@@ -81,9 +79,7 @@ impl FromStr for KindColumn {
 }
 
 /// Where an export is.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, DeriveDisplay, Serialize, Deserialize, ToSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, Serialize, Deserialize, ToSchema)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::N(16))", rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum ExportState {
@@ -116,7 +112,29 @@ impl ExportState {
     }
 }
 
+/// As the API and the database spell it.
+impl fmt::Display for ExportState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_value())
+    }
+}
+
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::Iterable;
+
+    use super::*;
+
+    #[test]
+    fn a_state_is_displayed_as_the_api_spells_it() {
+        for state in ExportState::iter() {
+            assert_eq!(serde_json::json!(state), state.to_string());
+        }
+        assert_eq!(ExportState::Rendering.to_string(), "rendering");
+    }
+}

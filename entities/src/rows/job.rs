@@ -24,7 +24,7 @@ pub struct Model {
     pub attempt: i32,
     /// Errors so far; 3 and the job is dead.
     pub failures: i32,
-    /// Crashes since the export last made progress; 20 and the job is dead.
+    /// Crashes of this job; of a coordinator, since its export last committed a part. 20 and the job is dead.
     pub crashes: i32,
     /// Not claimed before this time.
     pub run_at: DateTimeUtc,

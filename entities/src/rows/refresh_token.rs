@@ -16,6 +16,10 @@ pub struct Model {
     /// When it was exchanged for the next one of its family.
     pub used_at: Option<DateTimeUtc>,
     pub revoked_at: Option<DateTimeUtc>,
+    /// The token that it was exchanged for.
+    pub successor: Option<TokenId>,
+    /// Names the network that it was issued to; forgotten when the password changes.
+    pub network: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

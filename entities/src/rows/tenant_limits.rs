@@ -14,12 +14,16 @@ pub struct Model {
     pub queued_exports: Option<i64>,
     /// Single frames in detection at the same time.
     pub interactive_frames: Option<i64>,
-    /// Bytes of stored videos and results.
+    /// Bytes of open uploads, videos and results.
     pub storage_bytes: Option<i64>,
     /// Bytes of one upload.
     pub upload_bytes: Option<i64>,
     /// Requests a second; 0: unlimited.
     pub requests_per_second: Option<i64>,
+    /// WebSockets of one user, open on one node.
+    pub sockets_per_user: Option<i64>,
+    /// WebSockets of the tenant, open on one node.
+    pub sockets_per_tenant: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

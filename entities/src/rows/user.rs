@@ -17,6 +17,8 @@ pub struct Model {
     pub password_hash: String,
     pub role: Role,
     pub created_at: DateTimeUtc,
+    /// Grows with each change of the password: access tokens of an earlier epoch are refused.
+    pub session_epoch: i64,
 }
 
 /// What a user may do; each role may also do what the one before it may.

@@ -25,6 +25,8 @@ pub struct Model {
     pub duration: Option<f64>,
     /// Why processing failed, as a problem object.
     pub problem: Option<Json>,
+    /// How often the building of its frame index was begun without ending.
+    pub index_attempts: i32,
     pub created_at: DateTimeUtc,
 }
 

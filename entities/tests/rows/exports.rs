@@ -1,8 +1,10 @@
 //! The life of an export, and lists of exports.
 
+use std::time::Duration;
+
 use entities::{
     Error, VideoId,
-    exports::{self, Cancelled, Deleted, ExportKind, ExportState, Filter, Finished, ResultFile},
+    exports::{self, Cancelled, Completion, Deleted, ExportKind, ExportState, Filter, Finished, ResultFile},
     jobs::{self, JobKind},
     page::PageRequest,
     tenants,
@@ -21,6 +23,9 @@ on_both!(
     unfinished_exports_are_counted,
     an_export_of_a_video_that_is_gone_is_not_stored,
 );
+
+/// More than a tenant stores in these tests.
+const ROOM: u64 = 1 << 40;
 
 fn finished() -> Finished {
     let result = ResultFile { key: "k".to_owned(), bytes: 10, etag: "e".to_owned() };
@@ -60,16 +65,24 @@ async fn an_export_goes_forward_only(fresh: Fresh) {
 async fn an_end_is_final(fresh: Fresh) {
     let tenant = fresh.tenant("club").await;
     let (export, job) = fresh.coordinated(tenant.id, "a").await;
-    assert_eq!(exports::finish(&fresh.db, &job, finished()).await.unwrap(), None, "not before it is published");
+    assert_eq!(
+        exports::finish(&fresh.db, &job, finished(), ROOM).await.unwrap(),
+        Completion::Not,
+        "not before it is published"
+    );
     assert!(exports::advance(&fresh.db, &job, ExportState::Publishing).await.unwrap().is_some());
-    let returned = exports::finish(&fresh.db, &job, finished()).await.unwrap().unwrap();
+    let Completion::Now(returned) = exports::finish(&fresh.db, &job, finished(), ROOM).await.unwrap() else {
+        panic!("it is published")
+    };
     let complete = exports::get(&fresh.db, tenant.id, export.id).await.unwrap().unwrap();
-    assert_eq!(returned, complete);
+    assert_eq!(*returned, complete);
     assert_eq!((complete.state, complete.progress, complete.cost), (ExportState::Complete, 1.0, 0.5));
     assert_eq!((complete.result_key.as_deref(), complete.result_bytes), (Some("k"), Some(10)));
     assert!(complete.finished_at.is_some());
+    assert!(complete.frames_total > 0);
+    assert_eq!(complete.frames_done, complete.frames_total, "frames that no segment had are counted");
 
-    assert_eq!(exports::finish(&fresh.db, &job, finished()).await.unwrap(), None);
+    assert_eq!(exports::finish(&fresh.db, &job, finished(), ROOM).await.unwrap(), Completion::Not);
     assert_eq!(exports::fail(&fresh.db, &job, json!({})).await.unwrap(), None);
     assert_eq!(exports::advance(&fresh.db, &job, ExportState::Publishing).await.unwrap(), None);
     assert!(!exports::set_progress(&fresh.db, &job, 0.1, "late").await.unwrap());
@@ -91,9 +104,9 @@ async fn a_coordinator_that_lost_its_job_changes_nothing(fresh: Fresh) {
     assert!(!exports::set_progress(&fresh.db, &late, 0.9, "late").await.unwrap());
     assert!(!exports::warn(&fresh.db, &late, "late").await.unwrap());
     assert_eq!(exports::fail(&fresh.db, &late, json!({})).await.unwrap(), None);
-    assert_eq!(exports::finish(&fresh.db, &late, finished()).await.unwrap(), None);
+    assert_eq!(exports::finish(&fresh.db, &late, finished(), ROOM).await.unwrap(), Completion::Not);
     assert_eq!(exports::get(&fresh.db, tenant.id, export.id).await.unwrap().unwrap(), before);
-    assert!(exports::finish(&fresh.db, &job, finished()).await.unwrap().is_some());
+    assert!(matches!(exports::finish(&fresh.db, &job, finished(), ROOM).await.unwrap(), Completion::Now(_)));
 }
 
 async fn failing_ends_the_jobs(fresh: Fresh) {
@@ -106,7 +119,7 @@ async fn failing_ends_the_jobs(fresh: Fresh) {
     let export = exports::get(&fresh.db, tenant.id, export.id).await.unwrap().unwrap();
     assert_eq!(failed.as_ref(), Some(&export));
     assert_eq!((export.state, export.problem), (ExportState::Failed, Some(json!({"code": "segment_failed"}))));
-    assert!(!jobs::is_held(&fresh.db, &segment).await.unwrap());
+    assert!(!jobs::renew(&fresh.db, &segment, Duration::from_secs(60)).await.unwrap());
     assert_eq!(fresh.claim("a", JobKind::Segment).await, None);
 }
 

@@ -30,6 +30,8 @@ on_both!(
     errors_back_off_and_kill_the_third_time,
     crashes_without_progress_kill,
     a_dead_coordinator_fails_its_export,
+    a_coordinator_that_crashes_too_often_hands_out_its_failed_export,
+    a_sweep_that_fails_half_way_returns_what_it_did,
     a_released_job_is_unharmed,
     take_back_is_immediate_and_only_for_the_owner,
     cancelling_stops_holders,
@@ -82,9 +84,8 @@ async fn a_late_worker_changes_nothing(fresh: Fresh) {
     assert!(!jobs::done(&fresh.db, &late).await.unwrap());
     assert!(!jobs::release(&fresh.db, &late).await.unwrap());
     assert_eq!(jobs::fail(&fresh.db, &late, "render_failed", "late").await.unwrap(), Failure::Lost);
-    assert!(!jobs::is_held(&fresh.db, &late).await.unwrap());
 
-    assert!(jobs::is_held(&fresh.db, &current).await.unwrap());
+    assert!(jobs::renew(&fresh.db, &current, LEASE).await.unwrap());
     assert!(jobs::done(&fresh.db, &current).await.unwrap());
     assert!(!jobs::done(&fresh.db, &current).await.unwrap(), "done twice");
 }
@@ -215,7 +216,7 @@ async fn many_exports_of_one_tenant_do_not_delay_planning_of_another(fresh: Fres
     assert_eq!(order, [many.id, few.id, many.id]);
     // The tenant's own limit is below the deployment's.
     let own = TenantLimits { concurrent_exports: Some(2), ..TenantLimits::none(many.id) };
-    tenants::change(&fresh.db, many.id, TenantChange::default(), &own).await.unwrap().unwrap();
+    tenants::change(&fresh.db, many.id, TenantChange::default(), |_| Ok::<_, ()>(own)).await.unwrap().unwrap().unwrap();
     assert_eq!(fresh.claim("a", JobKind::Coordinate).await, None);
 }
 
@@ -237,7 +238,8 @@ async fn errors_back_off_and_kill_the_third_time(fresh: Fresh) {
     }
     let job = fresh.claim("a", JobKind::Segment).await.unwrap();
     assert_eq!((job.attempt, job.failures), (3, 2));
-    assert_eq!(jobs::fail(&fresh.db, &job, "device_failed", "no memory on cpu:0").await.unwrap(), Failure::Dead);
+    let recorded = jobs::fail(&fresh.db, &job, "device_failed", "no memory on cpu:0").await.unwrap();
+    assert_eq!(recorded, Failure::Dead(None));
     fresh.skip_backoff().await;
     assert_eq!(fresh.claim("a", JobKind::Segment).await, None);
     let row = &jobs::of_export(&fresh.db, &job).await.unwrap()[0];
@@ -279,11 +281,37 @@ async fn a_dead_coordinator_fails_its_export(fresh: Fresh) {
         fresh.skip_backoff().await;
         job = fresh.claim("node", JobKind::Coordinate).await.unwrap();
     }
-    assert_eq!(jobs::fail(&fresh.db, &job, "render_failed", "disk full").await.unwrap(), Failure::Dead);
+    let recorded = jobs::fail(&fresh.db, &job, "render_failed", "disk full").await.unwrap();
+    let Failure::Dead(Some(failed)) = recorded else { panic!("{recorded:?}") };
     let export = exports::get(&fresh.db, tenant.id, export.id).await.unwrap().unwrap();
-    assert_eq!(export.state, ExportState::Failed);
+    assert_eq!((export.state, &export), (ExportState::Failed, &*failed));
     assert_eq!(export.problem.unwrap()["detail"], "disk full");
     assert_eq!(fresh.claim("node", JobKind::Segment).await, None, "its segments are cancelled");
+}
+
+async fn a_coordinator_that_crashes_too_often_hands_out_its_failed_export(fresh: Fresh) {
+    let tenant = fresh.tenant("club").await;
+    let (export, _) = fresh.coordinated(tenant.id, "node").await;
+    fresh.sql(&format!("update jobs set crashes = {}", MAX_CRASHES - 1)).await;
+    let swept = jobs::take_back(&fresh.db, "node").await.unwrap();
+    assert!(swept.error.is_none() && swept.dead.len() == 1);
+    let row = exports::get(&fresh.db, tenant.id, export.id).await.unwrap().unwrap();
+    assert_eq!((row.state, swept.failed), (ExportState::Failed, vec![row]));
+}
+
+async fn a_sweep_that_fails_half_way_returns_what_it_did(fresh: Fresh) {
+    let tenant = fresh.tenant("club").await;
+    let export = fresh.export(tenant.id).await;
+    fresh.enqueue(&export, JobKind::Segment, 0, 1.0).await;
+    fresh.claim("node", JobKind::Segment).await.unwrap();
+    fresh.coordinated(tenant.id, "node").await;
+    fresh.sql(&format!("update jobs set crashes = {}", MAX_CRASHES - 1)).await;
+    // The end of an export, unlike that of a segment's job, is announced to webhooks.
+    fresh.sql("drop table webhook_deliveries").await;
+    fresh.sql("drop table webhooks").await;
+    let swept = jobs::take_back(&fresh.db, "node").await.unwrap();
+    assert!(swept.error.is_some() && swept.failed.is_empty());
+    assert_eq!(swept.dead.iter().map(|job| job.export_id).collect::<Vec<_>>(), [export.id]);
 }
 
 async fn a_released_job_is_unharmed(fresh: Fresh) {
@@ -306,7 +334,7 @@ async fn take_back_is_immediate_and_only_for_the_owner(fresh: Fresh) {
     fresh.claim("killed", JobKind::Segment).await.unwrap();
     let other = fresh.claim("alive", JobKind::Segment).await.unwrap();
     assert_eq!(jobs::take_back(&fresh.db, "killed").await.unwrap().ready, 2);
-    assert!(jobs::is_held(&fresh.db, &other).await.unwrap());
+    assert!(jobs::renew(&fresh.db, &other, LEASE).await.unwrap());
     assert_eq!(fresh.claim("killed", JobKind::Segment).await.unwrap().index, 0);
     assert_eq!(fresh.claim("killed", JobKind::Segment).await.unwrap().index, 1);
 }
@@ -340,7 +368,8 @@ async fn a_tenants_exports_at_work_are_bounded(fresh: Fresh) {
     }
     let other = fresh.export(few.id).await;
     fresh.enqueue(&other, JobKind::Coordinate, 0, 0.0).await;
-    let claim = || jobs::claim_within(&fresh.db, "a", &[JobKind::Coordinate], LEASE, 2);
+    let wanted = jobs::Wanted { kinds: vec![JobKind::Coordinate], ..jobs::Wanted::default() };
+    let claim = || jobs::claim_within(&fresh.db, "a", &wanted, LEASE, 2);
     let claimed = [claim().await.unwrap(), claim().await.unwrap(), claim().await.unwrap(), claim().await.unwrap()];
     let tenants: Vec<_> = claimed.iter().map(|job| job.as_ref().map(|job| job.tenant_id)).collect();
     assert_eq!(tenants, [Some(many.id), Some(few.id), Some(many.id), None]);

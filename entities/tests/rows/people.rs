@@ -1,13 +1,13 @@
 //! Tenants, users, their tokens, and API keys.
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use entities::{
-    Error, TokenId,
+    Error, TokenId, UserId,
     api_keys::{self, NewApiKey, Scope},
     page::PageRequest,
     tenants::{self, TenantState},
-    tokens::{self, Rotation},
-    users::{self, NewUser, Role, User},
+    tokens::{self, NewToken, RefreshToken, Rotation},
+    users::{self, NewUser, Role, User, UserChange},
 };
 
 use crate::support::{Fresh, on_both};
@@ -17,8 +17,12 @@ on_both!(
     a_text_that_cannot_be_stored_is_no_database_fault,
     a_tenant_is_suspended_and_active_again,
     the_first_user_is_made_once,
-    a_token_is_exchanged_once,
+    tokens_handed_in_at_once_give_one_successor,
     a_used_token_ends_its_family,
+    a_suspended_tenants_token_is_not_spent,
+    a_new_password_ends_every_session,
+    no_successor_outlives_a_logout_beside_its_exchange,
+    a_network_is_known_until_the_password_changes,
     expired_and_revoked_tokens_are_refused,
     an_api_key_is_found_by_its_hash_until_it_is_revoked,
 );
@@ -87,57 +91,145 @@ async fn the_first_user_is_made_once(fresh: Fresh) {
     assert!(users::any(&fresh.db).await.unwrap());
 }
 
-async fn a_token_is_exchanged_once(fresh: Fresh) {
+fn until(expires_at: DateTime<Utc>) -> NewToken {
+    NewToken { expires_at, network: None }
+}
+
+/// What a login stores.
+fn brief() -> NewToken {
+    until(Utc::now() + TimeDelta::days(30))
+}
+
+async fn log_in(fresh: &Fresh, user: &User) -> RefreshToken {
+    tokens::issue(&fresh.db, user, brief()).await.unwrap().unwrap()
+}
+
+async fn rotate(fresh: &Fresh, id: TokenId) -> Rotation {
+    tokens::rotate(&fresh.db, id, |_| brief()).await.unwrap()
+}
+
+async fn exchanged(fresh: &Fresh, id: TokenId) -> RefreshToken {
+    match rotate(fresh, id).await {
+        Rotation::Fresh { token, .. } => token,
+        other => panic!("the token is not exchanged: {other:?}"),
+    }
+}
+
+/// Lets every exchange have happened a while ago.
+async fn skip_grace(fresh: &Fresh) {
+    fresh.sql("update refresh_tokens set used_at = '2000-01-01T00:00:00+00:00' where used_at is not null").await;
+}
+
+async fn tokens_handed_in_at_once_give_one_successor(fresh: Fresh) {
     let anna = user(&fresh, "anna@example.com").await;
-    let later = Utc::now() + TimeDelta::days(30);
-    let token = tokens::issue(&fresh.db, &anna, later).await.unwrap();
-    // Of many that hand the same token in at once, one gets a successor.
-    let tries: Vec<_> = (0..6)
+    let token = log_in(&fresh, &anna).await;
+    let tries: Vec<_> = (0..12)
         .map(|_| {
             let (db, id) = (fresh.db.clone(), token.id);
-            tokio::spawn(async move { tokens::rotate(&db, id, later).await.unwrap() })
+            tokio::spawn(async move { tokens::rotate(&db, id, |_| brief()).await.unwrap() })
         })
         .collect();
-    let mut fresh_ones = 0;
+    let mut successors = Vec::new();
     for one in tries {
-        if let Rotation::Fresh { token: next, user, .. } = one.await.unwrap() {
-            assert_eq!((next.family, user.id), (token.family, anna.id));
-            assert_ne!(next.id, token.id);
-            fresh_ones += 1;
-        }
+        let Rotation::Fresh { token: next, user } = one.await.unwrap() else { panic!("one of them is refused") };
+        assert_eq!((next.family, user.id), (token.family, anna.id));
+        assert_ne!(next.id, token.id);
+        successors.push(next.id);
     }
-    assert_eq!(fresh_ones, 1);
+    successors.dedup();
+    assert_eq!(successors.len(), 1, "{successors:?}");
+    let next = exchanged(&fresh, successors[0]).await;
+    assert_eq!(next.family, token.family, "the family lives on");
 }
 
 async fn a_used_token_ends_its_family(fresh: Fresh) {
     let anna = user(&fresh, "anna@example.com").await;
-    let later = Utc::now() + TimeDelta::days(30);
-    let stolen = tokens::issue(&fresh.db, &anna, later).await.unwrap();
-    let elsewhere = tokens::issue(&fresh.db, &anna, later).await.unwrap();
-    let Rotation::Fresh { token: next, .. } = tokens::rotate(&fresh.db, stolen.id, later).await.unwrap() else {
-        panic!("a new token can be exchanged");
-    };
-    assert_eq!(tokens::rotate(&fresh.db, stolen.id, later).await.unwrap(), Rotation::Reused);
-    assert_eq!(tokens::rotate(&fresh.db, next.id, later).await.unwrap(), Rotation::Refused);
-    let other = tokens::rotate(&fresh.db, elsewhere.id, later).await.unwrap();
-    assert!(matches!(other, Rotation::Fresh { .. }), "another login's family lives on");
+    let (late, older) = (log_in(&fresh, &anna).await, log_in(&fresh, &anna).await);
+    let elsewhere = log_in(&fresh, &anna).await;
+    // Too late.
+    let next = exchanged(&fresh, late.id).await;
+    skip_grace(&fresh).await;
+    assert_eq!(rotate(&fresh, late.id).await, Rotation::Reused);
+    assert_eq!(rotate(&fresh, next.id).await, Rotation::Refused);
+    // In time, but not the one that was exchanged last.
+    let next = exchanged(&fresh, older.id).await;
+    let last = exchanged(&fresh, next.id).await;
+    assert_eq!(exchanged(&fresh, next.id).await.id, last.id);
+    assert_eq!(rotate(&fresh, older.id).await, Rotation::Reused);
+    assert_eq!(rotate(&fresh, last.id).await, Rotation::Refused);
+    exchanged(&fresh, elsewhere.id).await;
+}
+
+async fn a_suspended_tenants_token_is_not_spent(fresh: Fresh) {
+    let anna = user(&fresh, "anna@example.com").await;
+    let token = log_in(&fresh, &anna).await;
+    tenants::set_state(&fresh.db, anna.tenant_id, TenantState::Suspended).await.unwrap();
+    for _ in 0..2 {
+        let Rotation::Suspended(tenant) = rotate(&fresh, token.id).await else { panic!("it is not refused") };
+        assert_eq!(tenant.id, anna.tenant_id);
+    }
+    tenants::set_state(&fresh.db, anna.tenant_id, TenantState::Active).await.unwrap();
+    exchanged(&fresh, token.id).await;
+}
+
+async fn a_new_password_ends_every_session(fresh: Fresh) {
+    let anna = user(&fresh, "anna@example.com").await;
+    let token = log_in(&fresh, &anna).await;
+    let change = UserChange { role: Some(Role::Viewer), ..UserChange::default() };
+    let same = users::change(&fresh.db, anna.tenant_id, anna.id, change).await.unwrap().unwrap();
+    assert_eq!(same.session_epoch, anna.session_epoch, "a role ends no session");
+    let change = UserChange { password_hash: Some("$argon2id$2".to_owned()), ..UserChange::default() };
+    let changed = users::change(&fresh.db, anna.tenant_id, anna.id, change).await.unwrap().unwrap();
+    assert_eq!(changed.session_epoch, anna.session_epoch + 1);
+    assert_eq!(rotate(&fresh, token.id).await, Rotation::Refused);
+    // A login that checked the former password and comes to its end only now.
+    assert_eq!(tokens::issue(&fresh.db, &anna, brief()).await.unwrap(), None);
+    log_in(&fresh, &changed).await;
+}
+
+async fn no_successor_outlives_a_logout_beside_its_exchange(fresh: Fresh) {
+    let anna = user(&fresh, "anna@example.com").await;
+    for _ in 0..20 {
+        let token = log_in(&fresh, &anna).await;
+        let (db, id) = (fresh.db.clone(), token.id);
+        let exchange = tokio::spawn(async move { tokens::rotate(&db, id, |_| brief()).await.unwrap() });
+        tokens::revoke_all(&fresh.db, anna.id).await.unwrap();
+        if let Rotation::Fresh { token: next, .. } = exchange.await.unwrap() {
+            assert_eq!(rotate(&fresh, next.id).await, Rotation::Refused);
+        }
+    }
+}
+
+async fn a_network_is_known_until_the_password_changes(fresh: Fresh) {
+    let anna = user(&fresh, "anna@example.com").await;
+    let known = async |user: UserId, network: &str| tokens::is_known_network(&fresh.db, user, network).await.unwrap();
+    let home = NewToken { network: Some("home".to_owned()), ..brief() };
+    let token = tokens::issue(&fresh.db, &anna, home).await.unwrap().unwrap();
+    assert!(known(anna.id, "home").await);
+    assert!(!known(anna.id, "elsewhere").await && !known(UserId::new(), "home").await);
+    // Logging out does not make the place a strange one.
+    assert!(tokens::revoke_family_of(&fresh.db, anna.id, token.id).await.unwrap());
+    assert!(known(anna.id, "home").await);
+    let change = UserChange { password_hash: Some("$argon2id$2".to_owned()), ..UserChange::default() };
+    users::change(&fresh.db, anna.tenant_id, anna.id, change).await.unwrap().unwrap();
+    assert!(!known(anna.id, "home").await);
 }
 
 async fn expired_and_revoked_tokens_are_refused(fresh: Fresh) {
     let (anna, bert) = (user(&fresh, "anna@example.com").await, user(&fresh, "bert@example.com").await);
-    let later = Utc::now() + TimeDelta::days(30);
-    let past = tokens::issue(&fresh.db, &anna, Utc::now() - TimeDelta::seconds(1)).await.unwrap();
-    assert_eq!(tokens::rotate(&fresh.db, past.id, later).await.unwrap(), Rotation::Refused);
-    assert_eq!(tokens::rotate(&fresh.db, TokenId::new(), later).await.unwrap(), Rotation::Refused);
+    let past = until(Utc::now() - TimeDelta::seconds(1));
+    let past = tokens::issue(&fresh.db, &anna, past).await.unwrap().unwrap();
+    assert_eq!(rotate(&fresh, past.id).await, Rotation::Refused);
+    assert_eq!(rotate(&fresh, TokenId::new()).await, Rotation::Refused);
 
-    let token = tokens::issue(&fresh.db, &anna, later).await.unwrap();
+    let token = log_in(&fresh, &anna).await;
     assert!(!tokens::revoke_family_of(&fresh.db, bert.id, token.id).await.unwrap(), "not of another user");
     assert!(tokens::revoke_family_of(&fresh.db, anna.id, token.id).await.unwrap());
-    assert_eq!(tokens::rotate(&fresh.db, token.id, later).await.unwrap(), Rotation::Refused);
+    assert_eq!(rotate(&fresh, token.id).await, Rotation::Refused);
 
-    let token = tokens::issue(&fresh.db, &anna, later).await.unwrap();
+    let token = log_in(&fresh, &anna).await;
     assert!(tokens::revoke_all(&fresh.db, anna.id).await.unwrap() >= 1);
-    assert_eq!(tokens::rotate(&fresh.db, token.id, later).await.unwrap(), Rotation::Refused);
+    assert_eq!(rotate(&fresh, token.id).await, Rotation::Refused);
     assert_eq!(tokens::forget_expired(&fresh.db, Utc::now()).await.unwrap(), 1);
 }
 

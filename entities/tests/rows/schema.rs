@@ -20,7 +20,7 @@ async fn every_step_goes_down_and_up_again(fresh: Fresh) {
         names.filter(|name| name != "seaql_migrations").collect::<Vec<_>>()
     };
     let all = tables().await;
-    assert_eq!(all.len(), 25, "{all:?}");
+    assert_eq!(all.len(), 28, "{all:?}");
     fresh.tenant("club").await;
     Migrator::down(&raw, None).await.unwrap();
     assert!(tables().await.is_empty(), "{:?}", tables().await);

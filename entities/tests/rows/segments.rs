@@ -1,4 +1,4 @@
-//! First commit wins, and the ledger is exact.
+//! First commit wins, and the totals are exact.
 
 use entities::{
     Subject, VideoId,
@@ -17,7 +17,8 @@ on_both!(
     many_commits_at_once_add_up,
     a_cancelled_export_takes_no_segment,
     a_segment_is_not_counted_twice,
-    progress_forgives_crashes,
+    a_commit_forgives_the_coordinators_crashes_and_no_neighbours,
+    a_segment_that_always_crashes_ends_while_its_neighbours_go_on,
     foreign_detections_are_left_out,
 );
 
@@ -139,13 +140,14 @@ async fn a_segment_is_not_counted_twice(fresh: Fresh) {
     assert_eq!(fresh.claim("a", JobKind::Audio).await, None, "the job ended");
 }
 
-async fn progress_forgives_crashes(fresh: Fresh) {
+async fn a_commit_forgives_the_coordinators_crashes_and_no_neighbours(fresh: Fresh) {
     let tenant = fresh.tenant("club").await;
     let (export, _) = fresh.coordinated(tenant.id, "a").await;
     for index in 0..2 {
         fresh.enqueue(&export, JobKind::Segment, index, 1.0).await;
     }
     for _ in 0..3 {
+        fresh.claim("a", JobKind::Segment).await.unwrap();
         fresh.claim("a", JobKind::Segment).await.unwrap();
         jobs::take_back(&fresh.db, "a").await.unwrap();
         fresh.claim("a", JobKind::Coordinate).await.unwrap();
@@ -154,7 +156,28 @@ async fn progress_forgives_crashes(fresh: Fresh) {
     assert_eq!(job.crashes, 3);
     assert_eq!(segments::commit(&fresh.db, &job, segment(0), &[]).await.unwrap(), Committed::First);
     let rows = jobs::of_export(&fresh.db, &job).await.unwrap();
-    assert!(rows.iter().all(|row| row.crashes == 0), "{rows:?}");
+    let crashes_of = |kind, index| rows.iter().find(|row| (row.kind, row.index) == (kind, index)).unwrap().crashes;
+    assert_eq!(crashes_of(JobKind::Coordinate, 0), 0, "{rows:?}");
+    assert_eq!(crashes_of(JobKind::Segment, 1 - job.index), 3, "{rows:?}");
+}
+
+async fn a_segment_that_always_crashes_ends_while_its_neighbours_go_on(fresh: Fresh) {
+    let tenant = fresh.tenant("club").await;
+    let (export, _) = fresh.coordinated(tenant.id, "a").await;
+    fresh.enqueue(&export, JobKind::Segment, 0, 1.0).await;
+    let mut dead = Vec::new();
+    for crash in 0..jobs::MAX_CRASHES {
+        assert!(dead.is_empty(), "dead after {crash} crashes");
+        // A neighbour is committed between any two crashes.
+        let poisonous = fresh.claim("poisoned", JobKind::Segment).await.unwrap();
+        assert_eq!((poisonous.index, poisonous.crashes), (0, crash));
+        fresh.enqueue(&export, JobKind::Segment, crash + 1, 1.0).await;
+        let neighbour = fresh.claim("a", JobKind::Segment).await.unwrap();
+        let row = NewSegment { first_frame: i64::from(neighbour.index) * 120, ..segment(0) };
+        assert_eq!(segments::commit(&fresh.db, &neighbour, row, &[]).await.unwrap(), Committed::First);
+        dead = jobs::take_back(&fresh.db, "poisoned").await.unwrap().dead;
+    }
+    assert_eq!((dead.len(), dead[0].index, dead[0].error_code.as_deref()), (1, 0, Some("crashed")));
 }
 
 async fn foreign_detections_are_left_out(fresh: Fresh) {

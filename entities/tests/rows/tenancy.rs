@@ -9,6 +9,9 @@ use entities::{
     links,
     page::PageRequest,
     segments::{self, Committed, NewSegment},
+    stored,
+    tenant_limits::{self, TenantLimits},
+    tenants::{self, TenantChange},
     uploads::{self, NewUpload},
     usage::{self, DeviceTime, Period},
     users::{self, NewUser, Role},
@@ -18,7 +21,11 @@ use serde_json::json;
 
 use crate::support::{Fresh, on_both};
 
-on_both!(another_tenants_rows_are_not_there);
+on_both!(
+    another_tenants_rows_are_not_there,
+    changes_of_a_tenant_at_once_take_none_back,
+    a_refused_change_changes_nothing
+);
 
 async fn another_tenants_rows_are_not_there(fresh: Fresh) {
     let (owner, thief) = (fresh.tenant("owner").await.id, fresh.tenant("thief").await.id);
@@ -34,7 +41,7 @@ async fn another_tenants_rows_are_not_there(fresh: Fresh) {
     };
     let user = users::create(db, new).await.unwrap();
     let new = NewUpload { tenant_id: owner, length: 10, metadata: json!({}), expires_at: later };
-    let upload = uploads::create(db, new).await.unwrap();
+    let upload = uploads::create(db, new, u64::MAX).await.unwrap().unwrap();
     let video = fresh.video(owner).await;
     let found = Processed { facts: json!({}), width: 1, height: 1, duration: 1.0, frame_index: vec![1] };
     let export = fresh.export_of(owner, &[video.id]).await;
@@ -90,8 +97,9 @@ async fn another_tenants_rows_are_not_there(fresh: Fresh) {
                 !videos::get_many(db, tenant, &[video.id]).await.unwrap().is_empty(),
                 !videos::list(db, tenant, &page).await.unwrap().items.is_empty(),
                 videos::frame_index(db, tenant, video.id).await.unwrap().is_some(),
-                videos::stored_bytes(db, tenant).await.unwrap() > 0,
+                stored::of(db, tenant).await.unwrap().videos > 0,
                 exports::get(db, tenant, export.id).await.unwrap().is_some_and(|export| !export.state.is_terminal()),
+                exports::spec(db, tenant, export.id).await.unwrap().is_some(),
                 !exports::list(db, tenant, Filter::default(), &page).await.unwrap().items.is_empty(),
                 !segments::list(db, tenant, export.id).await.unwrap().is_empty(),
                 detections::get(db, tenant, subjects[0]).await.unwrap().is_some(),
@@ -102,6 +110,37 @@ async fn another_tenants_rows_are_not_there(fresh: Fresh) {
                 links::get(db, tenant, link.id).await.unwrap().is_some_and(|link| link.revoked_at.is_none()),
             ]
         };
-        assert_eq!(seen(tenant).await, [sees; 17]);
+        assert_eq!(seen(tenant).await, [sees; 18]);
     }
+}
+
+async fn changes_of_a_tenant_at_once_take_none_back(fresh: Fresh) {
+    const CHANGES: i64 = 12;
+    let tenant = fresh.tenant("club").await.id;
+    let changes: Vec<_> = (0..CHANGES)
+        .map(|_| {
+            let db = fresh.db.clone();
+            tokio::spawn(async move {
+                let more = |now: &TenantLimits| {
+                    let queued = now.queued_exports.unwrap_or(0);
+                    Ok::<_, ()>(TenantLimits { queued_exports: Some(queued + 1), ..now.clone() })
+                };
+                tenants::change(&db, tenant, TenantChange::default(), more).await.unwrap().unwrap().unwrap()
+            })
+        })
+        .collect();
+    for change in changes {
+        let ((_, before), (_, after)) = change.await.unwrap();
+        assert_eq!(before.queued_exports.unwrap_or(0) + 1, after.queued_exports.unwrap());
+    }
+    let limits = tenant_limits::get(&fresh.db, tenant).await.unwrap();
+    assert_eq!(limits.queued_exports, Some(CHANGES));
+}
+
+async fn a_refused_change_changes_nothing(fresh: Fresh) {
+    let tenant = fresh.tenant("club").await;
+    let change = TenantChange { name: Some("other".to_owned()), ..TenantChange::default() };
+    let refused = tenants::change(&fresh.db, tenant.id, change, |_| Err("no")).await.unwrap().unwrap();
+    assert_eq!(refused, Err("no"));
+    assert_eq!(tenants::get(&fresh.db, tenant.id).await.unwrap(), Some(tenant));
 }

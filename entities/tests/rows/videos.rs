@@ -8,6 +8,7 @@ use entities::{
     jobs::JobKind,
     links,
     page::PageRequest,
+    stored,
     uploads::{self, NewUpload},
     videos::{self, Deleted, NewVideo, Processed, VideoState},
 };
@@ -18,6 +19,7 @@ use crate::support::{Fresh, on_both};
 on_both!(
     an_upload_becomes_a_video,
     a_video_is_processed_once,
+    attempts_to_index_are_counted_while_it_is_processed,
     a_used_video_stays_unless_forced,
     newer_detections_replace_older_ones,
     a_link_opens_until_it_is_revoked,
@@ -27,7 +29,7 @@ async fn an_upload_becomes_a_video(fresh: Fresh) {
     let club = fresh.tenant("club").await;
     let soon = Utc::now() + TimeDelta::hours(1);
     let new = NewUpload { tenant_id: club.id, length: 100, metadata: json!({"filename": "a.mp4"}), expires_at: soon };
-    let upload = uploads::create(&fresh.db, new).await.unwrap();
+    let upload = uploads::create(&fresh.db, new, u64::MAX).await.unwrap().unwrap();
     let advance = |from, to| uploads::advance(&fresh.db, club.id, upload.id, from, to, soon);
     assert!(advance(0, 60).await.unwrap());
     assert!(!advance(0, 60).await.unwrap(), "the offset is elsewhere");
@@ -48,10 +50,10 @@ async fn an_upload_becomes_a_video(fresh: Fresh) {
     assert_eq!(uploads::get(&fresh.db, club.id, upload.id).await.unwrap(), None);
     assert_eq!(videos::get(&fresh.db, club.id, upload.id).await.unwrap(), Some(video));
     assert!(matches!(videos::insert(&fresh.db, new).await, Err(entities::Error::Taken { .. })));
-    assert_eq!(videos::stored_bytes(&fresh.db, club.id).await.unwrap(), 100);
+    assert_eq!(stored::of(&fresh.db, club.id).await.unwrap().videos, 100);
 
     let old = NewUpload { tenant_id: club.id, length: 1, metadata: json!({}), expires_at: Utc::now() };
-    let old = uploads::create(&fresh.db, old).await.unwrap();
+    let old = uploads::create(&fresh.db, old, u64::MAX).await.unwrap().unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     assert_eq!(uploads::expired(&fresh.db).await.unwrap().len(), 1);
     assert!(uploads::delete(&fresh.db, club.id, old.id).await.unwrap());
@@ -80,8 +82,25 @@ async fn a_video_is_processed_once(fresh: Fresh) {
     assert_eq!(videos::unprocessed(&fresh.db).await.unwrap(), []);
     let page = videos::list(&fresh.db, club.id, &PageRequest::default()).await.unwrap();
     assert_eq!(page.items.iter().map(|video| video.state).collect::<Vec<_>>(), [VideoState::Failed, VideoState::Ready]);
-    assert_eq!(videos::stored_bytes(&fresh.db, club.id).await.unwrap(), 1000, "a failed video's bytes are free");
+    assert_eq!(stored::of(&fresh.db, club.id).await.unwrap().videos, 1000, "a failed video's bytes are free");
     assert_eq!(videos::get_many(&fresh.db, club.id, &[good.id, bad.id]).await.unwrap().len(), 2);
+}
+
+async fn attempts_to_index_are_counted_while_it_is_processed(fresh: Fresh) {
+    let club = fresh.tenant("club").await;
+    let (first, second) = (fresh.video(club.id).await, fresh.video(club.id).await);
+    let attempts = async |id| videos::get(&fresh.db, club.id, id).await.unwrap().unwrap().index_attempts;
+    assert!(videos::begin_indexing(&fresh.db, club.id, first.id).await.unwrap());
+    assert!(videos::begin_indexing(&fresh.db, club.id, first.id).await.unwrap());
+    assert_eq!((attempts(first.id).await, attempts(second.id).await), (2, 0));
+    let order: Vec<_> = videos::unprocessed(&fresh.db).await.unwrap().iter().map(|video| video.id).collect();
+    assert_eq!(order, [second.id, first.id], "the fewest attempts first");
+    assert!(videos::give_indexing_back(&fresh.db, club.id, first.id).await.unwrap());
+    assert_eq!(attempts(first.id).await, 1);
+    assert!(videos::set_failed(&fresh.db, club.id, first.id, json!({})).await.unwrap());
+    assert!(!videos::begin_indexing(&fresh.db, club.id, first.id).await.unwrap(), "it is not processed any more");
+    let other = fresh.tenant("other").await;
+    assert!(!videos::begin_indexing(&fresh.db, other.id, second.id).await.unwrap(), "another tenant's");
 }
 
 async fn a_used_video_stays_unless_forced(fresh: Fresh) {
@@ -99,7 +118,7 @@ async fn a_used_video_stays_unless_forced(fresh: Fresh) {
     assert!(videos::get(&fresh.db, club.id, video.id).await.unwrap().is_some());
 
     let forced = videos::delete(&fresh.db, club.id, video.id, true).await.unwrap();
-    assert_eq!(forced, Deleted::Gone { video: video.clone(), cancelled: vec![export.id] });
+    assert_eq!(forced, Deleted::Gone { cancelled: vec![export.id] });
     let export = exports::get(&fresh.db, club.id, export.id).await.unwrap().unwrap();
     assert_eq!(export.state, ExportState::Cancelled, "the export stays, cancelled");
     assert!(exports::get(&fresh.db, club.id, ended.id).await.unwrap().is_some());
