@@ -7,6 +7,7 @@
 //! * [`DeviceList`] and [`DeviceName`]: `auto`, `cuda:0`, `cpu:1`, `sim:3`.
 //! * [`SimSettings`]: how simulated devices are slow and faulty on purpose.
 //! * [`IssuerSettings`]: whose tokens are accepted beside our own.
+//! * [`Network`]: addresses of proxies, and what the authority of a URL may be.
 //! * [`ConfigError`]: what was wrong, in which layer, at which key.
 //!
 //! ```
@@ -21,6 +22,7 @@ mod error;
 mod issuers;
 mod layers;
 mod live;
+mod network;
 mod secret;
 mod settings;
 mod sim;
@@ -29,9 +31,10 @@ pub use devices::{DeviceList, DeviceName};
 pub use error::{ConfigError, Invalid};
 pub use issuers::{IssuerAlgorithm, IssuerRole, IssuerSettings};
 pub use live::{DetectSettings, Limits, Live, LogFormat, LogLevel, LogSettings, PlannerSettings, UpscaleSettings};
+pub use network::{Network, is_authority};
 pub use secret::{Secret, redact_url};
 pub use settings::{
-    AuthSettings, CorsSettings, DatabaseSettings, DevicesSettings, ModelsSettings, RedisSettings, RetentionSettings,
-    SegmentsSettings, ServerSettings, Settings, StorageSettings, TlsSettings, WebhookSettings,
+    AuthSettings, CorsSettings, DatabaseSettings, DevicesSettings, ModelsSettings, ProcessesSettings, RedisSettings,
+    RetentionSettings, SegmentsSettings, ServerSettings, Settings, StorageSettings, TlsSettings, WebhookSettings,
 };
 pub use sim::{SimFault, SimSettings};

@@ -37,7 +37,7 @@ pub struct Limits {
     pub queued_exports_of_all: u32,
     /// Single frames in detection at the same time; one more is refused.
     pub interactive_frames: u32,
-    /// Bytes of stored videos and results.
+    /// Bytes of open uploads, videos and results.
     pub storage_bytes: u64,
     /// Bytes of one upload.
     pub upload_bytes: u64,
@@ -47,6 +47,10 @@ pub struct Limits {
     pub source_pixels: u64,
     /// Requests a second; 0: unlimited.
     pub requests_per_second: u32,
+    /// WebSockets of one user or API key, open on one node; one more is refused.
+    pub sockets_per_user: u32,
+    /// WebSockets of one tenant, open on one node; one more is refused.
+    pub sockets_per_tenant: u32,
 }
 
 /// `[upscale]`
@@ -169,6 +173,8 @@ impl Live {
         want(limits.interactive_frames > 0, "/limits/interactive_frames", "must be at least 1");
         want(limits.storage_bytes > 0, "/limits/storage_bytes", "must be at least 1");
         want(limits.upload_bytes > 0, "/limits/upload_bytes", "must be at least 1");
+        want(limits.sockets_per_user > 0, "/limits/sockets_per_user", "must be at least 1");
+        want(limits.sockets_per_tenant > 0, "/limits/sockets_per_tenant", "must be at least 1");
         want((16..=MAX_SIDE).contains(&limits.source_side), "/limits/source_side", "must be 16 to 8192 pixels");
         want(limits.source_pixels >= 256, "/limits/source_pixels", "must be at least 256 pixels");
         want(!self.upscale.model.trim().is_empty(), "/upscale/model", "must name a model");

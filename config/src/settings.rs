@@ -1,15 +1,16 @@
 //! Every key of `default.toml`, typed.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ConfigError, DetectSettings, DeviceList, DeviceName, Invalid, IssuerSettings, Limits, Live, LogSettings,
-    PlannerSettings, Secret, SimSettings, UpscaleSettings, issuers, layers, secret::serialize_url, sim,
+    ConfigError, DetectSettings, DeviceList, DeviceName, Invalid, IssuerSettings, Limits, Live, LogSettings, Network,
+    PlannerSettings, Secret, SimSettings, UpscaleSettings, issuers, layers, network::is_public_url,
+    secret::serialize_url, sim,
 };
 
 /// Shortest `auth.secret`, in bytes: the output size of HMAC-SHA-256, as RFC 7518 §3.2 asks.
@@ -41,6 +42,8 @@ pub struct Settings {
     pub cors: CorsSettings,
     /// How exports are cut.
     pub segments: SegmentsSettings,
+    /// Processes that read what tenants sent.
+    pub processes: ProcessesSettings,
     /// How long things are kept.
     pub retention: RetentionSettings,
     /// Telling others.
@@ -63,10 +66,12 @@ pub struct Settings {
 pub struct ServerSettings {
     /// Address and port; port 0 picks a free one.
     pub listen: SocketAddr,
+    /// What links and `Location` begin with; empty: the address that the request was sent to.
+    pub public_url: String,
     /// Requests a second from one address without a credential that holds; 0: unlimited.
     pub requests_per_second_by_address: u32,
-    /// Proxies whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpAddr>,
+    /// Proxies whose `X-Forwarded-*` and `Forwarded` headers are used.
+    pub trusted_proxies: Vec<Network>,
     /// Bearer token with which `/metrics` shows the figures of each tenant; empty: they are never shown.
     #[serde(skip_serializing)]
     pub metrics_token: Secret,
@@ -85,6 +90,12 @@ impl DatabaseSettings {
     /// True for PostgreSQL, which several nodes can share.
     pub fn is_postgres(&self) -> bool {
         self.url.starts_with("postgres://") || self.url.starts_with("postgresql://")
+    }
+
+    /// The file of an SQLite database, without the URL's parameters; None for PostgreSQL.
+    pub fn file(&self) -> Option<&Path> {
+        let path = self.url.strip_prefix("sqlite://")?;
+        Some(Path::new(path.split_once('?').map_or(path, |(path, _)| path)))
     }
 }
 
@@ -120,7 +131,7 @@ pub struct DevicesSettings {
     pub list: DeviceList,
     /// Cores of one CPU share.
     pub cpu_threads: usize,
-    /// Frames of a batch; 0: measured at warm-up. See [`DevicesSettings::fixed_batch`].
+    /// Frames of a batch; 0: the default of the device's class. See [`DevicesSettings::fixed_batch`].
     pub batch: usize,
     /// Milliseconds a simulated device waits for each frame.
     pub sim_frame_ms: f64,
@@ -131,7 +142,7 @@ pub struct DevicesSettings {
 }
 
 impl DevicesSettings {
-    /// The batch size to use instead of a measured one.
+    /// The batch size to use instead of the default of the device's class.
     pub fn fixed_batch(&self) -> Option<usize> {
         Some(self.batch).filter(|batch| *batch > 0)
     }
@@ -201,6 +212,16 @@ pub struct SegmentsSettings {
     pub seconds: f64,
 }
 
+/// `[processes]`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessesSettings {
+    /// Private memory of one render process, in MiB.
+    pub memory_mb: u32,
+    /// Seconds without progress after which a process is killed.
+    pub stall_s: f64,
+}
+
 /// `[retention]`
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -209,6 +230,8 @@ pub struct RetentionSettings {
     pub exports_days: u32,
     /// Hours for which a failed export keeps its finished segments for a retry; 0: until it is deleted.
     pub segments_hours: u32,
+    /// Days for which a file without a row is kept in the storage's `lost+found`; 0: for ever.
+    pub orphans_days: u32,
 }
 
 /// `[webhooks]`
@@ -301,6 +324,12 @@ impl Settings {
             let long_enough = secret.expose().is_none_or(|s| s.len() >= MIN_SECRET);
             want(long_enough, pointer, "must have at least 32 bytes, or be empty");
         }
+        let public_url = &self.server.public_url;
+        want(
+            public_url.is_empty() || is_public_url(public_url),
+            "/server/public_url",
+            "must be empty, or http:// or https:// with a host, perhaps a port and a path, and nothing else",
+        );
         want(
             !database.is_postgres() || auth.secret.expose().is_some(),
             "/auth/secret",
@@ -314,7 +343,11 @@ impl Settings {
         let origins_right = self.cors.allowed_origins.iter().all(|origin| is_origin(origin));
         want(origins_right, "/cors/allowed_origins", "each must be \"*\" or scheme://host[:port] without a path");
         want((0.1..=600.0).contains(&self.segments.seconds), "/segments/seconds", "must be 0.1 to 600 seconds");
+        let processes = &self.processes;
+        want((256..=1_048_576).contains(&processes.memory_mb), "/processes/memory_mb", "must be 256 to 1048576");
+        want((1.0..=86_400.0).contains(&processes.stall_s), "/processes/stall_s", "must be 1 to 86400 seconds");
         let retention = &self.retention;
+        want(retention.orphans_days <= 36_500, "/retention/orphans_days", "must be 0 (for ever) to 36500");
         want(retention.exports_days <= 36_500, "/retention/exports_days", "must be 0 (never) to 36500");
         let webhooks = &self.webhooks;
         let (shortest, longest) = (0.1, 60.0);

@@ -58,12 +58,14 @@ fn values_out_of_range_are_listed_together() {
             "upload_bytes": 0,
             "source_side": 9000,
             "source_pixels": 1,
+            "sockets_per_user": 0,
+            "sockets_per_tenant": 0,
         },
         "upscale": {"model": " "},
         "detect": {"model": ""},
         "planner": {"price_per_device_second": -0.1},
     });
-    assert_eq!(pointers(&Live::default(), &patch).len(), 9);
+    assert_eq!(pointers(&Live::default(), &patch).len(), 11);
 }
 
 #[test]

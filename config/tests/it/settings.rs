@@ -154,6 +154,7 @@ fn all_invalid_values_are_listed_at_once() {
         ("TOUCHLINE__CORS__ALLOWED_ORIGINS", r#"["https://club.example/page"]"#),
         ("TOUCHLINE__SEGMENTS__SECONDS", "0.05"),
         ("TOUCHLINE__LIMITS__QUEUED_EXPORTS", "0"),
+        ("TOUCHLINE__SERVER__PUBLIC_URL", "javascript://club.example"),
         ("TOUCHLINE__PLANNER__PRICE_PER_DEVICE_SECOND", "-1"),
         ("TOUCHLINE__WEBHOOKS__TIMEOUT_SECONDS", "0"),
         ("TOUCHLINE__WEBHOOKS__RETRY_SECONDS", "[-1.0]"),
@@ -179,11 +180,24 @@ fn all_invalid_values_are_listed_at_once() {
         "/planner/price_per_device_second",
         "/redis/url",
         "/segments/seconds",
+        "/server/public_url",
         "/storage/url",
         "/webhooks/retry_seconds",
         "/webhooks/timeout_seconds",
     ];
     assert_eq!(pointers, expected);
+}
+
+#[test]
+fn proxies_are_addresses_or_networks() {
+    let with = |proxies| with_env(&[("TOUCHLINE__SERVER__TRUSTED_PROXIES", proxies)]);
+    let settings = with(r#"["127.0.0.1", "10.0.0.0/8", "fd00::/8"]"#).unwrap();
+    let trusts = |address: &str| {
+        settings.server.trusted_proxies.iter().any(|network| network.contains(address.parse().unwrap()))
+    };
+    assert!(trusts("127.0.0.1") && trusts("10.9.8.7") && trusts("fd12::1") && !trusts("192.0.2.1"));
+    let refused = message(with(r#"["proxy.example"]"#));
+    assert!(refused.contains("trusted_proxies") && refused.contains("proxy.example"), "{refused}");
 }
 
 #[test]
