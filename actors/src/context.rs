@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use actix::Addr;
 use config::Settings;
-use entities::Database;
 use entities::exports::Export;
+use entities::{Database, Subject, TenantId};
 use models::ModelStore;
 use tokio::sync::watch;
 
-use crate::detections::cache::DetectionCache;
+use crate::detections::cache::{Change, DetectionCache, Invalidate};
 use crate::inference::client::InferenceClient;
 use crate::inference::cost_model::CostModel;
 use crate::inference::profile::Profiles;
 use crate::inference::queue::FrameQueue;
+use crate::processes::owner::RenderProcesses;
 use crate::progress::hub::{ProgressHub, Publish};
 use crate::progress::message::Progress;
 use crate::settings::config_keeper::Versioned;
@@ -27,6 +28,8 @@ pub struct NodeContext {
     pub storage: Arc<dyn Storage>,
     /// The settings that change while the node runs.
     pub live: watch::Receiver<Arc<Versioned>>,
+    /// What opens tenants' files.
+    pub processes: Arc<RenderProcesses>,
     pub queue: Arc<FrameQueue>,
     pub profiles: Arc<Profiles>,
     /// Device seconds that frames are expected to take, for fairness and estimates.
@@ -50,6 +53,15 @@ impl NodeContext {
     /// The door to the devices.
     pub fn inference(&self) -> InferenceClient {
         InferenceClient::new(Arc::clone(&self.queue), Arc::clone(&self.costs))
+    }
+
+    /// Forgets, at every node, what readers were answered about the detections of `subjects`: they have more now.
+    pub async fn detections_changed(&self, tenant: TenantId, subjects: impl IntoIterator<Item = Subject>) {
+        for subject in subjects {
+            if self.detections.send(Invalidate { tenant, subject, change: Change::Changed }).await.is_err() {
+                tracing::error!("the detection cache has stopped");
+            }
+        }
     }
 
     /// Counts an export that has ended, and publishes its end. Called once an end, by what caused it.

@@ -7,6 +7,7 @@
 use std::io;
 
 use fail::{FailScenario, fail_point};
+use sandbox::Fault;
 
 /// Declares the points: their names, and whether an error can be injected there beside a crash.
 macro_rules! points {
@@ -101,7 +102,7 @@ points! {
     /// An end is about to be published to listeners.
     EndPublished = "end-published", false;
     /// A job's failure is committed.
-    FailureBooked = "failure-booked", false;
+    FailureRecorded = "failure-recorded", false;
     /// An export's failure is committed and not published yet.
     ExportFailed = "export-failed", false;
     /// A new attempt is committed, the client has no answer.
@@ -136,6 +137,15 @@ pub fn at(point: Point) -> io::Result<()> {
 /// Marks that the process has come past `point`, where nothing is left to fail: every action is a crash.
 pub fn passed(point: Point) {
     fail_point!(point.name(), |_| std::process::abort());
+}
+
+/// Marks that a render process begins a task. `FAILPOINTS="task-index=return(segfault)"` makes it misbehave as a decoder
+/// may that was given a hostile file: see [`Fault`].
+pub fn in_task(name: &str) {
+    fail_point!(&format!("task-{name}"), |action| {
+        let fault: Option<Fault> = action.as_deref().and_then(|action| action.parse().ok());
+        fault.unwrap_or(Fault::Abort).happen();
+    });
 }
 
 fn act(point: Point, action: Option<&str>) -> io::Result<()> {

@@ -9,7 +9,7 @@ use entities::exports::Export;
 use entities::jobs::JobKind;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// Describes each metric of this room; the queue and the devices describe their own.
+/// Describes each metric of this crate; the queue and the devices describe their own.
 pub fn describe() {
     describe_counter!("touchline_exports_total", Unit::Count, "Exports that ended, by kind and state.");
     describe_histogram!(
@@ -25,6 +25,12 @@ pub fn describe() {
     );
     describe_histogram!("touchline_job_seconds", Unit::Seconds, "Time from claiming such a job to its end, by kind.");
     describe_counter!("touchline_job_failures_total", Unit::Count, "Failed attempts at such jobs.");
+    describe_counter!(
+        "touchline_render_processes_total",
+        Unit::Count,
+        "Tasks of render processes, by task (check, inspect, index, thumbnail, frame, scan, prepare, segment, audio or join) and \
+         end: answered, refused, stopped, crashed, killed or failed."
+    );
     describe_counter!(
         "touchline_detection_reads_total",
         Unit::Count,

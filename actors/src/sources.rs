@@ -7,12 +7,12 @@ use entities::exports::{self, ExportState};
 use entities::videos::{self, Video, VideoState};
 use entities::{ExportId, Subject, TenantId, VideoId};
 
-use media::{FrameIndex, MediaError, Probe};
+use media::{FrameIndex, Probe};
 use serde::{Deserialize, Serialize};
 
 use crate::context::NodeContext;
+use crate::processes::error::ProcessError;
 use crate::render::Source;
-use crate::threads::{self, ThreadError};
 
 /// Why there is no such source.
 #[derive(Debug, thiserror::Error)]
@@ -21,9 +21,7 @@ pub enum SourceError {
     #[error("{1}")]
     Unusable(&'static str, String),
     #[error(transparent)]
-    Media(#[from] MediaError),
-    #[error(transparent)]
-    Thread(#[from] ThreadError),
+    Process(#[from] ProcessError),
     /// What is stored of the source cannot be read.
     #[error("reading the stored index of the video: {0}")]
     Stored(String),
@@ -83,12 +81,9 @@ async fn open_export(context: &NodeContext, tenant: TenantId, id: ExportId) -> R
         return Err(SourceError::Unusable("not_ready", detail));
     };
     let path = context.storage.local_path(&key);
-    let file = path.clone();
-    let read = threads::blocking("reading an export", move || {
-        let (probe, index) = (media::probe(&file)?, media::build_index(&file)?);
-        Ok::<_, MediaError>((media::facts(&probe, &index), index))
-    });
-    let (facts, index) = read.await??;
+    let (probe, index) =
+        (context.processes.inspect(&path).await?, context.processes.index(&path, None, &Arc::default()).await?);
+    let facts = media::facts(&probe, &index);
     Ok(Source { subject: Subject::Export(id), path, index: Arc::new(index), facts })
 }
 

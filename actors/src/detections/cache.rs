@@ -117,19 +117,16 @@ impl Actor for DetectionCache {
 pub struct GetDetections {
     pub tenant: TenantId,
     pub subject: Subject,
-    /// Boxes below are left out; frames stay. Default 0.5.
+    /// Boxes below are left out; frames stay. Rounded to hundredths. Default 0.5.
     pub confidence: Option<f32>,
     /// Only this model's results.
     pub model: Option<String>,
 }
 
 impl GetDetections {
-    fn least_confidence(&self) -> f32 {
-        self.confidence.unwrap_or(DEFAULT_CONFIDENCE).clamp(0.0, 1.0)
-    }
-
     fn key(&self) -> Key {
-        let confidence = (self.least_confidence() * 1e6) as u32;
+        let confidence = self.confidence.unwrap_or(DEFAULT_CONFIDENCE).clamp(0.0, 1.0);
+        let confidence = (confidence * 100.0).round() as u32;
         Key { tenant: self.tenant, subject: self.subject, model: self.model.clone(), confidence }
     }
 }
@@ -146,14 +143,14 @@ impl Handler<GetDetections> for DetectionCache {
     type Result = ResponseActFuture<Self, Result<Option<Arc<CachedDetections>>, entities::Error>>;
 
     fn handle(&mut self, get: GetDetections, _: &mut Self::Context) -> Self::Result {
-        let (key, confidence) = (get.key(), get.least_confidence());
+        let key = get.key();
         if let Some(answer) = self.ready.find(&key) {
             return Box::pin(async move { Ok(Some(answer)) }.into_actor(self));
         }
         let (generation, asked_at, epoch) = (self.generation, Instant::now(), self.ready.epoch());
         let (db, memory) = (self.db.clone(), Arc::clone(&self.ready.memory));
         let (redis, asked) = (self.redis.clone(), key.clone());
-        let find = async move { find(&db, &*memory, redis.as_deref(), &asked, confidence).await };
+        let find = async move { find(&db, &*memory, redis.as_deref(), &asked).await };
         Box::pin(find.into_actor(self).map(move |found, this, _| {
             let Some((version, answer)) = found? else { return Ok(None) };
             if this.generation == generation {
@@ -174,7 +171,6 @@ async fn find(
     memory: &dyn DetectionStore,
     redis: Option<&RedisDetections>,
     key: &Key,
-    confidence: f32,
 ) -> Result<Option<(i64, Arc<CachedDetections>)>, entities::Error> {
     // Before anything else: what is read after it is of this version or newer.
     let Some(version) = detections::version(db, key.tenant, key.subject).await? else {
@@ -187,17 +183,18 @@ async fn find(
         }
     }
     count("database");
-    let Some(answer) = read(db, key, confidence).await? else { return Ok(None) };
+    let Some(answer) = read(db, key).await? else { return Ok(None) };
     if let Some(redis) = redis {
         redis.put(key, version, &answer).await;
     }
     Ok(Some((version, answer)))
 }
 
-async fn read(db: &Database, key: &Key, confidence: f32) -> Result<Option<Arc<CachedDetections>>, entities::Error> {
+async fn read(db: &Database, key: &Key) -> Result<Option<Arc<CachedDetections>>, entities::Error> {
     let Some(rows) = detections::get(db, key.tenant, key.subject).await? else {
         return Ok(None);
     };
+    let confidence = key.confidence as f32 / 100.0;
     let fps = subject_rate(db, key).await?;
     let mut document = Document { width: 0, height: 0, fps, model: key.model.clone(), frames: Vec::new() };
     for row in rows {
@@ -222,16 +219,26 @@ async fn subject_rate(db: &Database, key: &Key) -> Result<f64, entities::Error> 
             video.and_then(|video| video.facts).map_or(0.0, |facts| facts["rate"].as_f64().unwrap_or(0.0))
         }
         Subject::Export(id) => {
-            let export = exports::get(db, key.tenant, id).await?;
-            export.map_or(0.0, |export| export.spec["output"]["fps"].as_f64().unwrap_or(0.0))
+            let spec = exports::spec(db, key.tenant, id).await?;
+            spec.map_or(0.0, |spec| spec["output"]["fps"].as_f64().unwrap_or(0.0))
         }
     })
 }
 
-/// Forgets what is held of a subject, here and on the other nodes: its detections have changed or are gone.
+/// Forgets what is held of a subject, here, in Redis and on the other nodes: its detections have changed or are gone.
 pub struct Invalidate {
     pub tenant: TenantId,
     pub subject: Subject,
+    pub change: Change,
+}
+
+/// What has become of a subject's detections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// There are others now.
+    Changed,
+    /// The subject was deleted.
+    Gone,
 }
 
 impl Message for Invalidate {
@@ -241,10 +248,13 @@ impl Message for Invalidate {
 impl Handler<Invalidate> for DetectionCache {
     type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, Invalidate { tenant, subject }: Invalidate, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Invalidate { tenant, subject, change }: Invalidate, _: &mut Self::Context) -> Self::Result {
         self.forget(subject);
-        let redis = self.ready.redis.clone();
+        let (redis, answers) = (self.ready.redis.clone(), self.redis.clone());
         let publish = async move {
+            if let Some(answers) = answers {
+                answers.forget(tenant, subject, change).await;
+            }
             if let Some(redis) = redis {
                 let body = serde_json::to_vec(&Changed::from(subject)).expect("an id serialises");
                 // A node that misses it compares versions with the database soon after.
@@ -318,5 +328,20 @@ pub async fn follow(mut events: Receiver<PubSubEvent>, cache: Addr<DetectionCach
         if cache.send(ChangedElsewhere(subject)).await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use entities::VideoId;
+
+    use super::*;
+
+    #[test]
+    fn confidences_that_differ_by_less_than_a_hundredth_share_an_answer() {
+        let (tenant, subject) = (TenantId::new(), Subject::Video(VideoId::new()));
+        let key = |confidence| GetDetections { tenant, subject, confidence, model: None }.key().confidence;
+        assert_eq!([key(None), key(Some(0.5)), key(Some(0.4999)), key(Some(0.51))], [50, 50, 50, 51]);
+        assert_eq!([key(Some(-1.0)), key(Some(f32::NAN)), key(Some(7.0))], [0, 0, 100]);
     }
 }

@@ -17,7 +17,6 @@ const MAX_ENTRIES: u64 = 10_000;
 /// the crate `governor` has one rate for all keys, and here each tenant has its own, which changes while it is used.
 pub struct MemoryStore {
     values: Cache<String, Entry<Vec<u8>>>,
-    counts: Cache<String, Entry<u64>>,
     /// A bucket ends when it is full: one that is not there is full.
     buckets: Cache<String, Entry<()>>,
 }
@@ -56,7 +55,7 @@ fn cache<T: Clone + Send + Sync + 'static>() -> Cache<String, Entry<T>> {
 
 impl Default for MemoryStore {
     fn default() -> Self {
-        Self { values: cache(), counts: cache(), buckets: cache() }
+        Self { values: cache(), buckets: cache() }
     }
 }
 
@@ -71,27 +70,6 @@ impl MemoryStore {
         let entry = self.values.remove(key)?;
         // Unlike reading, removing finds an entry that has expired and is still there.
         (entry.until > Instant::now()).then_some(entry.value)
-    }
-
-    /// [`EphemeralStore::count`], at once.
-    pub fn count_now(&self, key: &str, life: Duration) {
-        let until = Instant::now() + life;
-        self.counts.entry_by_ref(key).and_upsert_with(|entry| {
-            let before = entry.map_or(0, |entry| entry.into_value().value);
-            Entry { value: before + 1, until }
-        });
-    }
-
-    /// [`EphemeralStore::counted`], at once.
-    pub fn counted_now(&self, key: &str) -> Option<(u64, Duration)> {
-        let entry = self.counts.get(key)?;
-        let left = entry.until.checked_duration_since(Instant::now())?;
-        Some((entry.value, left))
-    }
-
-    /// [`EphemeralStore::forget`], at once.
-    pub fn forget_now(&self, key: &str) {
-        self.counts.invalidate(key);
     }
 
     /// [`EphemeralStore::spend`], at once.
@@ -112,6 +90,24 @@ impl MemoryStore {
             }
         });
         decision
+    }
+
+    /// [`EphemeralStore::give_back`], at once.
+    pub fn give_back_now(&self, key: &str, rate: Rate) {
+        let now = Instant::now();
+        let one = Duration::from_secs_f64(1.0 / rate.per_second);
+        self.buckets.entry_by_ref(key).and_compute_with(|bucket| {
+            let full_at = bucket.and_then(|bucket| bucket.into_value().until.checked_sub(one));
+            match full_at.filter(|full_at| *full_at > now) {
+                Some(until) => Op::Put(Entry { value: (), until }),
+                None => Op::Remove,
+            }
+        });
+    }
+
+    /// [`EphemeralStore::fill`], at once.
+    pub fn fill_now(&self, key: &str) {
+        self.buckets.invalidate(key);
     }
 }
 
@@ -140,21 +136,16 @@ impl EphemeralStore for MemoryStore {
         ready(self.take_now(key)).boxed()
     }
 
-    fn count<'a>(&'a self, key: &'a str, life: Duration) -> BoxFuture<'a, ()> {
-        self.count_now(key, life);
-        ready(()).boxed()
-    }
-
-    fn counted<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Option<(u64, Duration)>> {
-        ready(self.counted_now(key)).boxed()
-    }
-
-    fn forget<'a>(&'a self, key: &'a str) -> BoxFuture<'a, ()> {
-        self.forget_now(key);
-        ready(()).boxed()
-    }
-
     fn spend<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, RateDecision> {
         ready(self.spend_now(key, rate)).boxed()
+    }
+    fn give_back<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, ()> {
+        self.give_back_now(key, rate);
+        ready(()).boxed()
+    }
+
+    fn fill<'a>(&'a self, key: &'a str) -> BoxFuture<'a, ()> {
+        self.fill_now(key);
+        ready(()).boxed()
     }
 }

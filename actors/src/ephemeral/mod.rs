@@ -1,4 +1,4 @@
-//! Values with a time to live that may be lost: tickets, failure counts, rate buckets. In this process, or in a Redis that
+//! Values with a time to live that may be lost: tickets and token buckets, of requests and of failed logins. In this process, or in a Redis that
 //! the nodes share; while that is unreachable, in this process again.
 
 mod memory;
@@ -36,17 +36,14 @@ pub trait EphemeralStore: Send + Sync {
     /// Takes a value away; it is handed out once.
     fn take<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Option<Vec<u8>>>;
 
-    /// Counts one more under a key. The count is forgotten after `life` without another.
-    fn count<'a>(&'a self, key: &'a str, life: Duration) -> BoxFuture<'a, ()>;
-
-    /// The count of a key, and how long it will be remembered.
-    fn counted<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Option<(u64, Duration)>>;
-
-    /// Forgets the count of a key.
-    fn forget<'a>(&'a self, key: &'a str) -> BoxFuture<'a, ()>;
-
     /// Takes one of what may come at a rate under a key.
     fn spend<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, RateDecision>;
+
+    /// Gives back what [`Self::spend`] took at this rate.
+    fn give_back<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, ()>;
+
+    /// Makes the bucket of a key full, whatever its rate.
+    fn fill<'a>(&'a self, key: &'a str) -> BoxFuture<'a, ()>;
 }
 
 #[cfg(test)]

@@ -27,6 +27,15 @@ redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - 
 return math.floor((whole - (full - now)) / one + 0.000001)
 ";
 
+/// The opposite of [`SPEND`]: the bucket is full that much earlier.
+const GIVE_BACK: &str = "
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local full = tonumber(redis.call('GET', KEYS[1]) or 0) - tonumber(ARGV[1])
+if full <= now then redis.call('DEL', KEYS[1]) return end
+redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000) + 1)
+";
+
 impl RedisStore {
     pub fn new(redis: RedisConnection) -> Self {
         Self { redis, own: MemoryStore::default() }
@@ -62,39 +71,6 @@ impl EphemeralStore for RedisStore {
         .boxed()
     }
 
-    fn count<'a>(&'a self, key: &'a str, life: Duration) -> BoxFuture<'a, ()> {
-        async move {
-            self.own.count_now(key, life);
-            let mut count = redis::cmd("EVAL");
-            let script = "redis.call('INCR', KEYS[1]) redis.call('PEXPIRE', KEYS[1], ARGV[1])";
-            count.arg(script).arg(1).arg(common_key(key)).arg(life.as_millis() as u64);
-            let _ = self.redis.query::<()>(&count).await;
-        }
-        .boxed()
-    }
-
-    fn counted<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Option<(u64, Duration)>> {
-        async move {
-            let mut read = redis::cmd("EVAL");
-            let script = "return {redis.call('GET', KEYS[1]) or 0, redis.call('PTTL', KEYS[1])}";
-            read.arg(script).arg(1).arg(common_key(key));
-            match self.redis.query::<(u64, i64)>(&read).await {
-                Ok((0, _)) => None,
-                Ok((count, left)) => Some((count, Duration::from_millis(left.max(0) as u64))),
-                Err(_) => self.own.counted_now(key),
-            }
-        }
-        .boxed()
-    }
-
-    fn forget<'a>(&'a self, key: &'a str) -> BoxFuture<'a, ()> {
-        async move {
-            self.own.forget_now(key);
-            let _ = self.redis.query::<()>(redis::cmd("DEL").arg(common_key(key))).await;
-        }
-        .boxed()
-    }
-
     fn spend<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, RateDecision> {
         async move {
             let one = 1e6 / rate.per_second;
@@ -105,6 +81,24 @@ impl EphemeralStore for RedisStore {
                 Ok(wait) => RateDecision::Denied { retry_after: Duration::from_micros(wait.unsigned_abs()) },
                 Err(_) => self.own.spend_now(key, rate),
             }
+        }
+        .boxed()
+    }
+    fn give_back<'a>(&'a self, key: &'a str, rate: Rate) -> BoxFuture<'a, ()> {
+        async move {
+            let mut give_back = redis::cmd("EVAL");
+            give_back.arg(GIVE_BACK).arg(1).arg(common_key(key)).arg(1e6 / rate.per_second);
+            if self.redis.query::<()>(&give_back).await.is_err() {
+                self.own.give_back_now(key, rate);
+            }
+        }
+        .boxed()
+    }
+
+    fn fill<'a>(&'a self, key: &'a str) -> BoxFuture<'a, ()> {
+        async move {
+            self.own.fill_now(key);
+            let _ = self.redis.query::<()>(redis::cmd("DEL").arg(common_key(key))).await;
         }
         .boxed()
     }

@@ -25,14 +25,6 @@ async fn keeps(store: &dyn EphemeralStore) {
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(store.take("old").await, None);
 
-    assert_eq!(store.counted("failures").await, None);
-    store.count("failures", LIFE).await;
-    store.count("failures", LIFE).await;
-    let (count, left) = store.counted("failures").await.unwrap();
-    assert!(count == 2 && left <= LIFE && left > LIFE / 2, "{count} for {left:?}");
-    store.forget("failures").await;
-    assert_eq!(store.counted("failures").await, None);
-
     // One in a hundred seconds, three at once.
     let rate = Rate { per_second: 0.01, burst: 3.0 };
     for remaining in [2, 1, 0] {
@@ -41,6 +33,14 @@ async fn keeps(store: &dyn EphemeralStore) {
     let RateDecision::Denied { retry_after } = store.spend("rate", rate).await else { panic!("a fourth was let in") };
     assert!(retry_after <= Duration::from_secs(100) && retry_after > Duration::from_secs(50), "{retry_after:?}");
     assert_eq!(store.spend("other", rate).await, RateDecision::Allowed { remaining: 2 });
+    // One that is given back can be taken again; a full bucket stays full.
+    store.give_back("rate", rate).await;
+    assert_eq!(store.spend("rate", rate).await, RateDecision::Allowed { remaining: 0 });
+    assert!(matches!(store.spend("rate", rate).await, RateDecision::Denied { .. }));
+    store.give_back("untouched", rate).await;
+    assert_eq!(store.spend("untouched", rate).await, RateDecision::Allowed { remaining: 2 });
+    store.fill("rate").await;
+    assert_eq!(store.spend("rate", rate).await, RateDecision::Allowed { remaining: 2 });
     // A rate that is raised holds at once.
     let fast = Rate { per_second: 1e6, burst: 1e9 };
     assert!(matches!(store.spend("rate", fast).await, RateDecision::Allowed { .. }));
@@ -68,12 +68,23 @@ async fn nodes_share_values() {
     one.put("ticket", b"me".to_vec(), LIFE).await;
     assert_eq!(two.take("ticket").await, Some(b"me".to_vec()));
     assert_eq!(one.take("ticket").await, None, "a ticket was used twice");
-    one.count("failures", LIFE).await;
-    two.count("failures", LIFE).await;
-    assert_eq!(one.counted("failures").await.unwrap().0, 2);
     let rate = Rate { per_second: 0.01, burst: 1.0 };
     assert_eq!(one.spend("rate", rate).await, RateDecision::Allowed { remaining: 0 });
     assert!(matches!(two.spend("rate", rate).await, RateDecision::Denied { .. }));
+    two.give_back("rate", rate).await;
+    assert_eq!(one.spend("rate", rate).await, RateDecision::Allowed { remaining: 0 });
+}
+
+#[actix::test]
+async fn of_a_burst_no_more_come_than_there_are_tokens() {
+    let rate = Rate { per_second: 0.01, burst: 10.0 };
+    let redis = connected_store(&services::fresh_redis()).await;
+    let stores: [&dyn EphemeralStore; 2] = [&MemoryStore::default(), &redis];
+    for store in stores {
+        let burst = futures_util::future::join_all((0..50).map(|_| store.spend("burst", rate))).await;
+        let allowed = burst.iter().filter(|decision| matches!(decision, RateDecision::Allowed { .. })).count();
+        assert_eq!(allowed, 10);
+    }
 }
 
 #[actix::test]

@@ -19,9 +19,9 @@ use super::run::ExportRun;
 use super::steps::{Step, step};
 use crate::context::NodeContext;
 use crate::failpoints::{self, Point};
+use crate::processes::stop::StopReason;
 use crate::progress::hub::Publish;
 use crate::progress::message::Progress;
-use crate::render::StopReason;
 
 /// See the [module](self).
 pub struct ExportCoordinator {
@@ -180,10 +180,15 @@ impl ExportCoordinator {
 
     fn publish_progress(&self, fps: f64, frames_left: u64) {
         let meter = &self.run.render.meter;
+        // The row has the seconds of other nodes and of earlier runs, the counters those of unfinished segments. Not
+        // `sum`, which is -0 for no device.
+        let here = meter.devices().iter().fold(0.0, |sum, device| sum + device.device_seconds);
+        let device_seconds = here.max(self.row.device_seconds);
         let progress = Progress {
             fps,
             eta_seconds: (fps > 0.0).then(|| frames_left as f64 / fps),
-            device_seconds: meter.devices().iter().map(|device| device.device_seconds).sum(),
+            device_seconds,
+            cost: device_seconds * self.context.live.borrow().live.planner.price_per_device_second,
             warnings: serde_json::json!(meter.warnings()),
             ..Progress::of(&self.row)
         };
@@ -207,8 +212,14 @@ impl ExportCoordinator {
     }
 
     fn renew(&mut self, ctx: &mut Context<Self>) {
-        let (db, job) = (self.context.db.clone(), self.job.clone());
-        let renew = async move { jobs::renew(&db, &job, LEASE).await };
+        let (context, run, job) = (Arc::clone(&self.context), Arc::clone(&self.run), self.job.clone());
+        let renew = async move {
+            let renewed = jobs::renew(&context.db, &job, LEASE).await?;
+            if !renewed {
+                run.stop_if_over(&context, &job).await?;
+            }
+            Ok::<_, entities::Error>(renewed)
+        };
         ctx.spawn(renew.into_actor(self).map(|renewed, this, ctx| match renewed {
             Ok(true) => {}
             Ok(false) => {

@@ -2,7 +2,8 @@
 //! clock.
 //!
 //! Invariants: at most one step runs at a time; an event that comes during a step is not lost; a coordinator whose
-//! export is abandoned leaves after the step that runs, so that what the step writes can be removed with the rest.
+//! export is abandoned leaves after the step that runs, so that what the step writes can be removed with the rest; the
+//! end of an export that this step has reached is published first.
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -57,13 +58,12 @@ impl CoordinatorState {
     /// The step that ran has ended.
     pub fn on_step_end(&mut self, end: StepEnd) -> Action {
         self.busy = false;
-        if self.abandoned {
-            return Action::Leave;
-        }
         match end {
+            // Also of an export that was deleted meanwhile: it has ended, and is counted and published by none else.
+            StepEnd::Ended => Action::End,
+            _ if self.abandoned => Action::Leave,
             StepEnd::Waiting if std::mem::take(&mut self.reevaluate) => self.on_reevaluate(),
             StepEnd::Waiting => Action::Wait,
-            StepEnd::Ended => Action::End,
             StepEnd::NotHeld | StepEnd::Failed { stopping: true } => Action::Leave,
             StepEnd::Failed { stopping: false } => {
                 self.busy = true;
@@ -128,12 +128,19 @@ mod tests {
 
     #[test]
     fn an_abandoned_export_is_left_after_the_step_that_runs() {
-        for end in [StepEnd::Waiting, StepEnd::Ended, StepEnd::NotHeld, StepEnd::Failed { stopping: false }] {
+        for end in [StepEnd::Waiting, StepEnd::NotHeld, StepEnd::Failed { stopping: false }] {
             let mut state = busy();
             assert_eq!(state.on_abandon(), Action::Wait);
             assert_eq!(state.on_step_end(end), Action::Leave, "after {end:?}");
         }
         assert_eq!(CoordinatorState::default().on_abandon(), Action::Leave);
+    }
+
+    #[test]
+    fn an_end_is_published_although_the_export_was_deleted_meanwhile() {
+        let mut state = busy();
+        assert_eq!(state.on_abandon(), Action::Wait);
+        assert_eq!(state.on_step_end(StepEnd::Ended), Action::End);
     }
 
     #[test]

@@ -18,11 +18,10 @@ use super::coordinator::{Abandon, CoordinatorEvent, ExportCoordinator, Reevaluat
 use super::job::{JobOutcome, LEASE, record_coordinator_failure, record_job_failure, span_of};
 use super::run::ExportRun;
 use super::segment_job;
-use super::slots::{Next, Slots};
+use super::slots::{Claimed, Next, Slots};
 use crate::context::NodeContext;
 use crate::failpoints::{self, Point};
-use crate::storage;
-use crate::threads;
+use crate::removals::remove_export_files;
 
 /// See the [module](self).
 pub struct Dispatcher {
@@ -58,24 +57,25 @@ impl Dispatcher {
 
     /// Claims what this node can start now, one job after the other.
     fn claim(&mut self, ctx: &mut Context<Self>) {
-        let kinds = self.slots.begin_claim();
-        if kinds.is_empty() {
-            return;
-        }
+        let Some(wanted) = self.slots.begin_claim() else { return };
         let context = Arc::clone(&self.context);
         let claim = async move {
             let at_once = context.live.borrow().live.limits.concurrent_exports;
-            jobs::claim_within(&context.db, &context.owner, &kinds, LEASE, at_once).await
+            let job = jobs::claim_within(&context.db, &context.owner, &wanted, LEASE, at_once).await?;
+            match job {
+                Some(job) => with_attempt(&context, job).await,
+                None => Ok(None),
+            }
         };
         ctx.spawn(claim.into_actor(self).map(|claimed, this, ctx| {
-            let job = claimed.unwrap_or_else(|error| {
+            let claimed = claimed.unwrap_or_else(|error: entities::Error| {
                 tracing::error!(%error, "claiming a job failed; the next poll tries again");
                 None
             });
-            let again = this.slots.end_claim(job.is_some());
-            if let Some(job) = job {
+            let again = this.slots.end_claim(claimed.is_some());
+            if let Some(claimed) = claimed {
                 failpoints::passed(Point::JobClaimed);
-                this.begin(job, ctx);
+                this.begin(claimed, ctx);
             }
             if again {
                 this.claim(ctx);
@@ -84,8 +84,8 @@ impl Dispatcher {
         }));
     }
 
-    fn begin(&mut self, job: Job, ctx: &mut Context<Self>) {
-        let Some(job) = self.slots.take(job) else { return };
+    fn begin(&mut self, claimed: Claimed, ctx: &mut Context<Self>) {
+        let Some(job) = self.slots.take(claimed) else { return };
         match job.kind {
             JobKind::Coordinate => self.coordinate(job, ctx),
             JobKind::Audio | JobKind::Segment => self.render(job, ctx),
@@ -102,9 +102,15 @@ impl Dispatcher {
 
     fn coordinate(&self, job: Job, ctx: &mut Context<Self>) {
         let (open, context, span) = (self.open(&job), Arc::clone(&self.context), span_of(&job));
+        let stop = self.slots.get(job.export_id).map(|held| Arc::clone(&held.stop));
         let open = async move {
             match open.await {
                 Ok(run) => Ok((run, job)),
+                // Its sources were being read when it was stopped, which is no failure.
+                Err(_) if stop.is_some_and(|stop| stop.is_raised()) => {
+                    segment_job::release(&context, &job).await;
+                    Err((job.export_id, None))
+                }
                 Err(failure) => Err((job.export_id, record_coordinator_failure(&context, &job, &failure).await)),
             }
         };
@@ -134,10 +140,15 @@ impl Dispatcher {
 
     fn render(&self, job: Job, ctx: &mut Context<Self>) {
         let (open, context, span) = (self.open(&job), Arc::clone(&self.context), span_of(&job));
+        let stop = self.slots.get(job.export_id).map(|held| Arc::clone(&held.stop));
         let began = Instant::now();
         let render = async move {
             let outcome = match open.await {
                 Ok(run) => segment_job::run(&context, &run, &job).await,
+                Err(_) if stop.is_some_and(|stop| stop.is_raised()) => {
+                    segment_job::release(&context, &job).await;
+                    JobOutcome::Released
+                }
                 Err(failure) => record_job_failure(&context, &job, &failure).await,
             };
             crate::metrics::job_ended(job.kind, outcome.label(), began.elapsed());
@@ -164,10 +175,10 @@ impl Dispatcher {
     fn follow(&mut self, next: Next, ctx: &mut Context<Self>) {
         match next {
             Next::Nothing => {}
-            Next::Retake(jobs) => jobs.into_iter().for_each(|job| self.begin(job, ctx)),
+            Next::Retake(jobs) => jobs.into_iter().for_each(|claimed| self.begin(claimed, ctx)),
             Next::RemoveFiles(tenant, export) => {
                 let context = Arc::clone(&self.context);
-                let remove = async move { remove_files(&context, tenant, export).await };
+                let remove = async move { remove_export_files(&context, tenant, export).await };
                 ctx.spawn(remove.into_actor(self).map(move |(), this, ctx| {
                     let next = this.slots.files_removed(export);
                     this.follow(next, ctx);
@@ -194,7 +205,10 @@ impl Dispatcher {
         let context = Arc::clone(&self.context);
         let sweep = async move {
             let swept = jobs::sweep(&context.db).await?;
-            publish_dead(&context, &swept).await?;
+            publish_failed(&context, &swept);
+            if let Some(error) = &swept.error {
+                tracing::error!(%error, "some expired leases are left for the next sweep");
+            }
             Ok::<_, entities::Error>(swept)
         };
         ctx.spawn(sweep.into_actor(self).map(|swept, this, ctx| match swept {
@@ -205,22 +219,25 @@ impl Dispatcher {
     }
 }
 
-async fn remove_files(context: &NodeContext, tenant: TenantId, export: ExportId) {
-    let (store, prefix) = (Arc::clone(&context.storage), storage::export_prefix(tenant, export));
-    let deleted = threads::blocking("removing files", move || store.delete_prefix(&prefix)).await;
-    if !matches!(deleted, Ok(Ok(()))) {
-        tracing::warn!(%export, ?deleted, "the files of an export could not be removed");
+/// A job with its export's attempt; None when it is not held any more. One that cannot be read is given back.
+async fn with_attempt(context: &NodeContext, job: Job) -> Result<Option<Claimed>, entities::Error> {
+    let read = async {
+        let Some(row) = exports::for_worker(&context.db, &job).await? else { return Ok(None) };
+        // After the row: a retry deletes the jobs of the last attempt, so that a job that is still held is of this one.
+        Ok(jobs::is_held(&context.db, &job).await?.then_some(row.attempt))
+    };
+    match read.await {
+        Ok(attempt) => Ok(attempt.map(|attempt| Claimed { job, attempt })),
+        Err(error) => {
+            jobs::release(&context.db, &job).await?;
+            Err(error)
+        }
     }
 }
 
 /// Publishes the end of exports whose coordinators crashed too often: no coordinator is left that would.
-pub async fn publish_dead(context: &NodeContext, swept: &Swept) -> Result<(), entities::Error> {
-    for job in swept.dead.iter().filter(|job| job.kind == JobKind::Coordinate) {
-        if let Some(row) = exports::for_worker(&context.db, job).await? {
-            context.export_ended(&row);
-        }
-    }
-    Ok(())
+pub fn publish_failed(context: &NodeContext, swept: &Swept) {
+    swept.failed.iter().for_each(|row| context.export_ended(row));
 }
 
 impl Actor for Dispatcher {
@@ -283,6 +300,24 @@ impl Handler<StopExport> for Dispatcher {
     }
 }
 
+/// The files of an export that was deleted or cancelled are still there: they are removed, unless jobs of it are held
+/// here, whose end removes what is to go.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct RemoveFiles {
+    pub tenant: TenantId,
+    pub export: ExportId,
+}
+
+impl Handler<RemoveFiles> for Dispatcher {
+    type Result = ();
+
+    fn handle(&mut self, RemoveFiles { tenant, export }: RemoveFiles, ctx: &mut Self::Context) {
+        let next = self.slots.remove_again(tenant, export);
+        self.follow(next, ctx);
+    }
+}
+
 /// Answers when no ended attempt of the export has jobs or files in this node's hands.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -309,7 +344,7 @@ impl Handler<Stop> for Dispatcher {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) -> Self::Result {
-        for job in self.slots.stop() {
+        for Claimed { job, .. } in self.slots.stop() {
             let db = self.context.db.clone();
             let release = async move {
                 if let Err(error) = jobs::release(&db, &job).await {

@@ -1,7 +1,9 @@
-//! Why a request about an export was refused or could not be done.
+//! Why a request about an export was refused or could not be done, and why a job of one ended early.
 
 use edits::FieldError;
+use media::MediaError;
 
+use crate::processes::error::ProcessError;
 use crate::settings::tenant_limits::LimitReached;
 use crate::sources::SourceError;
 use crate::storage::StorageError;
@@ -12,6 +14,11 @@ use crate::threads::ThreadError;
 pub enum RequestError {
     #[error("the spec has {} {}", .0.len(), if .0.len() == 1 { "mistake" } else { "mistakes" })]
     Invalid(Vec<FieldError>),
+    #[error(
+        "a spec has at most {} bytes of JSON, without the spaces between its tokens",
+        edits::spec::limits::MAX_BYTES
+    )]
+    TooLarge,
     #[error("the idempotency key came with another body before")]
     KeyReused,
     #[error(transparent)]
@@ -32,4 +39,33 @@ pub enum RequestError {
     Thread(#[from] ThreadError),
     #[error("{0}")]
     Broken(String),
+}
+
+/// Why a job ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// Its export is not wanted any more, or the node stops: no failure.
+    #[error("stopped")]
+    Stopped,
+    #[error(transparent)]
+    Process(ProcessError),
+    #[error("{doing}: {source}")]
+    Io { doing: String, source: std::io::Error },
+    #[error(transparent)]
+    Thread(#[from] ThreadError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Database(#[from] entities::Error),
+    #[error("{0}")]
+    Broken(String),
+}
+
+impl From<ProcessError> for JobError {
+    fn from(error: ProcessError) -> Self {
+        match error {
+            ProcessError::Media(MediaError::Cancelled) => Self::Stopped,
+            error => Self::Process(error),
+        }
+    }
 }

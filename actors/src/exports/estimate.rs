@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::context::NodeContext;
 use crate::inference::profile::{DeviceClass, ExportProfile, ModelProfile};
 use crate::inference::queue::TaskKind;
-use crate::render::{ExportKind, Workload};
+use crate::render::{Render, Workload};
 
 /// Seconds of one core to decode and encode a pixel (H.264, preset `fast`; `touchline bench` measures it).
 const CORE_SECONDS_PER_PIXEL: f64 = 2.5e-8;
@@ -35,21 +35,21 @@ fn seconds_of(context: &NodeContext, work: &Workload, profile: &ExportProfile) -
     };
     let upscale =
         |(size, count): &((u32, u32), u64)| *count as f64 * expected(TaskKind::Upscale, &profile.upscale, *size);
-    let upscaling: f64 = work.upscales.iter().map(upscale).sum();
+    let upscaling: f64 = work.upscales.iter().map(upscale).fold(0.0, |sum, seconds| sum + seconds);
     let detecting = work.detections as f64 * expected(TaskKind::Detect, &profile.detect, (0, 0));
     (upscaling + detecting, work.pixels as f64 * CORE_SECONDS_PER_PIXEL)
 }
 
 /// What a frame of an export counts in the fair order of segments: device seconds, or seconds of a core where no model
 /// runs.
-pub fn frame_cost(context: &NodeContext, kind: &dyn ExportKind, profile: &ExportProfile) -> f64 {
+pub fn frame_cost(context: &NodeContext, kind: &dyn Render, profile: &ExportProfile) -> f64 {
     let (device_seconds, core_seconds) = seconds_of(context, &kind.workload(), profile);
     let seconds = if device_seconds > 0.0 { device_seconds } else { core_seconds };
     seconds / kind.frames().max(1) as f64
 }
 
 /// What a planned export is expected to take in its profile.
-pub fn estimate(context: &NodeContext, kind: &dyn ExportKind, profile: &ExportProfile) -> Estimate {
+pub fn estimate(context: &NodeContext, kind: &dyn Render, profile: &ExportProfile) -> Estimate {
     let Workload { upscales, detections, .. } = kind.workload();
     let devices = context.device_count;
     let (device_seconds, core_seconds) = seconds_of(context, &kind.workload(), profile);

@@ -4,9 +4,13 @@
 //! folder of the media, or a file in it, is gone), `source_unreadable`, `device_failed`. Everything else is
 //! `render_failed`.
 
+use std::io;
+
 use media::MediaError;
 
+use super::error::JobError;
 use crate::failpoints;
+use crate::processes::error::ProcessError;
 use crate::render::RenderError;
 use crate::sources::SourceError;
 use crate::storage::StorageError;
@@ -53,20 +57,29 @@ impl ExportFailure {
     }
 }
 
-impl From<RenderError> for ExportFailure {
-    fn from(error: RenderError) -> Self {
+impl From<JobError> for ExportFailure {
+    fn from(error: JobError) -> Self {
         let detail = error.to_string();
         match error {
-            RenderError::Storage(error) => error.into(),
-            RenderError::Database(error) => error.into(),
-            RenderError::Media(MediaError::Io { source, .. }) | RenderError::Io { source, .. }
-                if failpoints::is_full(&source) =>
-            {
-                Self::full(detail)
-            }
-            RenderError::Device(_) => Self { code: "device_failed", detail },
+            JobError::Storage(error) => error.into(),
+            JobError::Database(error) => error.into(),
+            JobError::Process(ProcessError::Render(RenderError::Device(_))) => Self { code: "device_failed", detail },
+            error if io_of(&error).is_some_and(failpoints::is_full) => Self::full(detail),
             _ => Self::other(detail),
         }
+    }
+}
+
+/// The error of the system that a job failed with, if it was one.
+fn io_of(error: &JobError) -> Option<&io::Error> {
+    match error {
+        JobError::Io { source, .. }
+        | JobError::Process(
+            ProcessError::Media(MediaError::Io { source, .. })
+            | ProcessError::Render(RenderError::Io { source, .. })
+            | ProcessError::NotStarted { source, .. },
+        ) => Some(source),
+        _ => None,
     }
 }
 
@@ -93,19 +106,19 @@ impl From<SourceError> for ExportFailure {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[test]
     fn a_full_disk_is_known_wherever_it_shows() {
         let full = || io::Error::from_raw_os_error(28);
-        let media = MediaError::Io { doing: "writing", path: "segment.mp4".into(), source: full() };
+        let media = MediaError::Io { doing: "writing".into(), path: "segment.mp4".into(), source: full() };
         let storage = StorageError { doing: "storing", key: "k".into(), source: full() };
+        let in_task = RenderError::Io { doing: "writing".into(), source: full() };
         for error in [
-            RenderError::Media(media),
-            RenderError::Storage(storage),
-            RenderError::Io { doing: "writing".into(), source: full() },
+            JobError::Process(ProcessError::from(RenderError::Media(media))),
+            JobError::Process(ProcessError::from(in_task)),
+            JobError::Storage(storage),
+            JobError::Io { doing: "beginning".into(), source: full() },
         ] {
             assert_eq!(ExportFailure::from(error).code, "disk_full");
         }
@@ -114,8 +127,8 @@ mod tests {
     #[test]
     fn storage_that_fails_otherwise_is_lost() {
         let gone = StorageError { doing: "storing", key: "k".into(), source: io::ErrorKind::NotFound.into() };
-        let trouble = ExportFailure::from(gone).while_doing("publishing the result");
-        assert_eq!(trouble.code, "storage_lost");
-        assert!(trouble.detail.starts_with("publishing the result: storing k"), "{}", trouble.detail);
+        let failure = ExportFailure::from(gone).while_doing("publishing the result");
+        assert_eq!(failure.code, "storage_lost");
+        assert!(failure.detail.starts_with("publishing the result: storing k"), "{}", failure.detail);
     }
 }

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use entities::exports::{self, Export};
+use entities::exports::Export;
 use entities::jobs::{self, Failure, Job};
 use tracing::{Span, info_span};
 
+use super::error::JobError;
 use super::failure::ExportFailure;
 use crate::context::NodeContext;
 use crate::failpoints::{self, Point};
-use crate::render::RenderError;
 
 /// How long a claim holds without being renewed. Renewed at a third of it while the work advances.
 pub const LEASE: Duration = Duration::from_secs(30);
@@ -49,7 +49,7 @@ impl JobOutcome {
     pub fn of_failure(recorded: &Result<Failure, entities::Error>) -> Self {
         match recorded {
             Ok(Failure::Retry { .. }) | Err(_) => Self::Retried,
-            Ok(Failure::Dead) => Self::Dead,
+            Ok(Failure::Dead(_)) => Self::Dead,
             Ok(Failure::Lost) => Self::NotNeeded,
         }
     }
@@ -63,15 +63,15 @@ pub enum Ending {
     /// Release the lease: the work was stopped, which is no failure.
     Release,
     /// Record the failure.
-    Record(RenderError),
+    Record(JobError),
 }
 
 impl Ending {
     /// Decides by what the work returned.
-    pub fn of(work: Result<JobOutcome, RenderError>) -> Self {
+    pub fn of(work: Result<JobOutcome, JobError>) -> Self {
         match work {
             Ok(outcome) => Self::Done(outcome),
-            Err(RenderError::Stopped(_)) => Self::Release,
+            Err(JobError::Stopped) => Self::Release,
             Err(error) => Self::Record(error),
         }
     }
@@ -96,7 +96,7 @@ async fn record_failure(context: &NodeContext, job: &Job, failure: &ExportFailur
             recorded => break recorded,
         }
     };
-    failpoints::passed(Point::FailureBooked);
+    failpoints::passed(Point::FailureRecorded);
     if let Err(error) = &recorded {
         tracing::error!(export = %job.export_id, %error, "recording a failure failed; the lease will run out");
     }
@@ -116,7 +116,7 @@ pub async fn record_coordinator_failure(context: &NodeContext, job: &Job, failur
     let ExportFailure { code, detail } = failure;
     tracing::warn!(export = %job.export_id, code, detail, "coordinating an export failed");
     match record_failure(context, job, failure).await {
-        Ok(Failure::Dead) => exports::for_worker(&context.db, job).await.ok().flatten(),
+        Ok(Failure::Dead(export)) => export.map(|export| *export),
         _ => None,
     }
 }
@@ -147,13 +147,13 @@ pub(super) fn test_job(kind: entities::jobs::JobKind) -> Job {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::StopReason;
+    use crate::processes::error::ProcessError;
 
     #[test]
     fn a_recorded_failure_decides_the_outcome() {
         let retry = Failure::Retry { at: chrono::Utc::now() };
         assert_eq!(JobOutcome::of_failure(&Ok(retry)), JobOutcome::Retried);
-        assert_eq!(JobOutcome::of_failure(&Ok(Failure::Dead)), JobOutcome::Dead);
+        assert_eq!(JobOutcome::of_failure(&Ok(Failure::Dead(None))), JobOutcome::Dead);
         assert_eq!(JobOutcome::of_failure(&Ok(Failure::Lost)), JobOutcome::NotNeeded, "another claim has it");
         let full = entities::Error::Gone { what: "x" };
         assert_eq!(JobOutcome::of_failure(&Err(full)), JobOutcome::Retried, "its lease runs out");
@@ -164,11 +164,10 @@ mod tests {
         for outcome in [JobOutcome::Committed, JobOutcome::NotNeeded] {
             assert!(matches!(Ending::of(Ok(outcome)), Ending::Done(found) if found == outcome));
         }
-        for reason in [StopReason::Cancelled, StopReason::NodeStops] {
-            assert!(matches!(Ending::of(Err(RenderError::Stopped(reason))), Ending::Release));
-        }
-        let broken = || RenderError::Broken("no frames".into());
-        assert!(matches!(Ending::of(Err(broken())), Ending::Record(RenderError::Broken(_))));
+        let killed = JobError::from(ProcessError::Media(media::MediaError::Cancelled));
+        assert!(matches!(Ending::of(Err(killed)), Ending::Release));
+        let broken = || JobError::Broken("no frames".into());
+        assert!(matches!(Ending::of(Err(broken())), Ending::Record(JobError::Broken(_))));
     }
 
     #[test]

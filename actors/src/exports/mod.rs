@@ -9,9 +9,9 @@
 //! * [`dispatcher`]: the actor that claims jobs; [`slots`]: which jobs this node holds and may claim.
 //! * [`coordinator`]: the actor of one running export; [`coordinator_state`]: its state machine; [`steps`]: what it does.
 //! * [`run`]: an export's plan and counters, shared with [`segment_job`], which renders, stores and commits one segment or
-//!   the sound; [`job`]: how jobs end.
+//!   the sound; [`work`]: what the processes that render are told of it; [`job`]: how jobs end.
 //! * [`retry`]: another attempt; [`failure`]: why an export failed; [`report`]: what a finished one took; [`error`]: why a
-//!   request was refused.
+//!   request was refused, or a job ended early.
 
 pub mod admission;
 pub mod coordinator;
@@ -31,3 +31,4 @@ pub mod segment_job;
 pub mod service;
 pub mod slots;
 pub mod steps;
+pub mod work;

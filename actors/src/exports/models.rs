@@ -1,16 +1,13 @@
 //! The models of a request: whether they are known, and the numeric profile in which they run.
 
-use std::sync::Arc;
-
 use edits::{ExportSpec, FieldError, ModelNeeds, Quality};
 use entities::TenantId;
 use models::ModelKind;
 
 use super::error::RequestError;
 use crate::context::NodeContext;
-use crate::inference::profile::{DeviceClass, ExportProfile, ModelProfile};
+use crate::inference::profile::{DeviceClass, ExportProfile};
 use crate::settings::default_models::{self, AUTO};
-use crate::threads;
 
 /// A model that the deployment does not have is the client's mistake.
 pub(super) fn check(context: &NodeContext, spec: &ExportSpec, errors: &mut Vec<FieldError>) {
@@ -35,13 +32,11 @@ pub(super) async fn fix_profile(
     let named = needs.upscaler.map(|model| Some(model.to_owned()).filter(|model| model != AUTO));
     let upscaler = named.map(|named| named.unwrap_or(defaults.upscale));
     let detector = needs.detector.then_some(defaults.detect);
-    let profiles = Arc::clone(&context.profiles);
-    let find = move || -> Result<_, models::ModelError> {
-        let of = |model: Option<String>| model.map(|model| profiles.of(&model)).transpose();
-        Ok((of(upscaler)?, of(detector)?))
+    let of = async |model: Option<String>| match model {
+        Some(model) => context.profiles.of(&model).await.map(Some),
+        None => Ok(None),
     };
-    let found = threads::blocking("choosing the numeric profile", find).await?;
-    let (upscale, detect): (Option<Arc<ModelProfile>>, Option<Arc<ModelProfile>>) = found?;
+    let (upscale, detect) = (of(upscaler).await?, of(detector).await?);
     Ok(ExportProfile { upscale, detect, quality, libraries: media::library_versions() })
 }
 

@@ -1,7 +1,10 @@
 //! Requests that begin from what people have marked: `reel_id` stands for a reel's edits, `clip_id` for a clip's video
 //! and range. Both are copied in before the request is read, as they are at that moment.
 
+use std::collections::{HashMap, HashSet};
+
 use edits::FieldError;
+use edits::spec::limits::MAX_BYTES;
 use edits::spec::marked::{self, MarkedClip};
 use entities::clips::{self, Clip};
 use entities::{Database, ReelId, TenantId, reels};
@@ -27,7 +30,8 @@ impl Resolved {
 
     /// Leaves out what is said about values that the client never sent.
     pub fn without_made_up(&self, errors: Vec<FieldError>) -> Vec<FieldError> {
-        let about_ours = |error: &FieldError| self.made_up.contains(&error.pointer);
+        let made_up: HashSet<&str> = self.made_up.iter().map(String::as_str).collect();
+        let about_ours = |error: &FieldError| made_up.contains(error.pointer.as_str());
         errors.into_iter().filter(|error| !about_ours(error)).collect()
     }
 }
@@ -78,27 +82,37 @@ async fn copy_reel(db: &Database, tenant: TenantId, resolved: &mut Resolved) -> 
     Ok(())
 }
 
+/// What is said of a request that is too long only with what was copied in.
+pub fn too_long() -> FieldError {
+    let detail = format!("with what is copied from its reel and clips it has more than {MAX_BYTES} bytes of JSON");
+    FieldError::new("", "too_large", detail)
+}
+
 async fn copy_clips(db: &Database, tenant: TenantId, resolved: &mut Resolved) -> Result<(), entities::Error> {
-    let mut known: Vec<(String, Option<MarkedClip>)> = Vec::new();
+    let mut known: HashMap<String, Option<MarkedClip>> = HashMap::new();
+    let mut copied = 0;
     for named in marked::references(&resolved.body) {
-        let found = match known.iter().position(|(id, _)| *id == named.clip_id) {
-            Some(found) => found,
+        let clip = match known.get(&named.clip_id) {
+            Some(clip) => clip,
             None => {
                 let clip = match named.clip_id.parse() {
                     Ok(id) => clips::get(db, tenant, id).await?,
                     Err(_) => None,
                 };
-                known.push((named.clip_id.clone(), clip.map(as_marked)));
-                known.len() - 1
+                known.entry(named.clip_id.clone()).or_insert(clip.map(as_marked))
             }
         };
-        match &known[found].1 {
-            Some(clip) => resolved.errors.extend(marked::fill_in(&mut resolved.body, &named.pointer, clip).err()),
-            None => {
-                let detail = format!("there is no clip {}", named.clip_id);
-                resolved.errors.push(FieldError::new(format!("{}/clip_id", named.pointer), "unknown_clip", detail));
-                resolved.made_up.extend(marked::stand_in(&mut resolved.body, &named.pointer));
-            }
+        let Some(clip) = clip else {
+            let detail = format!("there is no clip {}", named.clip_id);
+            resolved.errors.push(FieldError::new(format!("{}/clip_id", named.pointer), "unknown_clip", detail));
+            resolved.made_up.extend(marked::stand_in(&mut resolved.body, &named.pointer));
+            continue;
+        };
+        resolved.errors.extend(marked::fill_in(&mut resolved.body, &named.pointer, clip).err());
+        copied += clip.text_bytes();
+        if copied > MAX_BYTES {
+            // It is refused for its length, and need not grow further.
+            break;
         }
     }
     Ok(())

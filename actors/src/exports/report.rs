@@ -21,7 +21,8 @@ pub struct Report {
     pub stages: Stages,
     pub devices: Vec<DeviceUse>,
     pub warnings: Vec<String>,
-    /// Largest memory the process has held so far.
+    /// Largest memory that this process has held so far, and with it the processes of the export that ran at the same
+    /// time.
     pub peak_rss_bytes: u64,
     /// True when a device only waited instead of computing.
     pub simulated: bool,
@@ -51,7 +52,7 @@ impl Report {
             stages: meter.stages(),
             devices: meter.devices(),
             warnings: meter.warnings(),
-            peak_rss_bytes: peak_rss_bytes(),
+            peak_rss_bytes: peak_rss_bytes() + meter.peak_memory_bytes(),
             simulated,
             profile,
             details: serde_json::Map::new(),

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use edits::spec::limits;
 use edits::{ExportSpec, FieldError, SourceRef, SourceRule};
 use entities::exports::{self, Estimated, Export, NewExport};
 use entities::idempotency::{self, Known, RequestKey};
@@ -40,11 +41,14 @@ pub struct ValidRequest {
     /// The reel whose edits were copied in, and its version.
     pub reel: Option<(ReelId, i64)>,
     pub profile: ExportProfile,
-    pub kind: Arc<dyn render::ExportKind>,
+    pub kind: Arc<dyn render::Render>,
 }
 
 /// Checks `request` and plans it. Nothing is stored.
 pub async fn validate(context: &NodeContext, request: NewRequest) -> Result<ValidRequest, RequestError> {
+    if limits::is_too_long(&request.body) {
+        return Err(RequestError::TooLarge);
+    }
     let rule = if request.input.is_some() { SourceRule::Implied } else { SourceRule::Named };
     let resolved = match rule {
         SourceRule::Named => references::resolve(&context.db, request.tenant, request.body).await?,
@@ -53,6 +57,9 @@ pub async fn validate(context: &NodeContext, request: NewRequest) -> Result<Vali
     // Of a reel that is not there nothing can be read.
     if resolved.errors.iter().any(|error| error.pointer == "/reel_id") {
         return Err(RequestError::Invalid(resolved.errors));
+    }
+    if rule == SourceRule::Named && limits::is_too_long(&resolved.body) {
+        return Err(RequestError::Invalid(vec![references::too_long()]));
     }
     let parsed = edits::spec::parse(&resolved.body, rule);
     let Some(mut spec) = parsed.spec else {
@@ -102,7 +109,7 @@ pub async fn accept(context: &NodeContext, request: NewRequest) -> Result<Export
         profile: Some(serde_json::to_value(&profile).map_err(broken)?),
         frames_total: kind.frames() as i64,
         simulated,
-        estimate: Some(Estimated { device_seconds, seconds: wall_seconds, cost }),
+        estimate: Some(Estimated { device_seconds, wall_seconds, cost }),
         created_by: by,
         reel,
         sources: videos.into_iter().collect(),

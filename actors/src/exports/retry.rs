@@ -43,7 +43,7 @@ fn is_offered(context: &NodeContext, export: &Export) -> bool {
     };
     let models = [&profile.upscale, &profile.detect];
     profile.libraries == media::library_versions()
-        && models.into_iter().flatten().all(|model| model.class == context.profiles.class())
+        && models.into_iter().flatten().all(|model| context.profiles.offers(model))
 }
 
 /// The stored profile, with the libraries of this program: those that will render what is missing.
@@ -75,7 +75,8 @@ async fn remove_all_but(
 ) -> Result<(), RequestError> {
     let keys: HashSet<String> = kept.iter().map(|segment| segment.storage_key.clone()).collect();
     let (store, prefix) = (Arc::clone(&context.storage), storage::export_prefix(tenant, id));
-    let removed = blocking("removing the last attempt's files", move || store.delete_all_but(&prefix, &keys)).await?;
+    let remove = move || storage::delete_all_but(&*store, &prefix, &keys);
+    let removed = blocking("removing the last attempt's files", remove).await?;
     if let Err(error) = removed {
         tracing::warn!(export = %id, %error, "files of an ended attempt could not be removed");
     }

@@ -1,4 +1,4 @@
-//! A running export: its plan and its counters, shared by its coordinator and the threads that render its segments.
+//! A running export: its plan and its counters, shared by its coordinator and the jobs that render its segments.
 
 use std::fs::File;
 use std::io::Read;
@@ -6,22 +6,29 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use edits::ExportSpec;
-use entities::exports::{self, Export};
+use entities::exports::{self, Export, ExportState};
 use entities::jobs::Job;
 use entities::tenants;
+use tempfile::TempDir;
 
+use super::error::JobError;
 use super::failure::ExportFailure;
+use super::work;
 use crate::context::NodeContext;
 use crate::inference::profile::ExportProfile;
-use crate::render::{self, ExportKind, Meter, RenderContext, RenderError, StopSignal};
-use crate::sources;
+use crate::processes::rendering::Rendering;
+use crate::processes::stop::{StopReason, StopSignal};
+use crate::processes::task::{Output, Work};
+use crate::render::{self, Meter, Render};
 use crate::threads;
 
 /// See the [module](self).
 pub struct ExportRun {
     pub export: Export,
-    pub kind: Arc<dyn ExportKind>,
-    pub render: RenderContext,
+    pub kind: Arc<dyn Render>,
+    pub render: Arc<Rendering>,
+    /// What render processes are told of it.
+    pub work: Arc<Work>,
     /// Of its sources.
     files: Vec<PathBuf>,
 }
@@ -34,46 +41,42 @@ impl ExportRun {
     }
 
     async fn planned(context: &NodeContext, job: &Job, stop: Arc<StopSignal>) -> Result<Arc<Self>, ExportFailure> {
-        let export = exports::for_worker(&context.db, job).await?.ok_or_else(|| ExportFailure::other("it is gone"))?;
-        let spec: ExportSpec = serde_json::from_value(export.spec.clone()).map_err(ExportFailure::other)?;
+        let gone = || ExportFailure::other("it is gone");
+        let export = exports::for_worker(&context.db, job).await?.ok_or_else(gone)?;
+        let spec = exports::spec(&context.db, export.tenant_id, export.id).await?.ok_or_else(gone)?;
+        let spec: ExportSpec = serde_json::from_value(spec).map_err(ExportFailure::other)?;
         let mut profile: ExportProfile =
             serde_json::from_value(export.profile.clone().unwrap_or_default()).map_err(ExportFailure::other)?;
         let moved = move_profile(context, &mut profile).await.map_err(ExportFailure::other)?;
-        let mut sources = Vec::new();
-        for from in spec.sources() {
-            let from = from.ok_or_else(|| ExportFailure::other("it names no source"))?;
-            sources.push(sources::open(context, export.tenant_id, from).await?);
-        }
-        let mut files: Vec<PathBuf> = sources.iter().map(|source| source.path.clone()).collect();
-        files.dedup();
-        check_files(context, files.clone()).await?;
-        let found: Vec<String> = sources.iter().flat_map(|source| source.index.warnings.clone()).collect();
-        let kind = render::plan(&spec, sources, &profile, context.settings.segments.seconds).map_err(|errors| {
-            let details: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
-            ExportFailure::other(details.join("; "))
-        })?;
-        if kind.hopeless().is_none() {
-            let preparing = Arc::clone(&kind);
-            let prepared = threads::named("prepare".into(), move || preparing.prepare()).await;
-            prepared.map_err(RenderError::from).and_then(|prepared| prepared)?;
-        }
+        let (files, of) = work::open_sources(context, export.tenant_id, &spec).await?;
+        let paths: Vec<PathBuf> = files.iter().map(|source| source.path.clone()).collect();
+        check_files(context, paths.clone()).await?;
+        let found: Vec<String> = files.iter().flat_map(|source| source.index.warnings.clone()).collect();
+        let sources = of.iter().map(|number| files[*number].clone()).collect();
+        let segment_seconds = context.settings.segments.seconds;
+        let kind = render::plan(&spec, sources, &profile, segment_seconds)
+            .map_err(|errors| ExportFailure::other(render::sentence(&errors)))?;
         let tenant = tenants::get(&context.db, export.tenant_id).await?;
         let weight = tenant.ok_or_else(|| ExportFailure::other("its tenant is gone"))?.weight;
         context.queue.weigh(export.tenant_id, weight);
-        let render = RenderContext {
-            tenant: export.tenant_id,
-            export: export.id,
-            profile,
-            inference: context.inference(),
-            window: context.window,
-            meter: Meter::new(),
-            stop,
-        };
-        kind.warnings().into_iter().chain(found).for_each(|warning| render.meter.warn(warning));
+        let mut work = Arc::new(work::describe(context, &spec, &profile, (files, of), kind.as_ref())?);
+        let meter = Meter::new();
+        kind.warnings().into_iter().chain(found).for_each(|warning| meter.warn(warning));
         if moved {
-            render.meter.warn("profile_changed: no device of the profile it was accepted with is left".into());
+            meter.warn("profile_changed: no device gives the results of the profile it was accepted with".into());
         }
-        Ok(Arc::new(Self { export, kind, render, files }))
+        let (tenant, inference, meter) = (export.tenant_id, context.inference(), Arc::new(meter));
+        let render = Arc::new(Rendering { tenant, export: export.id, profile, inference, meter, stop });
+        if kind.hopeless().is_none() && kind.needs_preparation() {
+            let prepared = context.processes.prepare(&render, Arc::clone(&work)).await.map_err(JobError::from)?;
+            if !prepared.is_plausible(kind.frames()) {
+                return Err(ExportFailure::other("what was prepared of its sources is too large"));
+            }
+            kind.adopt(&prepared).map_err(|error| JobError::Process(error.into()))?;
+            // The process has ended, so this is the only one left, and nothing is copied.
+            work = Arc::new(Work { prepared, ..Arc::unwrap_or_clone(work) });
+        }
+        Ok(Arc::new(Self { export, kind, render, work, files: paths }))
     }
 
     /// The attempts of the export and of one of its jobs, by which files are named.
@@ -81,10 +84,32 @@ impl ExportRun {
         (self.export.attempt, job.attempt)
     }
 
-    /// A file that a job of this export may write before it is stored; named by attempts, so that two never share one.
-    pub fn work_file(&self, context: &NodeContext, name: &str, attempts: (i32, i32)) -> PathBuf {
-        let (extension, (export, job)) = (self.export.kind.0.extension(), attempts);
-        context.work_dir.join(format!("{}-{name}-{export}-{job}.{extension}", self.export.id))
+    /// A folder for what a job of this export writes before it is stored, and the file in it. It is removed when it is
+    /// dropped.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn work_folder(&self, context: &NodeContext, name: &str) -> Result<WorkFolder, JobError> {
+        let prefix = format!("{}-{name}-", self.export.id);
+        let made = tempfile::Builder::new().prefix(&prefix).tempdir_in(&context.work_dir);
+        let folder = made.map_err(|source| JobError::Io { doing: "making a work folder".into(), source })?;
+        let file = folder.path().join(format!("{name}.{}", self.export.kind.0.extension()));
+        Ok(WorkFolder { folder, file })
+    }
+
+    /// Raises the stop signal when this attempt of the export is over, as the row of a lost lease's export tells:
+    /// another node may have cancelled, failed or retried it. A lease that another node has taken over while the
+    /// attempt goes on stops nothing: the signal is that of all jobs of the export, and those that are still held are
+    /// good.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn stop_if_over(&self, context: &NodeContext, job: &Job) -> Result<(), entities::Error> {
+        let row = exports::for_worker(&context.db, job).await?;
+        if is_over(row.map(|row| (row.attempt, row.state)), self.export.attempt) {
+            self.render.stop.raise(StopReason::Cancelled);
+        }
+        Ok(())
     }
 
     /// What an error is due to: a source or a storage that is gone leads to all sorts of them.
@@ -94,6 +119,25 @@ impl ExportRun {
         }
         check_files(context, self.files.clone()).await.err().unwrap_or(failure)
     }
+}
+
+/// A folder of one job, which nothing but the job's process writes to.
+pub struct WorkFolder {
+    folder: TempDir,
+    /// What the job makes.
+    pub file: PathBuf,
+}
+
+impl WorkFolder {
+    /// Where the job's process writes.
+    pub fn output(&self) -> Output {
+        Output { folder: self.folder.path().to_owned(), file: self.file.clone() }
+    }
+}
+
+/// Whether `attempt` of an export whose row has `now` as attempt and state is over; None: the row is gone.
+fn is_over(now: Option<(i32, ExportState)>, attempt: i32) -> bool {
+    now.is_none_or(|(current, state)| current != attempt || state.is_terminal())
 }
 
 /// Whether the storage is there, and every source in it can be read.
@@ -111,16 +155,31 @@ async fn check_files(context: &NodeContext, files: Vec<PathBuf>) -> Result<(), E
     threads::blocking("checking the sources", check).await.map_err(ExportFailure::other)?
 }
 
-/// Moves what is unfinished to this node's devices, where none of the accepted profile's class is left. True: moved.
+/// Moves what is unfinished to this node's devices, where they do not give the results of the accepted profile any
+/// more: other devices, another number of threads, another ONNX Runtime or model file. True: moved.
 async fn move_profile(context: &NodeContext, profile: &mut ExportProfile) -> Result<bool, String> {
     let mut moved = false;
     for model in [&mut profile.upscale, &mut profile.detect].into_iter().flatten() {
-        if model.class != context.profiles.class() {
-            let (profiles, name) = (Arc::clone(&context.profiles), model.model.clone());
-            let found = threads::blocking("choosing the numeric profile", move || profiles.of(&name)).await;
-            *model = found.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        if !context.profiles.offers(model) {
+            *model = context.profiles.of(&model.model).await.map_err(|error| error.to_string())?;
             moved = true;
         }
     }
     Ok(moved)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_is_over_when_it_has_ended_or_another_has_begun() {
+        assert!(!is_over(Some((1, ExportState::Rendering)), 1), "another node has taken the job over");
+        assert!(!is_over(Some((1, ExportState::Publishing)), 1));
+        for ended in [ExportState::Cancelled, ExportState::Failed, ExportState::Complete] {
+            assert!(is_over(Some((1, ended)), 1), "{ended}");
+        }
+        assert!(is_over(Some((2, ExportState::Queued)), 1), "retried");
+        assert!(is_over(None, 1), "deleted");
+    }
 }

@@ -19,7 +19,7 @@ use super::estimate::{self, Estimate};
 use super::request::{self, NewRequest};
 use super::retry;
 use crate::context::NodeContext;
-use crate::detections::cache::Invalidate;
+use crate::detections::cache::{Change, Invalidate};
 use crate::failpoints::{self, Point};
 use crate::progress::hub::Publish;
 use crate::progress::message::Progress;
@@ -148,7 +148,8 @@ impl Exports {
         }
         failpoints::passed(Point::ExportDeleted);
         // A cache that has stopped answers no reader.
-        let _ = self.context.detections.send(Invalidate { tenant, subject: Subject::Export(export) }).await;
+        let gone = Invalidate { tenant, subject: Subject::Export(export), change: Change::Gone };
+        let _ = self.context.detections.send(gone).await;
         self.stop_jobs(tenant, export).await;
         Ok(true)
     }

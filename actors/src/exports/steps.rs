@@ -5,22 +5,22 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use entities::exports::{self, Export, ExportState, Finished, ResultFile};
+use entities::exports::{self, Completion, Export, ExportState, Finished, ResultFile};
 use entities::jobs::{self, Job, JobKind, JobState, NewJob};
 use entities::segments::{self, Segment, SegmentKind};
 
+use super::error::JobError;
 use super::estimate;
 use super::failure::ExportFailure;
 use super::report::{Report, Totals};
-use super::run::ExportRun;
-use super::segment_job::remove_leftover;
+use super::run::{ExportRun, WorkFolder};
 use crate::checksum;
 use crate::context::NodeContext;
-use crate::detections::cache::Invalidate;
 use crate::failpoints::{self, Point};
 use crate::progress::hub::Publish;
 use crate::progress::message::Progress;
-use crate::render::{Joined, RenderError, SegmentPlan};
+use crate::render::{Joined, SegmentPlan};
+use crate::settings::tenant_limits;
 use crate::storage;
 use crate::threads;
 
@@ -90,7 +90,7 @@ async fn prepare(context: &Arc<NodeContext>, run: &Arc<ExportRun>, job: &Job) ->
     let tx = context.db.begin().await.map_err(planning)?;
     jobs::enqueue_all(&tx, &missing).await.map_err(planning)?;
     let planned = failpoints::at(Point::PartsPlanned);
-    planned.map_err(|source| RenderError::Io { doing: "planning the segments".into(), source })?;
+    planned.map_err(|source| JobError::Io { doing: "planning the segments".into(), source })?;
     tx.commit().await.map_err(planning)?;
     failpoints::passed(Point::PartsEnqueued);
     let Some(row) = advance(context, job, ExportState::Rendering).await? else { return Ok(Step::NotHeld) };
@@ -115,7 +115,8 @@ async fn watch(
     let (video, audio): (Vec<Segment>, Vec<Segment>) = rows.into_iter().partition(|row| row.kind == SegmentKind::Video);
     let meter = &run.render.meter;
     if meter.frames().1 == 0 {
-        meter.frames_found(video.iter().map(|row| row.frames as u64).sum());
+        let committed: u64 = video.iter().map(|row| row.frames as u64).sum();
+        meter.frames_found(committed + run.kind.frames_copied());
     }
     match decided {
         Next::Fail(problem) => fail(context, job, problem).await,
@@ -135,12 +136,9 @@ async fn publish(
     if advance(context, job, ExportState::Assembling).await?.is_none() {
         return Ok(Step::NotHeld);
     }
-    let out = run.work_file(context, "result", run.attempts(job));
-    let published = join_and_store(context, run, job, video, audio, &out).await;
-    if !matches!(published, Ok(Some(_))) {
-        remove_leftover(&out);
-    }
-    let Some((joined, result)) = published? else { return Ok(Step::NotHeld) };
+    let folder = run.work_folder(context, "result")?;
+    let published = join_and_store(context, run, job, video, audio, &folder).await?;
+    let Some((joined, result)) = published else { return Ok(Step::NotHeld) };
     let publishing = |error: entities::Error| ExportFailure::from(error).while_doing("publishing the result");
     for warning in run.render.meter.warnings() {
         exports::warn(&context.db, job, &warning).await.map_err(publishing)?;
@@ -152,13 +150,23 @@ async fn publish(
         result: Some(result.clone()),
     };
     // Before the export is complete, so that readers of its detections then get all of them.
-    for subject in run.kind.subjects(job.export_id) {
-        if context.detections.send(Invalidate { tenant: job.tenant_id, subject }).await.is_err() {
-            tracing::error!("the detection cache has stopped");
+    context.detections_changed(job.tenant_id, run.kind.detected(job.export_id).map(|detected| detected.subject)).await;
+    let everywhere = context.live.borrow().live.limits.clone();
+    let room = tenant_limits::of(&context.db, &everywhere, job.tenant_id).await.map_err(publishing)?.storage_bytes;
+    let row = match exports::finish(&context.db, job, finished, room).await.map_err(publishing)? {
+        Completion::Now(row) => *row,
+        Completion::Not => {
+            // Named by the attempts, so it is this coordinator's own. The files of a cancelled export may have been
+            // removed before this one was stored.
+            remove_result(context, &result.key).await;
+            return Ok(Step::NotHeld);
         }
-    }
-    let Some(row) = exports::finish(&context.db, job, finished).await.map_err(publishing)? else {
-        return Ok(Step::NotHeld);
+        Completion::Full(full) => {
+            remove_result(context, &result.key).await;
+            // Its segments are kept, so a retry has only to join and publish them.
+            let detail = format!("publishing the result: {full}, then retry");
+            return fail(context, job, exports::problem("storage_full", &detail)).await;
+        }
     };
     failpoints::passed(Point::ExportFinished);
     remove_parts(context, job, &result.key).await;
@@ -166,54 +174,60 @@ async fn publish(
     Ok(Step::Ended(Box::new(row)))
 }
 
-/// Joins the parts into `out` and stores it; None when the job is not held any more.
+/// Removes a stored result that is not published.
+async fn remove_result(context: &NodeContext, key: &str) {
+    let (store, key) = (Arc::clone(&context.storage), key.to_owned());
+    let removed = threads::named("unpublish".into(), move || store.delete(&key)).await;
+    if let Err(error) = removed.map_err(JobError::from).and_then(|removed| removed.map_err(JobError::from)) {
+        tracing::warn!(%error, "a result that is not published could not be removed");
+    }
+}
+
+/// Joins the parts in `folder` and stores the result; None when the job is not held any more.
 async fn join_and_store(
     context: &Arc<NodeContext>,
     run: &Arc<ExportRun>,
     job: &Job,
     video: &[Segment],
     audio: Option<&Segment>,
-    out: &Path,
+    folder: &WorkFolder,
 ) -> Result<Option<(Joined, ResultFile)>, ExportFailure> {
     check_parts(context, video.iter().chain(audio)).await?;
-    let joined = join(context, run, video, audio, out).await;
+    let joined = join(context, run, job, (video, audio), folder).await;
     let joined = joined.map_err(|error| ExportFailure::from(error).while_doing("joining the segments"))?;
     failpoints::passed(Point::Joined);
     if advance(context, job, ExportState::Publishing).await?.is_none() {
         return Ok(None);
     }
     let key = storage::result_key(job.tenant_id, job.export_id, run.attempts(job), run.export.kind.0.extension());
-    let stored = store_result(context, &key, out).await;
+    let stored = store_result(context, &key, &folder.file).await;
     let (bytes, sha256) = stored.map_err(|error| ExportFailure::from(error).while_doing("publishing the result"))?;
     Ok(Some((joined, ResultFile { key, bytes: bytes as i64, etag: sha256[..32].to_owned() })))
 }
 
 async fn join(
     context: &NodeContext,
-    run: &Arc<ExportRun>,
-    video: &[Segment],
-    audio: Option<&Segment>,
-    out: &Path,
-) -> Result<Joined, RenderError> {
+    run: &ExportRun,
+    job: &Job,
+    (video, audio): (&[Segment], Option<&Segment>),
+    folder: &WorkFolder,
+) -> Result<Joined, JobError> {
+    failpoints::at(Point::Joining).map_err(|source| JobError::Io { doing: "joining".into(), source })?;
     let path_of = |row: &Segment| context.storage.local_path(&row.storage_key);
-    let parts: Vec<PathBuf> = video.iter().map(path_of).collect();
-    let sound = audio.map(path_of);
-    let (run, out) = (Arc::clone(run), out.to_owned());
-    threads::named("join".into(), move || {
-        failpoints::at(Point::Joining).map_err(|source| RenderError::Io { doing: "joining".into(), source })?;
-        run.kind.join(&run.render, &parts, sound.as_deref(), &out)
-    })
-    .await?
+    let parts = context.storage.local_path(&storage::segments_prefix(job.tenant_id, job.export_id));
+    let segments: Vec<PathBuf> = video.iter().map(path_of).collect();
+    let files = (parts, segments, audio.map(path_of));
+    Ok(context.processes.join(&run.render, Arc::clone(&run.work), files, folder.output()).await?)
 }
 
 /// Stores the joined file. Returns its size in bytes and its SHA-256.
-async fn store_result(context: &NodeContext, key: &str, file: &Path) -> Result<(u64, String), RenderError> {
+async fn store_result(context: &NodeContext, key: &str, file: &Path) -> Result<(u64, String), JobError> {
     let (store, key, file) = (Arc::clone(&context.storage), key.to_owned(), file.to_owned());
     threads::named("publish".into(), move || {
         let doing = || format!("computing the checksum of {}", file.display());
-        let sums = checksum::of_file(&file).map_err(|source| RenderError::Io { doing: doing(), source })?;
+        let sums = checksum::of_file(&file).map_err(|source| JobError::Io { doing: doing(), source })?;
         store.put_file(&key, &file)?;
-        failpoints::at(Point::ResultStored).map_err(|source| RenderError::Io { doing: "completing".into(), source })?;
+        failpoints::at(Point::ResultStored).map_err(|source| JobError::Io { doing: "completing".into(), source })?;
         Ok(sums)
     })
     .await?
@@ -237,7 +251,8 @@ async fn check_parts(context: &NodeContext, parts: impl Iterator<Item = &Segment
 fn report(run: &ExportRun, joined: Joined, video: &[Segment]) -> Report {
     let totals = Totals {
         frames_inferred: video.iter().map(|row| row.frames_inferred as u64).sum(),
-        device_seconds: video.iter().map(|row| row.device_seconds).sum(),
+        // Not `sum`, which is -0 for no segment.
+        device_seconds: video.iter().fold(0.0, |sum, row| sum + row.device_seconds),
     };
     let profile = serde_json::to_value(&run.render.profile).unwrap_or_default();
     let report = Report::new(joined, &run.render.meter, totals, profile, run.export.simulated);
@@ -248,8 +263,8 @@ fn report(run: &ExportRun, joined: Joined, video: &[Segment]) -> Report {
 async fn remove_parts(context: &NodeContext, job: &Job, result: &str) {
     let (store, prefix) = (Arc::clone(&context.storage), storage::export_prefix(job.tenant_id, job.export_id));
     let kept = HashSet::from([result.to_owned()]);
-    let delete = move || store.delete_all_but(&prefix, &kept).map_err(RenderError::from);
-    let deleted = threads::named("sweep".into(), delete).await.map_err(RenderError::from).and_then(|deleted| deleted);
+    let delete = move || storage::delete_all_but(&*store, &prefix, &kept).map_err(JobError::from);
+    let deleted = threads::named("sweep".into(), delete).await.map_err(JobError::from).and_then(|deleted| deleted);
     if let Err(error) = deleted {
         tracing::warn!(export = %job.export_id, %error, "finished segments could not be removed");
     }

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::cost_model::CostModel;
 use super::profile::ModelProfile;
-use super::queue::{DeviceFault, FrameJob, FrameQueue, PushError, Served, Task, TaskKind};
+use super::queue::{DeviceFault, FrameJob, FrameQueue, Held, PushError, Served, Task, TaskKind};
 
 /// A handle to the frame queue and the costs that its answers teach. Cheap to clone.
 #[derive(Clone)]
@@ -67,7 +67,8 @@ impl InferenceClient {
         Ok(Submitted { served, tenant, kind, profile: Arc::clone(profile), size, estimate, at })
     }
 
-    /// Submits a picture that a person waits for: it goes first within its tenant's share. Never blocks.
+    /// Submits a picture that a person waits for: it goes first within its tenant's share. Never blocks. `held` is
+    /// dropped before the answer is sent; of a picture that was given up, when no device has it any more.
     ///
     /// # Errors
     /// When the queue is closed.
@@ -77,9 +78,10 @@ impl InferenceClient {
         kind: TaskKind,
         profile: &Arc<ModelProfile>,
         image: Arc<RgbImage>,
+        held: Held,
     ) -> Result<Submitted, PushError> {
         let (size, estimate, task) = self.task(kind, profile, &image);
-        let (job, served) = FrameJob::interactive(tenant, task, image, estimate);
+        let (job, served) = FrameJob::interactive(tenant, task, image, estimate, held);
         let at = job.queued;
         self.queue.push_interactive(job)?;
         Ok(Submitted { served, tenant, kind, profile: Arc::clone(profile), size, estimate, at })

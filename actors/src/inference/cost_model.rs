@@ -10,7 +10,7 @@ use crate::inference::queue::TaskKind;
 /// A rough device second a pixel of a super-resolution model, until something was measured.
 const SECONDS_PER_PIXEL: f64 = 1e-5;
 /// A rough device second a picture of a detector, which scales every picture to one size.
-const SECONDS_PER_LOOK: f64 = 0.04;
+const SECONDS_PER_DETECTION: f64 = 0.04;
 /// The share of a new measurement in the moving average.
 const NEWS: f64 = 0.05;
 
@@ -62,7 +62,7 @@ fn measured(kind: TaskKind, profile: &ModelProfile) -> f64 {
     match (profile.trial, kind) {
         (Some(trial), _) => trial.seconds / units(kind, trial.width, trial.height),
         (None, TaskKind::Upscale) => SECONDS_PER_PIXEL,
-        (None, TaskKind::Detect) => SECONDS_PER_LOOK,
+        (None, TaskKind::Detect) => SECONDS_PER_DETECTION,
     }
 }
 

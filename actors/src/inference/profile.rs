@@ -5,9 +5,15 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use models::{DeviceKind, ModelStore, NumericProfile, Trial};
+use models::{DeviceKind, ModelError, ModelStore, NumericProfile, Trial};
 use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
 use utoipa::ToSchema;
+
+use crate::threads::{self, ThreadError};
+
+/// What a node does that finds a model's profile, in errors.
+const CHOOSING: &str = "choosing the numeric profile";
 
 /// Kinds of device that may stand in for each other within one numeric profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -67,11 +73,42 @@ impl ExportProfile {
 /// Finds the profile in which this node's devices run a model, measuring once and remembering.
 pub struct Profiles {
     class: DeviceClass,
-    device: Option<DeviceKind>,
-    store: Option<Arc<ModelStore>>,
+    /// None on a node that only simulates.
+    chooser: Option<Arc<dyn Chooser>>,
+    /// A cell for each model: a model that is being measured delays only those who ask for it.
+    known: Mutex<HashMap<String, Arc<OnceCell<Arc<ModelProfile>>>>>,
+}
+
+/// Chooses the numeric profile of a model. Blocks while it measures, for seconds or minutes.
+trait Chooser: Send + Sync {
+    fn choose(&self, model: &str) -> Result<(NumericProfile, Option<Trial>), ModelError>;
+
+    /// Whether results come out byte for byte as `profile` fixes them.
+    fn offers(&self, profile: &NumericProfile) -> bool;
+}
+
+/// What this machine offers a device.
+struct Measured {
+    device: DeviceKind,
+    store: Arc<ModelStore>,
     /// Measured winners are kept here across starts, so that a profile does not change under running exports.
     keep_dir: PathBuf,
-    known: Mutex<HashMap<String, Arc<ModelProfile>>>,
+}
+
+impl Chooser for Measured {
+    fn choose(&self, model: &str) -> Result<(NumericProfile, Option<Trial>), ModelError> {
+        let numeric = models::choose_profile(&self.store, model, &self.device, &self.keep_dir)?;
+        let trial = models::trial(&self.store, &numeric, &self.keep_dir)?;
+        Ok((numeric, trial))
+    }
+
+    fn offers(&self, profile: &NumericProfile) -> bool {
+        let checked = models::check_profile(&self.store, profile, &self.device);
+        if let Err(error) = &checked {
+            tracing::debug!(%error, "a numeric profile is not offered");
+        }
+        checked.is_ok()
+    }
 }
 
 impl Profiles {
@@ -82,7 +119,12 @@ impl Profiles {
         store: Option<Arc<ModelStore>>,
         keep_dir: PathBuf,
     ) -> Self {
-        Self { class, device, store, keep_dir, known: Mutex::default() }
+        let measured = device.zip(store).map(|(device, store)| Measured { device, store, keep_dir });
+        Self::choosing(class, measured.map(|measured| Arc::new(measured) as Arc<dyn Chooser>))
+    }
+
+    fn choosing(class: DeviceClass, chooser: Option<Arc<dyn Chooser>>) -> Self {
+        Self { class, chooser, known: Mutex::default() }
     }
 
     /// The class of devices this node renders with.
@@ -90,22 +132,112 @@ impl Profiles {
         self.class
     }
 
-    /// The profile of `model` here. Blocks while it measures the first time (seconds); later calls are instant.
-    pub fn of(&self, model: &str) -> Result<Arc<ModelProfile>, models::ModelError> {
-        let mut known = self.known.lock().expect("a measurement that panics ends the process's set-up");
-        if let Some(profile) = known.get(model) {
-            return Ok(Arc::clone(profile));
-        }
-        let profile = match (&self.device, &self.store) {
-            (Some(device), Some(store)) => {
-                let numeric = models::choose_profile(store, model, device, &self.keep_dir)?;
-                let trial = models::trial(store, &numeric, &self.keep_dir)?;
-                ModelProfile { class: self.class, model: model.to_owned(), numeric: Some(numeric), trial }
+    /// Whether this node's devices give the results that `profile` fixes. Reads the names of files at most.
+    pub fn offers(&self, profile: &ModelProfile) -> bool {
+        profile.class == self.class
+            && match (&self.chooser, &profile.numeric) {
+                (Some(chooser), Some(numeric)) => chooser.offers(numeric),
+                (None, None) => true,
+                _ => false,
             }
-            _ => ModelProfile::simulated(model),
+    }
+
+    /// The profile of `model` here. Waits while it is measured the first time, seconds or minutes; later calls are
+    /// instant.
+    ///
+    /// # Errors
+    /// See [`models::choose_profile`].
+    pub async fn of(&self, model: &str) -> Result<Arc<ModelProfile>, ModelError> {
+        let Some(chooser) = &self.chooser else { return Ok(Arc::new(ModelProfile::simulated(model))) };
+        let cell = {
+            let mut known = self.known.lock().expect("nothing panics while the map is locked");
+            Arc::clone(known.entry(model.to_owned()).or_default())
         };
-        let profile = Arc::new(profile);
-        known.insert(model.to_owned(), Arc::clone(&profile));
-        Ok(profile)
+        let choose = async || {
+            let (chooser, name) = (Arc::clone(chooser), model.to_owned());
+            let chosen = threads::blocking(CHOOSING, move || chooser.choose(&name)).await;
+            let broken = |error: ThreadError| ModelError::Inference {
+                doing: CHOOSING,
+                model: model.to_owned(),
+                detail: error.to_string(),
+            };
+            let (numeric, trial) = chosen.map_err(broken)??;
+            Ok(Arc::new(ModelProfile { class: self.class, model: model.to_owned(), numeric: Some(numeric), trial }))
+        };
+        cell.get_or_try_init(choose).await.map(Arc::clone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use models::{Precision, Provider};
+
+    use super::*;
+
+    /// Chooses at once, except for the model `slow`: when told to.
+    struct Told(Mutex<mpsc::Receiver<()>>);
+
+    impl Chooser for Told {
+        fn choose(&self, model: &str) -> Result<(NumericProfile, Option<Trial>), ModelError> {
+            if model == "slow" {
+                self.0.lock().unwrap().recv().unwrap();
+            }
+            Ok((numeric(model), None))
+        }
+
+        fn offers(&self, profile: &NumericProfile) -> bool {
+            *profile == numeric(&profile.model)
+        }
+    }
+
+    #[test]
+    fn a_profile_is_offered_where_its_class_and_every_number_are() {
+        let (_, told) = mpsc::channel();
+        let here = Profiles::choosing(DeviceClass::Cpu, Some(Arc::new(Told(Mutex::new(told)))));
+        let of = |class, numeric| ModelProfile { class, model: "m".to_owned(), numeric, trial: None };
+        assert!(here.offers(&of(DeviceClass::Cpu, Some(numeric("m")))));
+        assert!(!here.offers(&of(DeviceClass::Cuda, Some(numeric("m")))));
+        let other = NumericProfile { threads: 2, ..numeric("m") };
+        assert!(!here.offers(&of(DeviceClass::Cpu, Some(other))), "`cpu_threads` has changed");
+        assert!(!here.offers(&ModelProfile::simulated("m")));
+        assert!(Profiles::choosing(DeviceClass::Sim, None).offers(&ModelProfile::simulated("m")));
+    }
+
+    fn numeric(model: &str) -> NumericProfile {
+        NumericProfile {
+            model: model.to_owned(),
+            model_sha256: "00".to_owned(),
+            provider: Provider::Cpu,
+            precision: Precision::Fp32,
+            threads: 1,
+            batch: 1,
+            runtime_version: "1.0".to_owned(),
+            device: "a processor".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_model_that_is_being_measured_delays_no_other() {
+        let (finish, told) = mpsc::channel();
+        let profiles = Arc::new(Profiles::choosing(DeviceClass::Cpu, Some(Arc::new(Told(Mutex::new(told))))));
+        let slow = tokio::spawn({
+            let profiles = Arc::clone(&profiles);
+            async move { profiles.of("slow").await.unwrap() }
+        });
+        tokio::task::yield_now().await;
+        let quick = profiles.of("quick").await.unwrap();
+        assert_eq!(quick.numeric, Some(numeric("quick")));
+        assert!(!slow.is_finished(), "it is measured until the test says so");
+        finish.send(()).unwrap();
+        let slow = slow.await.unwrap();
+        assert!(Arc::ptr_eq(&slow, &profiles.of("slow").await.unwrap()), "it was measured twice");
+    }
+
+    #[tokio::test]
+    async fn simulated_devices_measure_nothing() {
+        let profiles = Profiles::choosing(DeviceClass::Sim, None);
+        assert_eq!(*profiles.of("any").await.unwrap(), ModelProfile::simulated("any"));
     }
 }

@@ -21,7 +21,6 @@ use crate::inference::device::{
 use crate::inference::profile::{DeviceClass, ModelProfile, Profiles};
 use crate::inference::queue::{FrameJob, FrameQueue, Task, TaskKind, TenantQueue};
 use crate::settings::config_keeper::Versioned;
-use crate::threads;
 
 /// Handles to the devices of a node. Cheap to clone.
 #[derive(Clone)]
@@ -115,13 +114,12 @@ impl Devices {
             ModelKind::Upscaler => TaskKind::Upscale,
             ModelKind::Detector => TaskKind::Detect,
         };
-        let (profiles, model) = (Arc::clone(&self.profiles), name.to_owned());
-        let measured = threads::blocking("choosing the numeric profile", move || profiles.of(&model)).await;
-        let profile = measured.expect("measuring does not panic")?;
+        let profile = self.profiles.of(name).await?;
         let black = Arc::new(RgbImage::new(LOAD_SIDE, LOAD_SIDE));
         for supervisor in self.supervisors.iter() {
             let task = Task { kind, profile: Arc::clone(&profile) };
-            let (job, answer) = FrameJob::interactive(TenantId::from(Uuid::nil()), task, Arc::clone(&black), 0.0);
+            let (job, answer) =
+                FrameJob::interactive(TenantId::from(Uuid::nil()), task, Arc::clone(&black), 0.0, Arc::new(()));
             if let Err(error) = supervisor.send(Load(job)).await {
                 tracing::warn!(%error, model = name, "a device does not load a model");
             }
@@ -204,14 +202,14 @@ pub(super) fn open_models(
 
 /// Where measured winners are kept: with the models where that can be written, so that the private data folder of one
 /// render does not measure again; else with the data.
-pub(super) fn keep_dir(models: Option<&Path>, data_dir: &Path) -> PathBuf {
+pub fn keep_dir(models: Option<&Path>, data_dir: &Path) -> PathBuf {
     let writable = |folder: &&Path| tempfile::tempfile_in(folder).is_ok();
     models.filter(writable).unwrap_or(data_dir).to_owned()
 }
 
-/// The models to load at start, in their profiles. Measures the first time: off the arbiter.
+/// The models to load at start, in their profiles. Measures the first time.
 pub(super) async fn warm_models(
-    profiles: &Arc<Profiles>,
+    profiles: &Profiles,
     live: &Versioned,
     models: Option<&ModelStore>,
     options: NodeOptions,
@@ -225,12 +223,11 @@ pub(super) async fn warm_models(
             wanted.push((TaskKind::Detect, live.live.detect.model.clone()));
         }
     }
-    let profiles = Arc::clone(profiles);
-    let measure = move || {
-        let measured = wanted.into_iter().map(|(kind, model)| Ok((kind, profiles.of(&model)?)));
-        measured.collect::<Result<Vec<_>, models::ModelError>>()
-    };
-    Ok(threads::blocking("choosing numeric profiles", measure).await.expect("measuring does not panic")?)
+    let mut warm = Vec::new();
+    for (kind, model) in wanted {
+        warm.push((kind, profiles.of(&model).await?));
+    }
+    Ok(warm)
 }
 
 pub(super) fn setups(
@@ -263,4 +260,18 @@ pub(super) fn setups(
         }
     };
     names.iter().map(setup).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn winners_are_kept_with_the_models_where_that_can_be_written() {
+        let (models, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        assert_eq!(keep_dir(Some(models.path()), data.path()), models.path());
+        // No file can be made there, not even by root.
+        assert_eq!(keep_dir(Some(Path::new("/proc")), data.path()), data.path());
+        assert_eq!(keep_dir(None, data.path()), data.path());
+    }
 }

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::orphans::SweepError;
+use crate::processes::error::ProcessError;
 use crate::storage::StorageError;
-use crate::sweeper::SweepError;
+use crate::storage::adoption::AdoptionError;
 
 /// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -16,12 +18,18 @@ pub enum StartError {
     Database(#[from] entities::Error),
     #[error(transparent)]
     Storage(#[from] StorageError),
+    #[error(transparent)]
+    Adoption(#[from] AdoptionError),
     #[error("sweeping what a crash left: {0}")]
     Sweep(#[from] SweepError),
     #[error(transparent)]
     Models(#[from] models::ModelError),
     #[error("redis.url: {0}")]
     Redis(String),
+    #[error("starting the render processes: {0}")]
+    Processes(std::io::Error),
+    #[error("{0}; without seccomp and resource limits no file of a tenant is opened")]
+    Confinement(ProcessError),
     #[error("devices.list: {0}")]
     Devices(String),
 }

@@ -7,7 +7,7 @@ mod error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use actix::{Actor, Addr};
 use config::Settings;
@@ -19,21 +19,27 @@ use utoipa::ToSchema;
 use crate::context::NodeContext;
 use crate::detections::cache::{self, DetectionCache};
 use crate::detections::service::Detections;
-use crate::exports::dispatcher::{Dispatcher, Stop, Wake, publish_dead};
+use crate::exports::dispatcher::{Dispatcher, Stop, Wake, publish_failed};
 use crate::exports::service::Exports;
+use crate::file_remover::FileRemover;
 use crate::inference::cost_model::CostModel;
 use crate::inference::device::{DeviceHealth, DeviceState};
 use crate::inference::profile::Profiles;
 use crate::inference::queue::{self, FrameQueue};
+use crate::orphans;
+use crate::processes::owner::RenderProcesses;
 use crate::progress::hub::ProgressHub;
-use crate::progress::relay::{self, NoRelay, RedisRelay, Relay};
+use crate::progress::relay::{NoRelay, RedisRelay, Relay};
+use crate::progress::remote;
+use crate::progress::service::ProgressFeed;
 use crate::redis_connection::RedisConnection;
 use crate::settings::config_keeper::{ConfigKeeper, Versioned};
-use crate::storage::{LocalStorage, Storage};
-use crate::sweeper::{self, Sweeper};
+use crate::settings::service::LiveSettings;
+use crate::storage::{LocalStorage, Storage, adoption};
+use crate::sweeper::Sweeper;
 use crate::videos::service::Videos;
 use data_dir::DataDir;
-pub use devices::Devices;
+pub use devices::{Devices, keep_dir};
 pub use error::StartError;
 
 /// What a node loads at start.
@@ -58,8 +64,8 @@ pub struct Node {
     pub videos: Videos,
     pub detections: Detections,
     pub devices: Devices,
-    pub progress: Addr<ProgressHub>,
-    pub config: Addr<ConfigKeeper>,
+    pub progress: ProgressFeed,
+    pub config: LiveSettings,
     /// The settings that change while the node runs.
     pub live: watch::Receiver<Arc<Versioned>>,
     /// The connection to the Redis that nodes share, where there is one.
@@ -101,6 +107,9 @@ impl Node {
         let db = entities::connect(&settings.database.url).await?;
         let media = settings.storage.folder().unwrap_or_else(|| dir.join("media"));
         let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(absolute(&media)?)?);
+        // Before anything that removes a file: another database knows none of them.
+        adoption::claim(&db, &storage, (&settings.storage.url, &settings.database.url)).await?;
+        let started = SystemTime::now();
         let (keeper, live) = ConfigKeeper::new(db.clone(), settings.live()).await?;
 
         let names = devices::names(&settings)?;
@@ -115,6 +124,8 @@ impl Node {
         let devices = Devices::start(setups, Arc::clone(&queue), Arc::clone(&profiles), models.clone());
         actix::spawn(queue::observe(Arc::downgrade(&queue)));
 
+        let processes = RenderProcesses::start(&settings.processes).map_err(StartError::Processes)?;
+        processes.check().await.map_err(StartError::Confinement)?;
         let redis = connect_redis(&settings).await?;
         let (detections, cache) = start_detections(&db, redis.as_ref());
         let owner = if db.is_shared() { data_dir.name.to_string() } else { "embedded".to_owned() };
@@ -124,6 +135,7 @@ impl Node {
             settings,
             storage,
             live: live.clone(),
+            processes: Arc::new(processes),
             queue,
             profiles,
             models: models.clone(),
@@ -135,24 +147,26 @@ impl Node {
             detections: cache,
             progress: start_progress(&db, redis.as_ref()),
         });
-        let found = sweeper::before_work(&context).await?;
+        orphans::before_work(&context).await?;
         // No other process holds leases under this name: the jobs of a killed one continue at once.
         let swept = entities::jobs::take_back(&db, &context.owner).await?;
-        publish_dead(&context, &swept).await?;
+        publish_failed(&context, &swept);
+        swept.error.map_or(Ok(()), Err)?;
         let dispatcher = Dispatcher::new(Arc::clone(&context)).start();
         follow_wakeups(&db, dispatcher.clone()).await?;
+        FileRemover::new(Arc::clone(&context), dispatcher.clone()).start();
         let exports = Exports::new(Arc::clone(&context), dispatcher.clone());
         let videos = Videos::new(Arc::clone(&context), exports.clone());
         let unprocessed = videos.clone();
         actix::spawn(async move { unprocessed.index_unprocessed().await });
-        Sweeper::new(Arc::clone(&context), exports.clone(), found).start();
+        Sweeper::new(Arc::clone(&context), exports.clone(), started).start();
         Ok(Self {
             exports,
             videos,
             detections,
             devices,
-            progress: context.progress.clone(),
-            config: keeper.knowing(models).start(),
+            progress: ProgressFeed::new(context.progress.clone()),
+            config: LiveSettings::new(keeper.knowing(models).start()),
             live,
             redis,
             context,
@@ -195,6 +209,7 @@ impl Node {
     /// Stops rendering, releases leases and closes the queue. Unfinished segments go on at the next start.
     pub async fn stop(&self) {
         self.context.queue.close();
+        self.videos.stop_indexing().await;
         match tokio::time::timeout(STOP_PATIENCE, self.dispatcher.send(Stop)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => tracing::error!("the dispatcher had stopped before the node"),
@@ -251,7 +266,7 @@ fn start_progress(db: &Database, redis: Option<&RedisConnection>) -> Addr<Progre
     };
     let hub = ProgressHub::new(db.clone(), relay).start();
     if let Some(redis) = redis {
-        actix::spawn(relay::follow(redis.clone(), hub.clone()));
+        actix::spawn(remote::follow(redis.clone(), hub.clone()));
     }
     hub
 }

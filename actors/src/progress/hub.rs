@@ -331,22 +331,23 @@ impl ProgressHub {
     }
 }
 
-/// Returns the progress last published of a tenant's export; None when it is not live here: its row is the latest then.
-pub struct GetLatest {
-    pub tenant: TenantId,
-    pub export: ExportId,
-}
+/// Returns the progress last published of those exports that are live; of the others the row is the latest.
+pub struct GetLatest(pub Vec<(TenantId, ExportId)>);
 
 impl Message for GetLatest {
-    type Result = Option<Arc<Progress>>;
+    type Result = HashMap<ExportId, Arc<Progress>>;
 }
 
 impl Handler<GetLatest> for ProgressHub {
     type Result = MessageResult<GetLatest>;
 
-    fn handle(&mut self, GetLatest { tenant, export }: GetLatest, _: &mut Self::Context) -> Self::Result {
-        let latest = self.latest.get(&export).filter(|latest| !latest.is_over() && latest.progress.tenant == tenant);
-        MessageResult(latest.map(|latest| Arc::clone(&latest.progress)))
+    fn handle(&mut self, GetLatest(exports): GetLatest, _: &mut Self::Context) -> Self::Result {
+        let live = exports.into_iter().filter_map(|(tenant, export)| {
+            let latest = self.latest.get(&export)?;
+            let own = !latest.is_over() && latest.progress.tenant == tenant;
+            own.then(|| (export, Arc::clone(&latest.progress)))
+        });
+        MessageResult(live.collect())
     }
 }
 

@@ -12,7 +12,9 @@ use edits::{AnnotatedClip, AnnotatedPlan, AnnotatedSpec, FieldError, SourceFacts
 use media::{Assembly, AudioFrom, Chapter, MediaError, Painter, TextShaper, TimedPart, assemble_timed};
 
 use super::source_frames::{self, SourceFrames, tick};
-use super::{ExportKind, Joined, RenderContext, RenderError, RenderedSegment, SegmentPlan, Source, Stage, Workload};
+use super::{
+    Joined, Prepared, Render, RenderContext, RenderError, RenderedSegment, SegmentPlan, Source, Stage, Workload,
+};
 
 /// See the [module](self).
 pub struct Annotated {
@@ -29,10 +31,8 @@ impl Annotated {
     /// Plans the export; `sources` holds its one video.
     pub fn new(spec: &AnnotatedSpec, sources: Vec<Source>, segment_seconds: f64) -> Result<Self, Vec<FieldError>> {
         let source = super::only(sources)?;
-        let plan = AnnotatedPlan::new(spec, &source.facts).map_err(|errors| {
-            let details: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
-            format!("no clip can be rendered: {}", details.join("; "))
-        });
+        let plan = AnnotatedPlan::new(spec, &source.facts)
+            .map_err(|errors| format!("no clip can be rendered: {}", super::sentence(&errors)));
         let clips = plan.as_ref().map_or(&[][..], |plan| &plan.clips);
         let parts_of = |(clip, shown): (usize, &AnnotatedClip)| {
             let parts = source_frames::cut(&source, &shown.range, segment_seconds);
@@ -43,7 +43,7 @@ impl Annotated {
     }
 
     fn encoder(&self) -> Result<&SourceFrames, RenderError> {
-        self.encoder.get().ok_or_else(|| RenderError::Broken("the compilation was not prepared".into()))
+        self.encoder.get().ok_or_else(super::not_prepared)
     }
 
     fn plan(&self) -> Result<&AnnotatedPlan, RenderError> {
@@ -56,11 +56,11 @@ impl Annotated {
         let mut whole: Vec<usize> = (0..clips.len()).collect();
         for ((clip, _), part) in self.parts.iter().zip(segments) {
             let bytes = fs::metadata(part)
-                .map_err(|source| RenderError::Io { doing: format!("looking at {}", part.display()), source })?
+                .map_err(|source| RenderError::Io { doing: format!("reading the size of {}", part.display()), source })?
                 .len();
             if bytes == 0 && whole.contains(clip) {
                 whole.retain(|other| other != clip);
-                run.meter.warn(format!("clip {} left out: its frames could not be decoded", clips[*clip].number));
+                run.counters.warn(format!("clip {} left out: its frames could not be decoded", clips[*clip].number));
             }
         }
         if whole.is_empty() {
@@ -70,12 +70,18 @@ impl Annotated {
     }
 }
 
-impl ExportKind for Annotated {
-    fn prepare(&self) -> Result<(), RenderError> {
-        if self.encoder.get().is_none() {
-            // A second one, prepared meanwhile, is the same.
-            let _ = self.encoder.set(SourceFrames::open(&self.source, &self.spec.output)?);
-        }
+impl Render for Annotated {
+    fn needs_preparation(&self) -> bool {
+        true
+    }
+
+    fn prepare(&self) -> Result<Prepared, RenderError> {
+        Prepared::of(&SourceFrames::open(&self.source, &self.spec.output)?)
+    }
+
+    fn adopt(&self, prepared: &Prepared) -> Result<(), RenderError> {
+        // A second one, prepared meanwhile, is the same.
+        let _ = self.encoder.set(prepared.read()?);
         Ok(())
     }
 
@@ -114,7 +120,7 @@ impl ExportKind for Annotated {
         let mut draw = |canvas: &mut media::Canvas, _: usize| painter.sprite(canvas, &card);
         match encoder.render(run, &self.source, frames.clone(), &encoder.settings, &mut draw, out) {
             Err(RenderError::Media(error @ (MediaError::Refused { .. } | MediaError::Codec { .. }))) => {
-                tracing::warn!(export = %run.export, %error, clip, "a clip cannot be rendered");
+                tracing::warn!(%error, clip, "a clip cannot be rendered");
                 fs::write(out, [])
                     .map_err(|source| RenderError::Io { doing: "writing an empty part".into(), source })?;
                 Ok(RenderedSegment::default())
@@ -161,7 +167,7 @@ impl ExportKind for Annotated {
             tags_of: None,
             simulated: false,
         };
-        let joined = run.meter.time(Stage::Mux, || assemble_timed(&parts, &assembly, out));
+        let joined = run.counters.time(Stage::Mux, || assemble_timed(&parts, &assembly, out));
         if self.source.facts.has_audio {
             // It is in the result now, or of no use.
             let _ = fs::remove_file(&sound);

@@ -8,7 +8,9 @@ use edits::{ClipMode, ClipSpec, FieldError, SourceFacts};
 use media::{Assembly, AudioFrom, TimedPart, assemble_timed, copy_clip};
 
 use super::source_frames::{self, SourceFrames, tick};
-use super::{ExportKind, Joined, RenderContext, RenderError, RenderedSegment, SegmentPlan, Source, Stage, Workload};
+use super::{
+    Joined, Prepared, Render, RenderContext, RenderError, RenderedSegment, SegmentPlan, Source, Stage, Workload,
+};
 
 /// See the [module](self).
 pub struct Clip {
@@ -34,16 +36,22 @@ impl Clip {
     }
 
     fn encoder(&self) -> Result<&SourceFrames, RenderError> {
-        self.encoder.get().ok_or_else(|| RenderError::Broken("the clip was not prepared".into()))
+        self.encoder.get().ok_or_else(super::not_prepared)
     }
 }
 
-impl ExportKind for Clip {
-    fn prepare(&self) -> Result<(), RenderError> {
-        if self.spec.mode == ClipMode::Encode && self.encoder.get().is_none() {
-            // A second one, prepared meanwhile, is the same.
-            let _ = self.encoder.set(SourceFrames::open(&self.source, &self.spec.output)?);
-        }
+impl Render for Clip {
+    fn needs_preparation(&self) -> bool {
+        self.spec.mode == ClipMode::Encode
+    }
+
+    fn prepare(&self) -> Result<Prepared, RenderError> {
+        Prepared::of(&SourceFrames::open(&self.source, &self.spec.output)?)
+    }
+
+    fn adopt(&self, prepared: &Prepared) -> Result<(), RenderError> {
+        // A second one, prepared meanwhile, is the same.
+        let _ = self.encoder.set(prepared.read()?);
         Ok(())
     }
 
@@ -88,7 +96,7 @@ impl ExportKind for Clip {
     ) -> Result<Joined, RenderError> {
         if self.spec.mode == ClipMode::Copy {
             let Source { path, index, .. } = &self.source;
-            let copied = run.meter.time(Stage::Mux, || copy_clip(path, index, self.frames.clone(), out))?;
+            let copied = run.counters.time(Stage::Mux, || copy_clip(path, index, self.frames.clone(), out))?;
             return Ok(Joined { frames: copied.frames, seconds: copied.seconds });
         }
         let times = &self.source.facts.frames;
@@ -108,7 +116,7 @@ impl ExportKind for Clip {
             tags_of: None,
             simulated: false,
         };
-        let joined = run.meter.time(Stage::Mux, || assemble_timed(&parts, &assembly, out))?;
+        let joined = run.counters.time(Stage::Mux, || assemble_timed(&parts, &assembly, out))?;
         super::all_there(joined.frames, self.frames())?;
         Ok(Joined { frames: joined.frames, seconds: joined.seconds })
     }

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
-use edits::{CropRect, DetectionSpec, FieldError, FrameDetections};
-use entities::{ExportId, Subject};
-use media::{Cropper, FrameDecoder};
+use edits::{CropRect, DetectionSpec, FieldError, FrameDetections, SourceFacts};
+use entities::ExportId;
+use media::Cropper;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ExportKind, FoundFrame, Joined, RenderContext, RenderError, RenderedSegment, SegmentPlan, Source, Stage, Submitted,
+    Detected, Joined, Pending, Render, RenderContext, RenderError, RenderedSegment, SegmentPlan, Source, Stage,
     Workload,
 };
 use crate::inference::queue::{Output, TaskKind};
@@ -60,32 +60,27 @@ impl Detection {
         &self,
         run: &RenderContext,
         segment: &SegmentPlan,
-        found: &SyncSender<(usize, Submitted)>,
+        found: &SyncSender<(usize, Pending)>,
     ) -> Result<(), RenderError> {
-        let profile = run.profile.detect.as_ref();
-        let profile = profile.ok_or_else(|| RenderError::Broken("the export was accepted without a model".into()))?;
         let facts = &self.source.facts;
         let whole = CropRect { x: 0.0, y: 0.0, width: f64::from(facts.width), height: f64::from(facts.height) };
         let mut cropper = Cropper::new();
-        let mut decoder = FrameDecoder::open(&self.source.path, Arc::clone(&self.source.index), 1)?;
+        let mut decoder = run.decoder(&self.source, 1)?;
         for &frame in self.frames_of(segment) {
-            if run.stop.is_raised() {
-                return Err(run.stopped());
-            }
-            let picture = run.meter.time(Stage::Decode, || decoder.frame(frame))?;
+            let picture = run.counters.time(Stage::Decode, || decoder.frame(frame))?;
             let image =
-                run.meter.time(Stage::Transform, || cropper.rgb(&picture, &whole, 0.0, facts.width, facts.height));
-            let answer = run.submit(TaskKind::Detect, profile, Arc::new(image))?;
+                run.counters.time(Stage::Transform, || cropper.rgb(&picture, &whole, 0.0, facts.width, facts.height));
+            let answer = run.submit(TaskKind::Detect, Arc::new(image))?;
             if found.send((frame, answer)).is_err() {
                 return Ok(());
             }
         }
-        run.meter.concealed(decoder.warnings());
+        run.counters.concealed(decoder.warnings());
         Ok(())
     }
 }
 
-impl ExportKind for Detection {
+impl Render for Detection {
     fn segments(&self) -> Vec<SegmentPlan> {
         self.segments.clone()
     }
@@ -98,8 +93,9 @@ impl ExportKind for Detection {
         Workload { detections: self.frames.len() as u64, ..Workload::default() }
     }
 
-    fn subjects(&self, _: ExportId) -> Vec<Subject> {
-        vec![self.source.subject]
+    fn detected(&self, _: ExportId) -> Option<Detected> {
+        let SourceFacts { width, height, .. } = self.source.facts;
+        Some(Detected { subject: self.source.subject, width, height })
     }
 
     fn render_segment(
@@ -112,35 +108,29 @@ impl ExportKind for Detection {
         let model = run.profile.detect.as_ref().map(|profile| profile.model.clone()).unwrap_or_default();
         let (sender, answers) = sync_channel(run.window);
         let mut done = RenderedSegment::default();
-        let mut tally = run.meter.tally();
         let walked = thread::scope(|scope| {
-            let walker = scope.spawn(move || self.walk(run, segment, &sender));
+            let walker = thread::Builder::new()
+                .name(format!("decode-{}", segment.index))
+                .spawn_scoped(scope, move || self.walk(run, segment, &sender))
+                .map_err(|source| RenderError::Io { doing: "starting a decode thread".into(), source })?;
             for (frame, answer) in answers {
-                let served = run.answer(answer)?;
-                done.served(&served);
-                let Output::Boxes(boxes) = served.output else {
+                let Output::Boxes(boxes) = run.answer(answer)? else {
                     return Err(RenderError::Broken("a detector answered with a picture".into()));
                 };
-                let found = FrameDetections {
-                    time: edits::rational::to_f64(facts.frames.seconds(frame)),
-                    frame: frame as u64,
-                    boxes,
-                };
-                let (width, height) = (facts.width, facts.height);
-                let subject = self.source.subject;
-                done.detections.push(FoundFrame { subject, model: model.clone(), width, height, found });
-                tally.frame_done();
+                let time = edits::rational::to_f64(facts.frames.seconds(frame));
+                done.detections.push(FrameDetections { time, frame: frame as u64, boxes });
+                run.counters.frame_done();
             }
             walker.join().unwrap_or_else(|_| Err(RenderError::Broken("the decode thread panicked".into())))
         });
         walked?;
-        let mut frames: Vec<FrameDetections> = done.detections.iter().map(|frame| frame.found.clone()).collect();
+        let mut frames = done.detections.clone();
         for frame in &mut frames {
             frame.boxes.retain(|found| found.confidence >= self.confidence);
         }
         let (width, height, fps) = (facts.width, facts.height, facts.rate.as_f64());
         write_document(out, &Document { width, height, fps, model, frames })?;
-        done.frames = tally.keep();
+        done.frames = done.detections.len() as u64;
         done.frames_inferred = done.frames;
         Ok(done)
     }

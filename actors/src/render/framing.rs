@@ -14,7 +14,7 @@ use entities::{ExportId, Subject};
 use media::{AudioSource, Chapter, Cropper, Finisher, FrameDecoder, Picture, SegmentEncoder, VideoSettings, YuvFrame};
 
 use super::{
-    ExportKind, FoundFrame, Joined, RenderContext, RenderError, RenderedSegment, SegmentPlan, Source, Stage, Submitted,
+    Detected, Joined, Pending, Render, RenderContext, RenderError, RenderedSegment, SegmentPlan, Source, Stage,
     Workload,
 };
 use crate::inference::profile::{DeviceClass, ExportProfile};
@@ -54,7 +54,7 @@ enum Take {
     /// No model is needed.
     Ready(YuvFrame),
     /// A device will answer; `crop` is what was filmed, at its native size.
-    Upscaled { answer: Submitted, crop: Arc<RgbImage> },
+    Upscaled { answer: Pending, crop: Arc<RgbImage> },
 }
 
 impl Framing {
@@ -89,9 +89,6 @@ impl Framing {
     fn walk(&self, run: &RenderContext, segment: &SegmentPlan, steps: &SyncSender<Step>) -> Result<(), RenderError> {
         let mut walk = Walk { framing: self, run, cropper: Cropper::new(), open: Vec::new() };
         for n in segment.first_frame..segment.first_frame + segment.frames {
-            if run.stop.is_raised() {
-                return Err(run.stopped());
-            }
             let FrameComposition { base, level, incoming } = self.plan.composition(n);
             walk.close_all_but(&[Some(base.clip), incoming.map(|(incoming, _)| incoming.clip)]);
             let base = walk.part(&base)?;
@@ -117,66 +114,52 @@ impl Framing {
         let mut encoder = SegmentEncoder::create(out, &self.settings)?;
         let mut finish = Finish { framing: self, run, finisher: Finisher::new(), latest: Vec::new() };
         let mut done = RenderedSegment::default();
-        let mut tally = run.meter.tally();
-        let mut encoded = 0;
         let mut searched = Vec::new();
         for (n, step) in (segment.first_frame..).zip(steps) {
             let frame = finish.frame(step, &mut done)?;
             if self.detect_at.binary_search(&n).is_ok() {
                 searched.extend(self.detect(run, n, &frame)?);
             }
-            run.meter.time(Stage::Encode, || encoder.push(&frame))?;
-            tally.frame_done();
-            encoded += 1;
+            run.counters.time(Stage::Encode, || encoder.push(&frame))?;
+            run.counters.frame_done();
+            done.frames += 1;
         }
-        if encoded < segment.frames {
-            // The walk ended early; dropping the encoder removes its file.
-            return Err(run.stopped());
+        if done.frames < segment.frames {
+            // The walk ended early, and says why; dropping the encoder removes its file.
+            return Err(RenderError::Broken("the decode thread ended early".into()));
         }
-        run.meter.time(Stage::Encode, || encoder.finish())?;
+        run.counters.time(Stage::Encode, || encoder.finish())?;
         self.collect(run, searched, &mut done)?;
-        done.frames = tally.keep();
         Ok(done)
     }
 
     /// Sends an output frame to be searched for players.
-    fn detect(&self, run: &RenderContext, n: u64, frame: &YuvFrame) -> Result<Option<(u64, Submitted)>, RenderError> {
-        let Some(profile) = &run.profile.detect else { return Ok(None) };
-        let image = Arc::new(media::to_rgb(frame));
-        Ok(Some((n, run.submit(TaskKind::Detect, profile, image)?)))
+    fn detect(&self, run: &RenderContext, n: u64, frame: &YuvFrame) -> Result<Option<(u64, Pending)>, RenderError> {
+        if run.profile.detect.is_none() {
+            return Ok(None);
+        }
+        Ok(Some((n, run.submit(TaskKind::Detect, Arc::new(media::to_rgb(frame)))?)))
     }
 
     /// Waits for the detections. A detector's fault costs its frame, never the export.
     fn collect(
         &self,
         run: &RenderContext,
-        searched: Vec<(u64, Submitted)>,
+        searched: Vec<(u64, Pending)>,
         done: &mut RenderedSegment,
     ) -> Result<(), RenderError> {
-        let Some(profile) = &run.profile.detect else { return Ok(()) };
         for (n, answer) in searched {
-            let boxes = match run.answer(answer) {
-                Ok(served) => {
-                    done.served(&served);
-                    match served.output {
-                        Output::Boxes(boxes) => boxes,
-                        Output::Image(_) => continue,
-                    }
+            match run.answer(answer) {
+                Ok(Output::Boxes(boxes)) => {
+                    let time = n as f64 / self.settings.rate.as_f64();
+                    done.detections.push(FrameDetections { time, frame: n, boxes });
                 }
+                Ok(Output::Image(_)) => {}
                 Err(RenderError::Device(fault)) => {
-                    run.meter.warn(format!("no players could be looked for in frame {n}: {fault}"));
-                    continue;
+                    run.counters.warn(format!("no players could be looked for in frame {n}: {fault}"));
                 }
                 Err(other) => return Err(other),
-            };
-            let time = n as f64 / self.settings.rate.as_f64();
-            done.detections.push(FoundFrame {
-                subject: Subject::Export(run.export),
-                model: profile.model.clone(),
-                width: self.settings.width,
-                height: self.settings.height,
-                found: FrameDetections { time, frame: n, boxes },
-            });
+            }
         }
         Ok(())
     }
@@ -204,7 +187,7 @@ impl Walk<'_> {
         open.retain(|one| {
             let stays = seen.contains(&Some(one.clip));
             if !stays {
-                run.meter.concealed(one.decoder.warnings());
+                run.counters.concealed(one.decoder.warnings());
             }
             stays
         });
@@ -215,8 +198,7 @@ impl Walk<'_> {
         let place = match self.open.iter().position(|one| one.clip == clip) {
             Some(place) => place,
             None => {
-                let source = &self.framing.sources[clip];
-                let decoder = FrameDecoder::open(&source.path, Arc::clone(&source.index), DECODE_THREADS)?;
+                let decoder = self.run.decoder(&self.framing.sources[clip], DECODE_THREADS)?;
                 self.open.push(OpenClip { clip, decoder, latest: None });
                 self.open.len() - 1
             }
@@ -225,7 +207,7 @@ impl Walk<'_> {
         if open.latest.replace(source_frame) == Some(source_frame) {
             return Ok(Part { clip, take: Take::Repeat });
         }
-        let picture = self.run.meter.time(Stage::Decode, || open.decoder.frame(source_frame))?;
+        let picture = self.run.counters.time(Stage::Decode, || open.decoder.frame(source_frame))?;
         Ok(Part { clip, take: self.take(&picture, shown)? })
     }
 
@@ -235,9 +217,9 @@ impl Walk<'_> {
         let (width, height) = (framing.settings.width, framing.settings.height);
         let Some((feed_width, feed_height)) = shown.feed else {
             let crop = || cropper.yuv(picture, &shown.crop, rotation, width, height);
-            return Ok(Take::Ready(run.meter.time(Stage::Transform, crop)));
+            return Ok(Take::Ready(run.counters.time(Stage::Transform, crop)));
         };
-        let (crop, feed) = run.meter.time(Stage::Transform, || {
+        let (crop, feed) = run.counters.time(Stage::Transform, || {
             let native = native_size(shown);
             let crop = Arc::new(cropper.rgb(picture, &shown.crop, rotation, native.0, native.1));
             let feed = if native == (feed_width, feed_height) {
@@ -247,9 +229,7 @@ impl Walk<'_> {
             };
             (crop, feed)
         });
-        let profile = run.profile.upscale.as_ref();
-        let profile = profile.ok_or_else(|| RenderError::Broken("the export was accepted without a model".into()))?;
-        Ok(Take::Upscaled { answer: run.submit(TaskKind::Upscale, profile, feed)?, crop })
+        Ok(Take::Upscaled { answer: run.submit(TaskKind::Upscale, feed)?, crop })
     }
 }
 
@@ -270,7 +250,7 @@ impl Finish<'_> {
         let base = self.picture(base, done)?;
         let incoming = incoming.map(|(part, weight)| Ok::<_, RenderError>((self.picture(part, done)?, weight)));
         let incoming = incoming.transpose()?;
-        let blended = self.run.meter.time(Stage::Transform, || match incoming {
+        let blended = self.run.counters.time(Stage::Transform, || match incoming {
             Some((incoming, weight)) => Some(media::dissolve(&base, &incoming, weight)),
             None if level < 1.0 => Some(media::fade(&base, level)),
             None => None,
@@ -287,15 +267,14 @@ impl Finish<'_> {
             }
             Take::Ready(frame) => Arc::new(frame),
             Take::Upscaled { answer, crop } => {
-                let served = self.run.answer(answer)?;
+                let answer = self.run.answer(answer)?;
                 done.frames_inferred += 1;
-                done.served(&served);
-                let Output::Image(model) = served.output else {
+                let Output::Image(model) = answer else {
                     return Err(RenderError::Broken("an upscaler answered with boxes".into()));
                 };
                 let Framing { settings, fidelity, .. } = self.framing;
-                let (finisher, meter) = (&mut self.finisher, &self.run.meter);
-                Arc::new(meter.time(Stage::Transform, || {
+                let (finisher, counters) = (&mut self.finisher, &self.run.counters);
+                Arc::new(counters.time(Stage::Transform, || {
                     media::to_yuv(&finisher.finish(&model, &crop, settings.width, settings.height, *fidelity))
                 }))
             }
@@ -316,7 +295,7 @@ fn native_size(shown: &Shown) -> (u32, u32) {
 const DECODE_THREADS: usize = 1;
 const SAMPLE_RATE: u32 = 48_000;
 
-impl ExportKind for Framing {
+impl Render for Framing {
     fn segments(&self) -> Vec<SegmentPlan> {
         self.segments.clone()
     }
@@ -334,8 +313,9 @@ impl ExportKind for Framing {
         }
     }
 
-    fn subjects(&self, export: ExportId) -> Vec<Subject> {
-        vec![Subject::Export(export)]
+    fn detected(&self, export: ExportId) -> Option<Detected> {
+        let VideoSettings { width, height, .. } = self.settings;
+        Some(Detected { subject: Subject::Export(export), width, height })
     }
 
     fn has_audio(&self) -> bool {
@@ -360,9 +340,9 @@ impl ExportKind for Framing {
         match walked {
             Err(source) => Err(RenderError::Io { doing: "starting a decode thread".into(), source }),
             Ok(Err(_)) => Err(RenderError::Broken("the decode thread panicked".into())),
-            // What went wrong first is on the side that did not merely stop.
-            Ok(Ok(Err(walk))) if !matches!(walk, RenderError::Stopped(_)) => Err(walk),
-            Ok(Ok(_)) => encoded,
+            // The decode thread merely ends when the encoding side fails, so its own error came first.
+            Ok(Ok(Err(walk))) => Err(walk),
+            Ok(Ok(Ok(()))) => encoded,
         }
     }
 
@@ -373,8 +353,7 @@ impl ExportKind for Framing {
         };
         let sources: Vec<_> = self.sources.iter().map(audio_of).collect();
         let pieces = self.plan.audio(SAMPLE_RATE);
-        media::render_audio(&sources, &pieces, SAMPLE_RATE, out, &|| run.stop.is_raised())
-            .map_err(|error| if run.stop.is_raised() { run.stopped() } else { error.into() })?;
+        media::render_audio(&sources, &pieces, SAMPLE_RATE, out, &run.beats())?;
         Ok(())
     }
 
@@ -398,7 +377,7 @@ impl ExportKind for Framing {
         };
         let chapters: Vec<Chapter> = self.plan.chapters().into_iter().map(chapter).collect();
         let assemble = || media::assemble(segments, audio, &self.settings, &chapters, self.simulated, out);
-        let joined = run.meter.time(Stage::Mux, assemble)?;
+        let joined = run.counters.time(Stage::Mux, assemble)?;
         super::all_there(joined.frames, self.plan.frames)?;
         Ok(Joined { frames: joined.frames, seconds: joined.seconds })
     }

@@ -1,35 +1,40 @@
-//! Rendering: one export kind a file, behind [`ExportKind`]. The only room that uses both media and models.
+//! Rendering: one export kind a file, behind [`Render`]. The only module that uses both media and models.
 //!
 //! A kind defines how its export is cut into segments, renders one segment on the calling thread, and joins what was
 //! rendered. Jobs, rows and storage are not its concern: the [export actor](crate::exports::coordinator) and the
 //! [dispatcher](crate::exports::dispatcher) handle them.
+//!
+//! An export is planned by the node, which opens no file for that. What reads a source or a part ([`Render::prepare`],
+//! [`Render::render_segment`], [`Render::render_audio`], [`Render::join`]) runs in a [render process](crate::processes),
+//! which plans the same export again and ends with its task.
 
 mod annotated;
 mod clip;
+mod counters;
 mod detection;
+mod devices;
 mod framing;
 mod meter;
 mod overlay;
 mod source_frames;
-mod stop;
+mod stage;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use edits::{ExportSpec, FieldError, FrameDetections, RgbImage, SourceFacts};
-use entities::{ExportId, Subject, TenantId};
-use media::{FrameIndex, MediaError};
-use tracing::trace_span;
+use entities::{ExportId, Subject};
+use media::{FrameDecoder, FrameIndex, MediaError};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-pub use meter::{DeviceUse, Meter, Stage, Stages};
-pub use stop::{StopReason, StopSignal};
+pub use counters::{Advance, Counters, Notes};
+pub use devices::{Devices, NoDevices, Pending};
+pub use meter::{DeviceUse, Meter, Stages, TaskMeter};
+pub use stage::{Slice, Stage};
 
-use crate::inference::client::{InferenceClient, InferenceError, Submitted};
-use crate::inference::profile::{ExportProfile, ModelProfile};
-use crate::inference::queue::{DeviceFault, PushError, Served, TaskKind};
-use crate::storage::StorageError;
-use crate::threads::ThreadError;
+use crate::inference::profile::ExportProfile;
+use crate::inference::queue::{DeviceFault, Output, TaskKind};
 
 /// A source of an export, ready to be decoded.
 #[derive(Clone)]
@@ -41,20 +46,17 @@ pub struct Source {
     pub facts: SourceFacts,
 }
 
-/// What rendering needs of the node and of the export it works for.
+/// What a task needs beside its plan.
 pub struct RenderContext {
-    pub tenant: TenantId,
-    pub export: ExportId,
     pub profile: ExportProfile,
-    pub inference: InferenceClient,
+    pub devices: Box<dyn Devices>,
     /// Frames of one segment that may be on their way through the devices.
     pub window: usize,
-    pub meter: Meter,
-    pub stop: Arc<StopSignal>,
+    pub counters: Arc<Counters>,
 }
 
 /// A part of an export that is rendered, stored and retried on its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentPlan {
     pub index: u32,
     pub first_frame: u64,
@@ -62,34 +64,21 @@ pub struct SegmentPlan {
 }
 
 /// What rendering a segment gave, beside its file.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct RenderedSegment {
     pub frames: u64,
     pub frames_inferred: u64,
-    pub device_seconds: f64,
-    /// Frames inferred and device seconds, by device.
-    pub devices: BTreeMap<Arc<str>, (u64, f64)>,
-    pub detections: Vec<FoundFrame>,
+    /// In the pixels of what [`Render::detected`] names. Too many for a message: attached to it.
+    #[serde(skip)]
+    pub detections: Vec<FrameDetections>,
 }
 
-impl RenderedSegment {
-    /// Counts a served frame.
-    fn served(&mut self, served: &Served) {
-        self.device_seconds += served.device_seconds;
-        let (frames, seconds) = self.devices.entry(Arc::clone(&served.device)).or_default();
-        *frames += 1;
-        *seconds += served.device_seconds;
-    }
-}
-
-/// Detections of one frame, in the pixels of their subject.
-#[derive(Debug, Clone)]
-pub struct FoundFrame {
+/// Whose detections an export makes, and the size of the pictures that are searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Detected {
     pub subject: Subject,
-    pub model: String,
     pub width: u32,
     pub height: u32,
-    pub found: FrameDetections,
 }
 
 /// How much there is to do for an export.
@@ -104,38 +93,75 @@ pub struct Workload {
 }
 
 /// A joined result.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Joined {
     pub frames: u64,
     pub seconds: f64,
 }
 
-/// Why rendering ended early.
-#[derive(Debug, thiserror::Error)]
+/// What [`Render::prepare`] found, for [`Render::adopt`]. Empty for a kind that needs nothing of its sources beforehand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prepared(Vec<u8>);
+
+impl Prepared {
+    /// Whether it can be about so many frames, and packets that an edit list hides: it is kept as long as its export runs.
+    pub fn is_plausible(&self, frames: u64) -> bool {
+        self.0.len() as u64 <= frames.saturating_mul(64).saturating_add(32 << 20)
+    }
+
+    /// What was found, as it is sent.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// What another process has found.
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    fn of(found: &impl Serialize) -> Result<Self, RenderError> {
+        let broken = |error: postcard::Error| RenderError::Broken(format!("what was prepared: {error}"));
+        postcard::to_allocvec(found).map(Self).map_err(broken)
+    }
+
+    fn read<T: DeserializeOwned>(&self) -> Result<T, RenderError> {
+        let broken = |error: postcard::Error| RenderError::Broken(format!("reading what was prepared: {error}"));
+        postcard::from_bytes(&self.0).map_err(broken)
+    }
+}
+
+/// Why rendering ended early. It can cross from one process to another.
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum RenderError {
-    #[error("stopped")]
-    Stopped(StopReason),
     #[error(transparent)]
     Media(#[from] MediaError),
     #[error("{0}")]
     Device(DeviceFault),
     #[error("{doing}: {source}")]
-    Io { doing: String, source: std::io::Error },
-    #[error(transparent)]
-    Thread(#[from] ThreadError),
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    #[error(transparent)]
-    Database(#[from] entities::Error),
+    Io {
+        doing: String,
+        #[serde(with = "media::io_error")]
+        source: std::io::Error,
+    },
     #[error("{0}")]
     Broken(String),
 }
 
-/// One export to render.
-pub trait ExportKind: Send + Sync {
-    /// Reads what its segments depend on from the sources. Blocks; comes before anything that renders, cuts or joins,
-    /// and may come more than once.
-    fn prepare(&self) -> Result<(), RenderError> {
+/// How an export of one kind is rendered: what a kind implements.
+pub trait Render: Send + Sync {
+    /// Whether its segments depend on what only the sources' files tell: then [`Render::prepare`] comes before anything
+    /// that renders, cuts or joins.
+    fn needs_preparation(&self) -> bool {
+        false
+    }
+
+    /// Reads what its segments depend on from the sources. Blocks.
+    fn prepare(&self) -> Result<Prepared, RenderError> {
+        Ok(Prepared::default())
+    }
+
+    /// Takes over what the same export has found in [`Render::prepare`].
+    fn adopt(&self, _: &Prepared) -> Result<(), RenderError> {
         Ok(())
     }
 
@@ -144,6 +170,12 @@ pub trait ExportKind: Send + Sync {
 
     /// Output frames of the whole.
     fn frames(&self) -> u64;
+
+    /// Output frames that no part has: joining copies them from the source.
+    fn frames_copied(&self) -> u64 {
+        let rendered: u64 = self.segments().iter().map(|segment| segment.frames).sum();
+        self.frames().saturating_sub(rendered)
+    }
 
     /// How much there is to do, as far as that is known before the sources are read.
     fn workload(&self) -> Workload;
@@ -158,9 +190,9 @@ pub trait ExportKind: Send + Sync {
         None
     }
 
-    /// Whose detections the export makes.
-    fn subjects(&self, _: ExportId) -> Vec<Subject> {
-        Vec::new()
+    /// Whose detections the export makes, if any.
+    fn detected(&self, _: ExportId) -> Option<Detected> {
+        None
     }
 
     /// Whether there is sound to render as a part of its own. Without, what is joined brings its sound along.
@@ -176,7 +208,7 @@ pub trait ExportKind: Send + Sync {
         out: &Path,
     ) -> Result<RenderedSegment, RenderError>;
 
-    /// Renders the sound of the whole into `out`, where [`ExportKind::has_audio`]. Blocks; leaves no file when it
+    /// Renders the sound of the whole into `out`, where [`Render::has_audio`]. Blocks; leaves no file when it
     /// fails.
     fn render_audio(&self, _: &RenderContext, _: &Path) -> Result<(), RenderError> {
         Err(RenderError::Broken("this export has no sound of its own".into()))
@@ -203,7 +235,7 @@ pub fn plan(
     sources: Vec<Source>,
     profile: &ExportProfile,
     segment_seconds: f64,
-) -> Result<Arc<dyn ExportKind>, Vec<FieldError>> {
+) -> Result<Arc<dyn Render>, Vec<FieldError>> {
     Ok(match spec {
         ExportSpec::Framing(spec) => Arc::new(framing::Framing::new(spec, sources, profile, segment_seconds)?),
         ExportSpec::Detection(spec) => Arc::new(detection::Detection::new(spec, sources)?),
@@ -227,37 +259,44 @@ fn all_there(joined: u64, planned: u64) -> Result<(), RenderError> {
     Err(RenderError::Broken(format!("the joined file has {joined} frames where {planned} were planned")))
 }
 
+/// Why an export cannot be planned, as one sentence.
+pub fn sentence(errors: &[FieldError]) -> String {
+    let details: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
+    details.join("; ")
+}
+
+/// An error that something was not prepared: a mistake of the program.
+fn not_prepared() -> RenderError {
+    RenderError::Broken("the export was not prepared".into())
+}
+
 impl RenderContext {
-    /// Submits a picture to the devices; blocks while the tenant's share of the queue is full.
-    fn submit(
-        &self,
-        kind: TaskKind,
-        profile: &Arc<ModelProfile>,
-        image: Arc<RgbImage>,
-    ) -> Result<Submitted, RenderError> {
-        let whose = (self.tenant, self.export);
-        let submit = || self.inference.submit(whose, kind, profile, image, &|| self.stop.is_raised());
-        trace_span!("queue").in_scope(submit).map_err(|error| match error {
-            PushError::Closed => RenderError::Stopped(StopReason::NodeStops),
-            PushError::Cancelled => self.stopped(),
-        })
+    /// Sends a picture to the devices. Blocks while as many are under way as may be.
+    fn submit(&self, kind: TaskKind, image: Arc<RgbImage>) -> Result<Pending, RenderError> {
+        Slice::Queue.span().in_scope(|| self.devices.submit(kind, image))
     }
 
-    /// Blocks until a device has answered, and counts the answer.
-    fn answer(&self, submitted: Submitted) -> Result<Served, RenderError> {
-        let answer = self.inference.answer(submitted);
-        match trace_span!("wait").in_scope(|| self.stop.wait_for(answer)) {
-            Some(Ok(served)) => {
-                self.meter.served(&served);
-                Ok(served)
-            }
-            Some(Err(InferenceError::Device(fault))) => Err(RenderError::Device(fault)),
-            Some(Err(InferenceError::Stopping)) => Err(RenderError::Stopped(StopReason::NodeStops)),
-            None => Err(self.stopped()),
+    /// Blocks until a device has answered.
+    fn answer(&self, pending: Pending) -> Result<Output, RenderError> {
+        let answer = Slice::Wait.span().in_scope(|| pending.wait())?;
+        self.counters.beat();
+        Ok(answer)
+    }
+
+    /// Opens a source to decode frames of it, with `threads` of the decoder's own. Every packet shows that work advances:
+    /// of a file with one key frame, the first frame of a part needs all that lies before it.
+    fn decoder(&self, source: &Source, threads: usize) -> Result<FrameDecoder, RenderError> {
+        let decoder = FrameDecoder::open(&source.path, Arc::clone(&source.index), threads)?;
+        let counters = Arc::clone(&self.counters);
+        Ok(decoder.on_packet(move || counters.beat()))
+    }
+
+    /// Shows that work advances, for functions that ask at every packet whether they are to stop: a task is never asked
+    /// to, it is killed.
+    fn beats(&self) -> impl Fn() -> bool + use<'_> {
+        || {
+            self.counters.beat();
+            false
         }
-    }
-
-    fn stopped(&self) -> RenderError {
-        RenderError::Stopped(self.stop.reason().unwrap_or(StopReason::NodeStops))
     }
 }

@@ -4,6 +4,8 @@
 //! for bit (smart render). Where a source's stream cannot be continued, everything is rendered, and the report says
 //! why. With nothing to draw the file is copied.
 
+use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -13,11 +15,14 @@ use media::{
     Assembly, AudioFrom, Canvas, Painter, SmartLayout, Sprite, TextShaper, TimedPart, TimedSettings, assemble_timed,
     smart_layout, splice,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tempfile::TempPath;
 
 use super::source_frames::{self, SourceFrames, tick};
-use super::{ExportKind, Joined, RenderContext, RenderError, RenderedSegment, SegmentPlan, Source, Stage, Workload};
+use super::{
+    Joined, Prepared, Render, RenderContext, RenderError, RenderedSegment, SegmentPlan, Source, Stage, Workload,
+};
 
 /// See the [module](self).
 pub struct Overlay {
@@ -25,11 +30,12 @@ pub struct Overlay {
     source: Source,
     plan: OverlayPlan,
     segment_seconds: f64,
-    prepared: OnceLock<Prepared>,
+    manner: OnceLock<Manner>,
 }
 
 /// How it is rendered, which the source's stream decides.
-struct Prepared {
+#[derive(Serialize, Deserialize)]
+struct Manner {
     encoder: SourceFrames,
     settings: TimedSettings,
     /// The frames of each part.
@@ -43,7 +49,7 @@ impl Overlay {
     pub fn new(spec: &OverlaySpec, sources: Vec<Source>, segment_seconds: f64) -> Result<Self, Vec<FieldError>> {
         let source = super::only(sources)?;
         let plan = OverlayPlan::new(spec, &source.facts);
-        Ok(Self { spec: spec.clone(), source, plan, segment_seconds, prepared: OnceLock::new() })
+        Ok(Self { spec: spec.clone(), source, plan, segment_seconds, manner: OnceLock::new() })
     }
 
     /// Whether nothing is asked for; something that is never visible counts as asked for.
@@ -51,8 +57,8 @@ impl Overlay {
         self.spec.regions.is_empty() && self.spec.texts.is_empty()
     }
 
-    fn prepared(&self) -> Result<&Prepared, RenderError> {
-        self.prepared.get().ok_or_else(|| RenderError::Broken("the overlay was not prepared".into()))
+    fn manner(&self) -> Result<&Manner, RenderError> {
+        self.manner.get().ok_or_else(super::not_prepared)
     }
 
     /// The main sound, encoded again beside `out`, where MP4 cannot hold the source's as it is.
@@ -69,7 +75,7 @@ impl Overlay {
         Ok(Some(sound))
     }
 
-    fn inspect(&self) -> Result<Prepared, RenderError> {
+    fn inspect(&self) -> Result<Manner, RenderError> {
         let Source { path, index, .. } = &self.source;
         let encoder = SourceFrames::open(&self.source, &self.spec.output)?;
         let edits::Encoding { crf, preset } = &self.spec.output;
@@ -78,27 +84,38 @@ impl Overlay {
             Ok((settings, layout)) => {
                 let most = (self.segment_seconds * self.source.facts.rate.as_f64()).round().max(1.0);
                 let parts = layout.parts(&self.plan.touched(), most as usize);
-                Prepared { encoder, settings, parts, smart: Ok(layout) }
+                Manner { encoder, settings, parts, smart: Ok(layout) }
             }
             Err(why) => {
                 let parts = source_frames::cut(&self.source, &(0..self.plan.frames()), self.segment_seconds);
-                Prepared { settings: encoder.settings.clone(), encoder, parts, smart: Err(why) }
+                Manner { settings: encoder.settings.clone(), encoder, parts, smart: Err(why) }
             }
         })
     }
 }
 
-impl ExportKind for Overlay {
-    fn prepare(&self) -> Result<(), RenderError> {
-        if !self.is_copy() && self.prepared.get().is_none() {
-            // A second one, prepared meanwhile, is the same.
-            let _ = self.prepared.set(self.inspect()?);
+impl Render for Overlay {
+    fn needs_preparation(&self) -> bool {
+        !self.is_copy()
+    }
+
+    fn prepare(&self) -> Result<Prepared, RenderError> {
+        Prepared::of(&self.inspect()?)
+    }
+
+    fn adopt(&self, prepared: &Prepared) -> Result<(), RenderError> {
+        let manner: Manner = prepared.read()?;
+        // Each part becomes a job, so there are no more than frames, whatever the file made the process say.
+        if !are_parts(&manner.parts, self.plan.frames()) {
+            return Err(RenderError::Broken("the parts that were prepared are not in order".into()));
         }
+        // A second one, prepared meanwhile, is the same.
+        let _ = self.manner.set(manner);
         Ok(())
     }
 
     fn segments(&self) -> Vec<SegmentPlan> {
-        self.prepared.get().map_or_else(Vec::new, |prepared| source_frames::segments(&prepared.parts))
+        self.manner.get().map_or_else(Vec::new, |manner| source_frames::segments(&manner.parts))
     }
 
     fn frames(&self) -> u64 {
@@ -120,7 +137,7 @@ impl ExportKind for Overlay {
         segment: &SegmentPlan,
         out: &Path,
     ) -> Result<RenderedSegment, RenderError> {
-        let Prepared { encoder, settings, parts, .. } = self.prepared()?;
+        let Manner { encoder, settings, parts, .. } = self.manner()?;
         let frames = parts[segment.index as usize].clone();
         let texts = Texts::new(&self.plan, encoder)?;
         let mut painter = Painter::new();
@@ -136,7 +153,7 @@ impl ExportKind for Overlay {
 
     fn details(&self) -> Map<String, Value> {
         let rendered: usize = self.segments().iter().map(|segment| segment.frames as usize).sum();
-        let why = self.prepared.get().and_then(|prepared| prepared.smart.as_ref().err());
+        let why = self.manner.get().and_then(|manner| manner.smart.as_ref().err());
         let smart = json!({
             "frames_rendered": rendered,
             "frames_copied": self.plan.frames() - rendered,
@@ -154,16 +171,19 @@ impl ExportKind for Overlay {
     ) -> Result<Joined, RenderError> {
         let Source { path, index, facts, .. } = &self.source;
         if self.is_copy() {
-            let copy = run.meter.time(Stage::Mux, || std::fs::copy(path, out));
-            copy.map_err(|source| RenderError::Io { doing: format!("copying {}", path.display()), source })?;
+            // Not `fs::copy`, which sets a mode: a render process may not.
+            let copy = || io::copy(&mut File::open(path)?, &mut File::create(out)?);
+            run.counters
+                .time(Stage::Mux, copy)
+                .map_err(|source| RenderError::Io { doing: format!("copying {}", path.display()), source })?;
             let seconds = edits::rational::to_f64(facts.frames.duration());
             return Ok(Joined { frames: self.frames(), seconds });
         }
-        let Prepared { encoder, parts, smart, .. } = self.prepared()?;
+        let Manner { encoder, parts, smart, .. } = self.manner()?;
         let joined = match smart {
             Ok(layout) => {
                 let rendered: Vec<_> = parts.iter().cloned().zip(segments.iter().cloned()).collect();
-                let spliced = run.meter.time(Stage::Mux, || splice(path, index, layout, &rendered, out))?;
+                let spliced = run.counters.time(Stage::Mux, || splice(path, index, layout, &rendered, out))?;
                 Joined { frames: spliced.frames, seconds: spliced.seconds }
             }
             Err(_) => {
@@ -189,7 +209,7 @@ impl ExportKind for Overlay {
                     tags_of: Some(path),
                     simulated: false,
                 };
-                let joined = run.meter.time(Stage::Mux, || assemble_timed(&parts, &assembly, out))?;
+                let joined = run.counters.time(Stage::Mux, || assemble_timed(&parts, &assembly, out))?;
                 Joined { frames: joined.frames, seconds: joined.seconds }
             }
         };
@@ -208,5 +228,32 @@ impl Texts {
         }
         let mut shaper = TextShaper::new()?;
         Ok(Self(plan.texts().iter().map(|text| shaper.text(text, encoder.canvas())).collect()))
+    }
+}
+
+/// Whether these are stretches of so many frames, in order, none of them empty.
+fn are_parts(parts: &[Range<usize>], frames: usize) -> bool {
+    let mut end = 0;
+    parts.iter().all(|part| {
+        let good = part.start >= end && part.start < part.end && part.end <= frames;
+        end = part.end;
+        good
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_follow_each_other_within_the_film() {
+        let holds = |parts: &[(usize, usize)]| {
+            let parts: Vec<Range<usize>> = parts.iter().map(|&(start, end)| start..end).collect();
+            are_parts(&parts, 10)
+        };
+        assert!(holds(&[]) && holds(&[(0, 4), (4, 6), (8, 10)]));
+        for bad in [&[(0, 11)][..], &[(4, 6), (0, 2)], &[(3, 3)], &[(0, 4), (3, 6)]] {
+            assert!(!holds(bad), "{bad:?}");
+        }
     }
 }

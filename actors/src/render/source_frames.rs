@@ -5,14 +5,13 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 
 use edits::spec::encoding::Encoding;
 use edits::{AudioPart, AudioPiece, CropRect, FrameTimes, Rat};
 use media::{
-    AudioSource, Canvas, CanvasFormat, Cropper, FrameDecoder, StreamShape, TimedEncoder, TimedSettings, YuvFrame,
-    render_audio,
+    AudioSource, Canvas, CanvasFormat, Cropper, StreamShape, TimedEncoder, TimedSettings, YuvFrame, render_audio,
 };
+use serde::{Deserialize, Serialize};
 
 use super::{RenderContext, RenderError, RenderedSegment, SegmentPlan, Source, Stage};
 
@@ -24,6 +23,7 @@ const SAMPLE_RATE: u32 = 48_000;
 pub(super) type Draw<'a> = dyn FnMut(&mut Canvas, usize) + 'a;
 
 /// A source whose frames are encoded again at their own times. Reads the file when it is made.
+#[derive(Serialize, Deserialize)]
 pub(super) struct SourceFrames {
     pub shape: StreamShape,
     pub settings: TimedSettings,
@@ -53,28 +53,25 @@ impl SourceFrames {
         draw: &mut Draw,
         out: &Path,
     ) -> Result<RenderedSegment, RenderError> {
-        let mut decoder = FrameDecoder::open(&source.path, Arc::clone(&source.index), DECODE_THREADS)?;
+        let mut decoder = run.decoder(source, DECODE_THREADS)?;
         let mut encoder = TimedEncoder::create(out, settings)?;
         let mut pictures = Pictures { shape: &self.shape, cropper: Cropper::new(), frame: YuvFrame::new(2, 2) };
-        let mut tally = run.meter.tally();
         let pts = source.facts.frames.pts();
+        let mut done = RenderedSegment::default();
         for number in frames {
-            if run.stop.is_raised() {
-                // Dropping the encoder removes its file.
-                return Err(run.stopped());
-            }
-            let picture = run.meter.time(Stage::Decode, || decoder.frame(number))?;
-            let frame = run.meter.time(Stage::Transform, || {
+            let picture = run.counters.time(Stage::Decode, || decoder.frame(number))?;
+            let frame = run.counters.time(Stage::Transform, || {
                 let frame = pictures.take(&picture)?;
                 draw(&mut Canvas::over(self.canvas(), frame), number);
                 Ok::<_, RenderError>(frame)
             })?;
-            run.meter.time(Stage::Encode, || encoder.push(frame, pts[number], false))?;
-            tally.frame_done();
+            run.counters.time(Stage::Encode, || encoder.push(frame, pts[number], false))?;
+            run.counters.frame_done();
+            done.frames += 1;
         }
-        run.meter.time(Stage::Encode, || encoder.finish())?;
-        run.meter.concealed(decoder.warnings());
-        Ok(RenderedSegment { frames: tally.keep(), ..RenderedSegment::default() })
+        run.counters.time(Stage::Encode, || encoder.finish())?;
+        run.counters.concealed(decoder.warnings());
+        Ok(done)
     }
 }
 
@@ -159,7 +156,6 @@ pub(super) fn sound(
     };
     let pieces: Vec<AudioPiece> = stretches.iter().map(piece).collect();
     let from = AudioSource { path: Some(source.path.clone()), start: source.index.start() };
-    render_audio(&[from], &pieces, SAMPLE_RATE, out, &|| run.stop.is_raised())
-        .map_err(|error| if run.stop.is_raised() { run.stopped() } else { error.into() })?;
+    render_audio(&[from], &pieces, SAMPLE_RATE, out, &run.beats())?;
     Ok(())
 }

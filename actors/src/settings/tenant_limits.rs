@@ -35,6 +35,8 @@ pub fn with_own(everywhere: &Limits, own: &TenantLimits) -> Limits {
         storage_bytes: large(own.storage_bytes, everywhere.storage_bytes),
         upload_bytes: large(own.upload_bytes, everywhere.upload_bytes),
         requests_per_second: small(own.requests_per_second, everywhere.requests_per_second),
+        sockets_per_user: small(own.sockets_per_user, everywhere.sockets_per_user),
+        sockets_per_tenant: small(own.sockets_per_tenant, everywhere.sockets_per_tenant),
         ..everywhere.clone()
     }
 }

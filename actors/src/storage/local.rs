@@ -1,11 +1,16 @@
 //! Files below a folder of this machine.
 
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
-use super::{Storage, StorageError};
+use chrono::NaiveDate;
+use entities::DeploymentId;
+
+use super::folders::{absent_is_fine, remove_empty, sync_folder, walk, walk_root};
+use super::{Storage, StorageError, StoredFile, lost_found, mark};
 use crate::failpoints::{self, Point};
 
 /// Lies in the folder as long as it is the one that was opened: where a disk should be mounted and is not, it is missing,
@@ -32,6 +37,11 @@ impl LocalStorage {
         Ok(Self { root })
     }
 
+    /// The folder as it is, which may be missing, without changing anything.
+    pub fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
     /// The path of `key` with its folder made.
     fn prepared(&self, key: &str) -> io::Result<PathBuf> {
         self.is_there()?;
@@ -53,24 +63,6 @@ impl LocalStorage {
     }
 }
 
-/// Calls `each` with every file below `folder`, which need not be there.
-fn walk(folder: &Path, each: &mut impl FnMut(PathBuf) -> io::Result<()>) -> io::Result<()> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() { walk(&entry.path(), each)? } else { each(entry.path())? }
-    }
-    Ok(())
-}
-
-/// Makes a rename or a removal in `folder` durable.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-}
-
 /// Moves a file to another filesystem: whole beside its target first, so that a crash leaves no half of it there.
 fn move_across(file: &Path, target: &Path) -> io::Result<()> {
     let mut beside = target.as_os_str().to_owned();
@@ -85,26 +77,10 @@ fn move_across(file: &Path, target: &Path) -> io::Result<()> {
     fs::remove_file(file)
 }
 
-/// Removes the folders below `folder` that have nothing in them.
-fn remove_empty(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            remove_empty(&entry.path())?;
-            match fs::remove_dir(entry.path()) {
-                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
-                other => other?,
-            }
-        }
-    }
-    Ok(())
-}
-
-fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
+/// When the bytes or the name of a file last changed: a rename keeps the time of the bytes, and changes the other.
+fn changed(found: &fs::Metadata) -> SystemTime {
+    let seconds = found.mtime().max(found.ctime());
+    SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
 impl Storage for LocalStorage {
@@ -113,7 +89,12 @@ impl Storage for LocalStorage {
             let target = self.prepared(key)?;
             File::open(file)?.sync_all()?;
             failpoints::at(Point::FileMoving)?;
-            match fs::rename(file, &target) {
+            let moved = match fs::rename(file, &target) {
+                // A removal of files of an earlier attempt took the folder away, which was empty.
+                Err(error) if error.kind() == ErrorKind::NotFound => fs::rename(file, self.prepared(key)?),
+                moved => moved,
+            };
+            match moved {
                 Err(error) if error.kind() == ErrorKind::CrossesDevices => return move_across(file, &target),
                 other => other?,
             }
@@ -145,35 +126,68 @@ impl Storage for LocalStorage {
         })
     }
 
-    fn delete_all_but(&self, prefix: &str, kept: &HashSet<String>) -> Result<(), StorageError> {
-        if kept.is_empty() {
-            return self.delete_prefix(prefix);
-        }
-        let kept: HashSet<PathBuf> = kept.iter().map(|key| self.root.join(key)).collect();
-        let folder = self.root.join(prefix);
-        let mut delete = |path: PathBuf| if kept.contains(&path) { Ok(()) } else { fs::remove_file(path) };
-        let deleted = walk(&folder, &mut delete).and_then(|()| remove_empty(&folder));
-        deleted.map_err(|source| StorageError { doing: "deleting", key: prefix.to_owned(), source })
+    fn delete_files(&self, prefix: &str, keys: &[String]) -> Result<(), StorageError> {
+        keys.iter().try_for_each(|key| self.delete(key))?;
+        let removed = absent_is_fine(remove_empty(&self.root.join(prefix)));
+        removed.map_err(|source| StorageError { doing: "deleting", key: prefix.to_owned(), source })
     }
 
     fn size(&self, key: &str) -> Result<u64, StorageError> {
         let size = fs::metadata(self.root.join(key)).map(|found| found.len());
-        size.map_err(|source| StorageError { doing: "looking at", key: key.to_owned(), source })
+        size.map_err(|source| StorageError { doing: "reading the size of", key: key.to_owned(), source })
     }
 
-    fn list(&self) -> Result<Vec<String>, StorageError> {
-        let mut keys = Vec::new();
+    fn list(&self, prefix: &str) -> Result<Vec<StoredFile>, StorageError> {
+        let mut files = Vec::new();
         let mut add = |path: PathBuf| {
-            let key = path.strip_prefix(&self.root).ok().and_then(Path::to_str);
-            keys.extend(key.map(str::to_owned));
+            let is_mark = |name: &Path| name == Path::new(MARK) || mark::is_mark(name);
+            let name = path.strip_prefix(&self.root).ok().filter(|name| !is_mark(name));
+            let Some(key) = name.and_then(Path::to_str).map(str::to_owned) else { return Ok(()) };
+            match fs::symlink_metadata(&path) {
+                // It was removed while the folder was read.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                found => {
+                    files.push(found.map(|found| StoredFile { key, bytes: found.len(), changed: changed(&found) })?)
+                }
+            }
             Ok(())
         };
-        walk(&self.root, &mut add).map_err(|source| StorageError { doing: "listing", key: String::new(), source })?;
-        Ok(keys)
+        let folder = self.root.join(prefix);
+        // That folder may be the file system's own, which only root may read.
+        let listed =
+            if prefix.is_empty() { walk_root(&folder, lost_found::FOLDER, &mut add) } else { walk(&folder, &mut add) };
+        listed.map_err(|source| StorageError { doing: "listing", key: prefix.to_owned(), source })?;
+        Ok(files)
+    }
+
+    fn set_aside(&self, key: &str, day: NaiveDate) -> Result<Option<String>, StorageError> {
+        let moved = self.is_there().and_then(|()| lost_found::set_aside(&self.root, key, day));
+        moved.map_err(|source| StorageError { doing: "moving to lost+found", key: key.to_owned(), source })
+    }
+
+    fn days_set_aside(&self) -> Result<Vec<NaiveDate>, StorageError> {
+        let key = || lost_found::FOLDER.to_owned();
+        lost_found::days(&self.root).map_err(|source| StorageError { doing: "listing", key: key(), source })
+    }
+
+    fn delete_set_aside(&self, day: NaiveDate) -> Result<(), StorageError> {
+        let key = || format!("{}/{day}", lost_found::FOLDER);
+        lost_found::delete(&self.root, day).map_err(|source| StorageError { doing: "deleting", key: key(), source })
+    }
+
+    fn mark(&self) -> Result<Option<DeploymentId>, StorageError> {
+        let key = || self.root.join(mark::FILE).display().to_string();
+        mark::read(&self.root).map_err(|source| StorageError { doing: "reading the mark", key: key(), source })
+    }
+
+    fn set_mark(&self, deployment: DeploymentId, anew: bool) -> Result<(), StorageError> {
+        let key = || self.root.join(mark::FILE).display().to_string();
+        let marked = mark::write(&self.root, deployment, anew);
+        marked.map_err(|source| StorageError { doing: "writing the mark", key: key(), source })
     }
 
     fn check(&self) -> Result<(), StorageError> {
-        self.is_there().map_err(|source| StorageError { doing: "looking for", key: "the storage".into(), source })
+        self.is_there().map_err(|source| StorageError { doing: "checking", key: "the storage".into(), source })
     }
 
     fn delete_prefix(&self, prefix: &str) -> Result<(), StorageError> {
@@ -187,6 +201,9 @@ impl Storage for LocalStorage {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
+    use super::super::delete_all_but;
     use super::*;
 
     #[test]
@@ -224,13 +241,21 @@ mod tests {
             storage.put_file(key, &file).unwrap();
         }
         let kept = HashSet::from(["t/exports/e/result-1.mp4".to_owned()]);
-        storage.delete_all_but("t/exports/e", &kept).unwrap();
-        let mut left = storage.list().unwrap();
-        left.sort();
-        assert_eq!(left, [".touchline", "t/exports/e/result-1.mp4", "t/videos/v"]);
+        delete_all_but(&storage, "t/exports/e", &kept).unwrap();
+        storage.set_mark(DeploymentId::new(), false).unwrap();
+        storage.set_aside("t/videos/v", NaiveDate::default()).unwrap().unwrap();
+        let left = storage.list("").unwrap();
+        assert_eq!(
+            left.iter().map(|file| (&*file.key, file.bytes)).collect::<Vec<_>>(),
+            [("t/exports/e/result-1.mp4", 6)]
+        );
+        assert_eq!(storage.list("t/exports/e").unwrap(), left);
+        assert_eq!(storage.list("t/videos").unwrap(), []);
         assert!(!storage.local_path("t/exports/e/segments").exists());
-        storage.delete_all_but("t/exports/gone", &HashSet::new()).unwrap();
-        assert_eq!(storage.size("t/videos/v").unwrap(), 6);
+        delete_all_but(&storage, "t/exports/gone", &HashSet::new()).unwrap();
+        assert_eq!(storage.size("t/exports/e/result-1.mp4").unwrap(), 6);
+        delete_all_but(&storage, "t/exports/e", &HashSet::new()).unwrap();
+        assert!(!storage.local_path("t/exports/e").exists());
     }
 
     #[test]

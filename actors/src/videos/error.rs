@@ -2,11 +2,12 @@
 
 use std::io;
 
-use media::MediaError;
+use entities::stored::StorageFull;
 
 use crate::exports::error::RequestError;
 use crate::inference::client::InferenceError;
 use crate::inference::queue::DeviceFault;
+use crate::processes::error::ProcessError;
 use crate::settings::tenant_limits::LimitReached;
 use crate::sources::SourceError;
 use crate::storage::StorageError;
@@ -15,12 +16,15 @@ use crate::threads::ThreadError;
 /// Why a file was not imported. Nothing of it is left, but a linked file stays where it is.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// It is no video that Touchline can use.
+    /// It could not be read; [`ProcessError::refusal`] says whether that is the file's fault.
     #[error(transparent)]
-    Refused(#[from] MediaError),
+    Process(#[from] ProcessError),
     /// It is larger than the tenant may bring.
     #[error("the picture is {width}x{height}; at most {side} pixels a side and {pixels} in all are allowed")]
     TooLarge { width: u32, height: u32, side: u32, pixels: u64 },
+    /// The tenant stores more than it may; the file is as it was.
+    #[error(transparent)]
+    Full(#[from] StorageFull),
     #[error(transparent)]
     Storage(#[from] StorageError),
     #[error(transparent)]
@@ -52,7 +56,7 @@ pub enum FrameDetectionError {
     #[error(transparent)]
     Device(DeviceFault),
     #[error(transparent)]
-    Media(#[from] MediaError),
+    Process(#[from] ProcessError),
     #[error(transparent)]
     Model(#[from] models::ModelError),
     #[error(transparent)]
@@ -87,8 +91,6 @@ impl From<InferenceError> for FrameDetectionError {
 pub enum DeleteError {
     #[error(transparent)]
     Database(#[from] entities::Error),
-    #[error("removing a video's files: {0}")]
-    Storage(#[from] StorageError),
     #[error("cancelling an export that reads the video: {0}")]
     Cancel(#[from] RequestError),
     #[error(transparent)]

@@ -1,11 +1,7 @@
 //! One frame of a source: which one is meant, and its picture.
 
-use std::sync::Arc;
-
-use edits::{CropRect, RgbImage};
-use media::{Cropper, FrameDecoder, MediaError};
-
 use super::error::FrameDetectionError;
+use crate::processes::task::PictureTask;
 use crate::render::Source;
 
 /// Which frame of a video.
@@ -33,19 +29,14 @@ pub(super) fn number(source: &Source, choice: FrameChoice) -> Result<usize, Fram
     }
 }
 
-/// The whole displayed frame, of so many pixels.
-pub(super) fn picture(
-    source: &Source,
-    number: usize,
-    (out_width, out_height): (u32, u32),
-) -> Result<RgbImage, MediaError> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_DECODE_THREADS);
-    let mut decoder = FrameDecoder::open(&source.path, Arc::clone(&source.index), threads)?;
-    let (width, height) = (source.facts.width, source.facts.height);
-    let whole = CropRect { x: 0.0, y: 0.0, width: f64::from(width), height: f64::from(height) };
-    let picture = decoder.frame(number)?;
-    Ok(Cropper::new().rgb(&picture, &whole, 0.0, out_width, out_height))
+/// The task of making its picture, of so many pixels.
+pub(super) fn picture(source: &Source, number: usize, size: (u32, u32)) -> PictureTask {
+    PictureTask {
+        path: source.path.clone(),
+        index: source.index.to_bytes(),
+        frame: number as u64,
+        source_size: (source.facts.width, source.facts.height),
+        size,
+        jpeg: false,
+    }
 }
-
-/// A person waits for the picture: frames of its group of pictures may be decoded side by side.
-const MOST_DECODE_THREADS: usize = 4;

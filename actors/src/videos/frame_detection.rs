@@ -12,17 +12,17 @@ use entities::detections::NewDetection;
 use entities::usage::{self, DeviceTime};
 use entities::{Subject, TenantId, VideoId, tenants};
 
+use super::decode_gate::DecodeGate;
 use super::error::FrameDetectionError;
 use super::frame::{self, FrameChoice};
 use super::frame_permits::{FramePermit, FramePermits};
 use crate::context::NodeContext;
-use crate::detections::cache::Invalidate;
+use crate::detections::cache::{Change, Invalidate};
 use crate::inference::profile::ModelProfile;
-use crate::inference::queue::{Output, Served, TaskKind};
+use crate::inference::queue::{Held, Output, Served, TaskKind};
 use crate::settings::default_models;
 use crate::settings::tenant_limits::{self, LimitReached};
 use crate::sources;
-use crate::threads::blocking;
 
 /// What was found in a frame, in source pixels.
 #[derive(Debug)]
@@ -43,26 +43,27 @@ pub struct FoundInFrame {
 /// Detects persons in one frame of the tenant's video and stores them.
 pub(super) async fn detect(
     context: &NodeContext,
-    permits: &FramePermits,
+    (permits, decoding): (&FramePermits, &DecodeGate),
     (tenant, video): (TenantId, VideoId),
     choice: FrameChoice,
 ) -> Result<FoundInFrame, FrameDetectionError> {
-    let _permit = permit(context, permits, tenant).await?;
+    let permit = Arc::new(permit(context, permits, tenant).await?);
     let id = video.to_string();
     let source = sources::open(context, tenant, SourceRef::Video(&id)).await?;
     let number = frame::number(&source, choice)?;
     let weight = tenants::get(&context.db, tenant).await?.ok_or(FrameDetectionError::NotFound)?.weight;
     let live = context.live.borrow().live.clone();
     let name = default_models::of(&context.db, &live, tenant).await?.detect;
-    let (profiles, model) = (Arc::clone(&context.profiles), name.clone());
-    let profile = blocking("choosing the numeric profile", move || profiles.of(&model)).await??;
+    let profile = context.profiles.of(&name).await?;
     let (width, height, fps) = (source.facts.width, source.facts.height, source.facts.rate.as_f64());
     let time = edits::rational::to_f64(source.facts.frames.seconds(number));
 
-    let decode = move || frame::picture(&source, number, (width, height));
-    let image = Arc::new(blocking("decoding a frame", decode).await??);
+    // A request that is given up ends the process that works for it.
+    let turn = decoding.enter(tenant).await.map_err(|_| FrameDetectionError::Stopping)?;
+    let image = Arc::new(context.processes.picture(frame::picture(&source, number, (width, height))).await?);
+    drop(turn);
     context.queue.weigh(tenant, weight);
-    let Inferred { boxes, waited, took } = infer(context, tenant, profile, image).await?;
+    let Inferred { boxes, waited, took } = infer(context, (tenant, &permit), profile, image).await?;
     let device_seconds = took.device_seconds;
     let frame = FrameDetections { time, frame: number as u64, boxes };
     let subject = Subject::Video(video);
@@ -78,7 +79,7 @@ pub(super) async fn detect(
     if !usage::record_frame(&context.db, tenant, &row, &took).await? {
         return Err(FrameDetectionError::NotFound);
     }
-    let invalidated = context.detections.send(Invalidate { tenant, subject }).await;
+    let invalidated = context.detections.send(Invalidate { tenant, subject, change: Change::Changed }).await;
     invalidated.map_err(|error| FrameDetectionError::Broken(error.to_string()))?;
     Ok(FoundInFrame { width, height, fps, model: name, frame, waited, device_seconds })
 }
@@ -95,7 +96,7 @@ async fn permit(
         FrameDetectionError::Limit(LimitReached {
             limit: "interactive_frames",
             most: most.into(),
-            what: "single frames may be looked at at a time",
+            what: "single frames may be in detection at the same time",
             retry_after: Duration::from_secs(1),
         })
     })
@@ -110,13 +111,15 @@ struct Inferred {
 
 async fn infer(
     context: &NodeContext,
-    tenant: TenantId,
+    (tenant, permit): (TenantId, &Arc<FramePermit>),
     profile: Arc<ModelProfile>,
     image: Arc<RgbImage>,
 ) -> Result<Inferred, FrameDetectionError> {
     let client = context.inference();
+    // Dropped after the frame's receiver, when the request is given up.
+    let _cleared = context.queue.cleared_at_end();
     let submitted = client
-        .submit_interactive(tenant, TaskKind::Detect, &profile, image)
+        .submit_interactive(tenant, TaskKind::Detect, &profile, image, Arc::clone(permit) as Held)
         .map_err(|_| FrameDetectionError::Stopping)?;
     let at = submitted.at;
     let Served { output, device, device_seconds, began, .. } = client.answer(submitted).await?;

@@ -1,5 +1,9 @@
 //! Bounds how many single frames of a tenant are decoded and searched at a time, so that one tenant's clicks cannot take
 //! every thread.
+//!
+//! A permit is shared by the work that it was given for: the request, the thread that decodes, the frame at the
+//! devices. It returns when the last of them has ended, so a client that hangs up and asks again gets no more work done
+//! at a time than one that waits.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -2,15 +2,17 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use entities::videos::{self, NewVideo, Processed, Video};
-use entities::{TenantId, VideoId};
-use media::MediaError;
+use entities::{TenantId, VideoId, stored};
 
 use super::error::ImportError;
 use crate::context::NodeContext;
 use crate::failpoints::{self, Point};
-use crate::sources::{StoredFacts, stored};
+use crate::removals::remove_video_files;
+use crate::settings::tenant_limits;
+use crate::sources::{StoredFacts, stored as facts_of};
 use crate::storage;
 use crate::threads::blocking;
 
@@ -27,8 +29,7 @@ pub struct NewSource {
 
 /// Probes a file and makes it a video in state `processing`. [`index`] is to follow.
 pub async fn import(context: &NodeContext, source: NewSource) -> Result<Video, ImportError> {
-    let path = source.path.clone();
-    let probe = blocking("probing", move || media::probe(&path)).await??;
+    let probe = context.processes.inspect(&source.path).await?;
     let limits = &context.live.borrow().live.limits.clone();
     let (width, height) = (probe.width, probe.height);
     let pixels = u64::from(width) * u64::from(height);
@@ -36,6 +37,10 @@ pub async fn import(context: &NodeContext, source: NewSource) -> Result<Video, I
         let (side, pixels) = (limits.source_side, limits.source_pixels);
         return Err(ImportError::TooLarge { width, height, side, pixels });
     }
+    // Its upload counts until it is a video and as many bytes after that, so nothing can take its room in between. It
+    // may have none by now, when the limit was lowered.
+    let own = tenant_limits::of(&context.db, limits, source.tenant).await?;
+    stored::check(&context.db, source.tenant, own.storage_bytes).await??;
     let key = storage::video_key(source.tenant, source.id);
     let (path, kept) = (source.path.clone(), key.clone());
     let (store, link) = (Arc::clone(&context.storage), source.link);
@@ -51,7 +56,7 @@ pub async fn import(context: &NodeContext, source: NewSource) -> Result<Video, I
     })
     .await??;
     failpoints::at(Point::VideoStored).map_err(|source| ImportError::Io { doing: "storing the video", source })?;
-    let facts = serde_json::to_value(stored(&probe)).map_err(broken("describing the video"))?;
+    let facts = serde_json::to_value(facts_of(&probe)).map_err(broken("describing the video"))?;
     let row = NewVideo {
         id: source.id,
         tenant_id: source.tenant,
@@ -78,13 +83,21 @@ pub enum Indexing {
 
 /// Builds the frame index of a video in state `processing` and makes it `ready`, or `failed` with a problem. Returns
 /// the row as it is then.
-pub async fn index(context: &NodeContext, video: Video, indexing: Indexing) -> Result<Video, ImportError> {
+///
+/// # Errors
+/// See [`ImportError`]; the video stays in state `processing` then, also when `stop` was set in between.
+pub async fn index(
+    context: &NodeContext,
+    video: Video,
+    indexing: Indexing,
+    stop: Arc<AtomicBool>,
+) -> Result<Video, ImportError> {
     let path = context.storage.local_path(&video.storage_key);
-    let build = move || match indexing {
-        Indexing::Around { start, end } => media::build_index_around(&path, start, end),
-        Indexing::Later | Indexing::Now => media::build_index(&path),
+    let around = match indexing {
+        Indexing::Around { start, end } => Some((start, end)),
+        Indexing::Later | Indexing::Now => None,
     };
-    match blocking("indexing", build).await? {
+    match context.processes.index(&path, around, &stop).await {
         Ok(index) => {
             let facts = video.facts.clone().unwrap_or_default();
             let known: StoredFacts =
@@ -100,24 +113,26 @@ pub async fn index(context: &NodeContext, video: Video, indexing: Indexing) -> R
             videos::set_ready(&context.db, video.tenant_id, video.id, found).await?;
             failpoints::passed(Point::VideoReady);
         }
-        // A fault of this machine and not of the file: the bytes stay, and the next start tries again.
-        Err(error @ (MediaError::Io { .. } | MediaError::Cancelled)) => return Err(error.into()),
         Err(error) => {
-            let (code, detail) = match &error {
-                MediaError::Refused { code, detail } => (*code, detail.clone()),
-                other => ("unreadable", other.to_string()),
-            };
-            let problem = serde_json::json!({
-                "type": "about:blank", "title": "The video cannot be used", "status": 422, "code": code, "detail": detail,
-            });
-            // The row first: a file that a crash leaves to it is swept, a row without its file would wait for ever.
-            videos::set_failed(&context.db, video.tenant_id, video.id, problem).await?;
-            let (store, prefix) = (Arc::clone(&context.storage), storage::video_prefix(video.tenant_id, video.id));
-            blocking("freeing the file", move || store.delete_prefix(&prefix)).await??;
+            // A fault of this machine and not of the file: the bytes stay, and the next start tries again.
+            let Some((code, detail)) = error.refusal() else { return Err(error.into()) };
+            fail(context, &video, code, &detail).await?;
         }
     }
     let row = videos::get(&context.db, video.tenant_id, video.id).await?;
     row.ok_or_else(|| ImportError::Broken { doing: "indexing", detail: "the video was deleted meanwhile".into() })
+}
+
+/// Makes a video in state `processing` failed, with its reason, and frees its file.
+pub async fn fail(context: &NodeContext, video: &Video, code: &str, detail: &str) -> Result<(), ImportError> {
+    let problem = serde_json::json!({
+        "type": "about:blank", "title": "The video cannot be used", "status": 422, "code": code, "detail": detail,
+    });
+    // The row first: a file that a crash leaves to it is swept, a row without its file would wait for ever.
+    if videos::set_failed(&context.db, video.tenant_id, video.id, problem).await? {
+        remove_video_files(context, video.tenant_id, video.id).await;
+    }
+    Ok(())
 }
 
 fn broken<E: std::fmt::Display>(doing: &'static str) -> impl Fn(E) -> ImportError {

@@ -6,18 +6,21 @@ use std::sync::Arc;
 use entities::videos::{self, Deleted, Video};
 use entities::{ExportId, Subject, TenantId, VideoId};
 
+use super::decode_gate::DecodeGate;
 use super::error::{DeleteError, FrameDetectionError, ImportError};
 use super::frame::FrameChoice;
 use super::frame_detection::{self, FoundInFrame};
 use super::frame_permits::FramePermits;
 use super::import::{self, Indexing, NewSource};
+use super::index_builds::IndexBuilds;
 use super::thumbnail::{self, Thumbnail, Thumbnails};
 use crate::context::NodeContext;
-use crate::detections::cache::Invalidate;
+use crate::detections::cache::{Change, Invalidate};
 use crate::exports::service::Exports;
 use crate::failpoints::{self, Point};
+use crate::removals::remove_video_files;
 use crate::storage;
-use crate::threads::{blocking, to_completion};
+use crate::threads::to_completion;
 
 /// Handles to the videos of a node. Cheap to clone.
 #[derive(Clone)]
@@ -26,6 +29,8 @@ pub struct Videos {
     exports: Exports,
     permits: Arc<FramePermits>,
     thumbnails: Arc<Thumbnails>,
+    decoding: Arc<DecodeGate>,
+    builds: IndexBuilds,
 }
 
 /// What came of deleting a video.
@@ -40,7 +45,14 @@ pub enum Deletion {
 
 impl Videos {
     pub(crate) fn new(context: Arc<NodeContext>, exports: Exports) -> Self {
-        Self { context, exports, permits: Arc::default(), thumbnails: Arc::default() }
+        Self {
+            context,
+            exports,
+            permits: Arc::default(),
+            thumbnails: Arc::default(),
+            decoding: Arc::default(),
+            builds: IndexBuilds::new(),
+        }
     }
 
     /// Imports a finished file as a video. Returns its row when it was probed and stored, and indexed unless that comes
@@ -49,35 +61,37 @@ impl Videos {
     /// # Errors
     /// See [`ImportError`]; nothing of the file is left then.
     pub async fn import(&self, source: NewSource, indexing: Indexing) -> Result<Video, ImportError> {
-        let context = Arc::clone(&self.context);
+        let (context, builds) = (Arc::clone(&self.context), self.builds.clone());
         let import = async move {
             let video = import::import(&context, source).await?;
             if indexing != Indexing::Later {
-                return import::index(&context, video, indexing).await;
+                return import::index(&context, video, indexing, Arc::default()).await;
             }
             let row = video.clone();
-            actix::spawn(async move { index_in_background(&context, row).await });
+            actix::spawn(async move { builds.build(&context, row).await });
             Ok(video)
         };
         to_completion("importing a video", import).await?
     }
 
-    /// Builds the indexes of videos whose building a crash interrupted, one after the other.
+    /// Stops the building of frame indexes; the next start goes on with them.
+    pub(crate) async fn stop_indexing(&self) {
+        self.builds.stop().await;
+    }
+
+    /// Builds the indexes of videos whose building a crash interrupted.
     pub(crate) async fn index_unprocessed(&self) {
         match videos::unprocessed(&self.context.db).await {
-            Ok(rows) => {
-                for row in rows {
-                    index_in_background(&self.context, row).await;
-                }
-            }
+            Ok(rows) => self.builds.resume(&self.context, rows).await,
             Err(error) => tracing::error!(%error, "reading the unprocessed videos failed"),
         }
     }
 
-    /// Deletes a video and its file. `force` cancels unfinished exports that read it; without, they keep it.
+    /// Deletes a video and its file; one that cannot be removed is tried again later. `force` cancels unfinished exports
+    /// that read it; without, they keep it.
     ///
     /// # Errors
-    /// Of the database or the storage.
+    /// Of the database.
     pub async fn delete(&self, tenant: TenantId, video: VideoId, force: bool) -> Result<Deletion, DeleteError> {
         let this = self.clone();
         to_completion("deleting a video", async move { this.delete_now(tenant, video, force).await }).await?
@@ -96,16 +110,22 @@ impl Videos {
         match deleted {
             Deleted::NotFound => return Ok(Deletion::NotFound),
             Deleted::InUse(exports) => return Ok(Deletion::InUse(exports)),
-            Deleted::Gone { cancelled, .. } => {
+            Deleted::Gone { cancelled } => {
+                self.builds.cancel(video);
                 failpoints::passed(Point::VideoDeleted);
+                // First of all, as readers see it. A cache that has stopped answers no reader.
+                let gone = Invalidate { tenant, subject: Subject::Video(video), change: Change::Gone };
+                let _ = self.context.detections.send(gone).await;
+                for export in &cancelled {
+                    let subject = Subject::Export(*export);
+                    let invalidate = Invalidate { tenant, subject, change: Change::Changed };
+                    let _ = self.context.detections.send(invalidate).await;
+                }
                 // Exports that were accepted between the two reads.
                 self.exports.stop_cancelled(tenant, cancelled).await;
             }
         }
-        // A cache that has stopped answers no reader.
-        let _ = self.context.detections.send(Invalidate { tenant, subject: Subject::Video(video) }).await;
-        let (store, prefix) = (Arc::clone(&self.context.storage), storage::video_prefix(tenant, video));
-        blocking("removing a video's files", move || store.delete_prefix(&prefix)).await??;
+        remove_video_files(&self.context, tenant, video).await;
         Ok(Deletion::Done)
     }
 
@@ -119,7 +139,7 @@ impl Videos {
         video: VideoId,
         choice: FrameChoice,
     ) -> Result<FoundInFrame, FrameDetectionError> {
-        frame_detection::detect(&self.context, &self.permits, (tenant, video), choice).await
+        frame_detection::detect(&self.context, (&self.permits, &self.decoding), (tenant, video), choice).await
     }
 
     /// A picture of the tenant's video, at most `width` pixels wide, at `time` source seconds; without one, a tenth into
@@ -134,7 +154,7 @@ impl Videos {
         time: Option<f64>,
         width: u32,
     ) -> Result<Thumbnail, FrameDetectionError> {
-        thumbnail::make(&self.context, &self.thumbnails, (tenant, video), time, width).await
+        thumbnail::make(&self.context, (&self.thumbnails, &self.decoding), (tenant, video), time, width).await
     }
 
     /// Where the file of a video can be read.
@@ -145,12 +165,5 @@ impl Videos {
     /// Where the file of a video is stored once it is imported.
     pub fn path_of(&self, tenant: TenantId, video: VideoId) -> PathBuf {
         self.context.storage.local_path(&storage::video_key(tenant, video))
-    }
-}
-
-async fn index_in_background(context: &NodeContext, video: Video) {
-    let id = video.id;
-    if let Err(error) = import::index(context, video, Indexing::Later).await {
-        tracing::error!(video = %id, %error, "building a frame index failed; the next start tries again");
     }
 }

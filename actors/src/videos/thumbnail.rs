@@ -1,23 +1,20 @@
 //! Small pictures of a video, for lists and timelines: made on request, and held in memory, bounded by their bytes.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use edits::SourceRef;
 use entities::{TenantId, VideoId};
 use moka::sync::Cache;
-use tokio::sync::Semaphore;
 
+use super::decode_gate::DecodeGate;
 use super::error::FrameDetectionError;
 use super::frame::{self, FrameChoice};
 use crate::context::NodeContext;
 use crate::sources;
-use crate::threads::blocking;
 
 /// Bytes of pictures held in memory.
 const HELD_BYTES: u64 = 32 << 20;
-/// Pictures made at a time: each decodes up to a group of pictures, and exports want the cores, too.
-const AT_A_TIME: usize = 2;
+/// Questions whose answer is known.
+const ASKED: u64 = 100_000;
 
 /// A picture of a video, ready to be sent.
 #[derive(Debug, Clone)]
@@ -26,6 +23,16 @@ pub struct Thumbnail {
     pub frame: usize,
     /// JPEG.
     pub bytes: Bytes,
+}
+
+/// A question for a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Asked {
+    tenant: TenantId,
+    video: VideoId,
+    /// Source seconds, as bits.
+    time: Option<u64>,
+    width: u32,
 }
 
 /// What a picture is made of; also the key under which it is held.
@@ -37,47 +44,62 @@ struct Key {
     size: (u32, u32),
 }
 
-/// The pictures that are held, and the permits to make one.
+/// The pictures that are held.
 pub struct Thumbnails {
+    /// Which picture answers a question: finding it out takes the video's frame index, which is large.
+    asked: Cache<Asked, Key>,
     held: Cache<Key, Bytes>,
-    permits: Arc<Semaphore>,
 }
 
 impl Default for Thumbnails {
     fn default() -> Self {
         let weigh = |_: &Key, bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         Self {
+            asked: Cache::builder().max_capacity(ASKED).build(),
             held: Cache::builder().max_capacity(HELD_BYTES).weigher(weigh).build(),
-            permits: Arc::new(Semaphore::new(AT_A_TIME)),
         }
     }
 }
 
+impl Thumbnails {
+    fn known(&self, asked: &Asked) -> Option<Thumbnail> {
+        let key = self.asked.get(asked)?;
+        Some(Thumbnail { frame: key.frame, bytes: self.held.get(&key)? })
+    }
+}
+
 /// A picture of the tenant's video, at most `width` pixels wide and never wider than the video, at `time` source seconds;
-/// without one, a tenth into the video, which is seldom black.
+/// without one, a tenth into the video, which is seldom black. One that is held is answered before anything is read or
+/// waited for.
 pub(super) async fn make(
     context: &NodeContext,
-    thumbnails: &Thumbnails,
+    (thumbnails, gate): (&Thumbnails, &DecodeGate),
     (tenant, video): (TenantId, VideoId),
     time: Option<f64>,
     width: u32,
 ) -> Result<Thumbnail, FrameDetectionError> {
+    let asked = Asked { tenant, video, time: time.map(f64::to_bits), width };
+    if let Some(known) = thumbnails.known(&asked) {
+        return Ok(known);
+    }
+    let permit = gate.enter(tenant).await.map_err(|_| FrameDetectionError::Stopping)?;
+    // A request before this one may have asked for the same.
+    if let Some(known) = thumbnails.known(&asked) {
+        return Ok(known);
+    }
     let id = video.to_string();
     let source = sources::open(context, tenant, SourceRef::Video(&id)).await?;
     let time = time.unwrap_or_else(|| edits::rational::to_f64(source.facts.frames.duration()) / 10.0);
     let frame = frame::number(&source, FrameChoice::Time(time))?;
     let size = fitted((source.facts.width, source.facts.height), width);
     let key = Key { tenant, video, frame, size };
+    thumbnails.asked.insert(asked, key);
     if let Some(bytes) = thumbnails.held.get(&key) {
         return Ok(Thumbnail { frame, bytes });
     }
-    let permit = Arc::clone(&thumbnails.permits).acquire_owned().await.map_err(|_| FrameDetectionError::Stopping)?;
-    let encode = move || {
-        // Held while the work runs, also when the request was given up meanwhile.
-        let _permit = permit;
-        media::jpeg(&frame::picture(&source, frame, size)?)
-    };
-    let bytes = Bytes::from(blocking("making a thumbnail", encode).await??);
+    // A request that is given up ends the process that works for it.
+    let bytes = Bytes::from(context.processes.thumbnail(frame::picture(&source, frame, size)).await?);
+    drop(permit);
     thumbnails.held.insert(key, bytes.clone());
     Ok(Thumbnail { frame, bytes })
 }
@@ -92,6 +114,22 @@ fn fitted((width, height): (u32, u32), wanted: u32) -> (u32, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_question_that_was_answered_is_known_by_what_was_asked() {
+        let thumbnails = Thumbnails::default();
+        let (tenant, video) = (TenantId::new(), VideoId::new());
+        let asked = Asked { tenant, video, time: None, width: 320 };
+        let key = Key { tenant, video, frame: 7, size: (320, 180) };
+        assert!(thumbnails.known(&asked).is_none());
+        thumbnails.asked.insert(asked, key);
+        assert!(thumbnails.known(&asked).is_none(), "the picture itself is not held");
+        thumbnails.held.insert(key, Bytes::from_static(b"jpeg"));
+        let known = thumbnails.known(&asked).unwrap();
+        assert_eq!((known.frame, &known.bytes[..]), (7, &b"jpeg"[..]));
+        let other = Asked { tenant: TenantId::new(), ..asked };
+        assert!(thumbnails.known(&other).is_none(), "another tenant's question");
+    }
 
     #[test]
     fn a_picture_keeps_the_shape_and_is_not_enlarged() {

@@ -1,7 +1,7 @@
 //! The actor that delivers messages of the outbox to their receivers.
 //!
-//! It claims what is due, one message a webhook, sends each on its own, and records the outcome. A message arrives at
-//! least once: a sender that dies after sending has it sent again, under the same `webhook-id`.
+//! It claims what is due, one message a webhook and a few a tenant, sends each on its own, and records the outcome. A
+//! message arrives at least once: a sender that dies after sending has it sent again, under the same `webhook-id`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use chrono::{TimeDelta, Utc};
 use config::WebhookSettings;
 use entities::Database;
-use entities::webhooks::{self, ClaimedDelivery, Outcome};
+use entities::webhooks::{self, ClaimedDelivery, Outcome, Room};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
 use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP};
@@ -22,8 +22,12 @@ use super::signature::signatures;
 const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
 /// How often it deletes deliveries that ended long ago.
 const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
-/// Messages on their way at a time.
-const AT_A_TIME: usize = 16;
+/// Messages on their way from this node at a time.
+const AT_A_TIME: usize = 64;
+/// Messages of one tenant on their way at a time: what receivers that accept a connection and never answer can hold up.
+const OF_TENANT: usize = 4;
+/// How long a connection may take to come about, in any case within the timeout of a try.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How much longer than a try may take a claim holds.
 const CLAIM_BEYOND: Duration = Duration::from_secs(30);
 /// Pauses are lengthened by up to this share, so that receivers are not all called at the same moment again.
@@ -46,6 +50,7 @@ impl WebhookSender {
     pub fn new(db: Database, settings: WebhookSettings) -> Result<Self, reqwest::Error> {
         let client = Client::builder()
             .timeout(Duration::from_secs_f64(settings.timeout_seconds))
+            .connect_timeout(CONNECT_WITHIN)
             // A receiver could send the message anywhere by a redirect.
             .redirect(Policy::none())
             .no_proxy()
@@ -64,7 +69,8 @@ impl WebhookSender {
         let db = self.db.clone();
         let lease = Duration::from_secs_f64(self.settings.timeout_seconds) + CLAIM_BEYOND;
         let lease = TimeDelta::from_std(lease).expect("a minute and a half fits");
-        let claim = async move { webhooks::claim(&db, room as u64, lease).await };
+        let room = Room { claims: room, of_tenant: OF_TENANT };
+        let claim = async move { webhooks::claim(&db, room, lease).await };
         ctx.spawn(claim.into_actor(self).map(|claimed, this, ctx| {
             this.claiming = false;
             match claimed {

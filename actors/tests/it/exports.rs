@@ -85,8 +85,7 @@ impl Club {
     }
 }
 
-#[test]
-fn a_framing_export_completes_with_its_frames_report_and_detections() {
+pub fn a_framing_export_completes_with_its_frames_report_and_detections() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_owned();
     in_system(async move {
@@ -116,8 +115,7 @@ fn a_framing_export_completes_with_its_frames_report_and_detections() {
     });
 }
 
-#[test]
-fn a_stopped_node_goes_on_and_makes_the_same_bytes() {
+pub fn a_stopped_node_goes_on_and_makes_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_owned();
     in_system(async move {
@@ -153,8 +151,7 @@ fn a_stopped_node_goes_on_and_makes_the_same_bytes() {
     });
 }
 
-#[test]
-fn a_cancelled_export_stops_and_leaves_no_file() {
+pub fn a_cancelled_export_stops_and_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_owned();
     in_system(async move {
@@ -177,5 +174,50 @@ fn a_cancelled_export_stops_and_leaves_no_file() {
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
         panic!("files are left in {} or {}", files.display(), work.display());
+    });
+}
+
+pub fn an_export_that_another_node_cancelled_stops_rendering_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    in_system(async move {
+        // A segment takes minutes.
+        let club = club(&path, 4000).await;
+        let export = club.start(club.spec()).await;
+        let rendering = || std::fs::read_dir(path.join("data/work")).unwrap().count() > 0;
+        club.wait(&export, |_| rendering()).await;
+        // The rows are all that this node gets to know of a cancellation at another.
+        let cancelled = exports::cancel(club.node.database(), club.tenant, export.id).await.unwrap();
+        assert!(matches!(cancelled, Cancelled::Now(_)));
+        club.wait(&export, |_| !rendering()).await;
+        club.node.stop().await;
+    });
+}
+
+pub fn detections_of_a_running_export_are_read_as_segments_are_committed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    in_system(async move {
+        let club = club(&path, 60).await;
+        let export = club.start(club.spec()).await;
+        let mut seen = Vec::new();
+        loop {
+            let subject = Subject::Export(export.id);
+            let get = GetDetections { tenant: club.tenant, subject, confidence: None, model: None };
+            let answer = club.node.detections.get(get).await.unwrap().unwrap().expect("own export");
+            // Read after the answer: what was found came before the result was published.
+            let row = club.row(&export).await;
+            if row.state.is_terminal() {
+                break assert_eq!(row.state, ExportState::Complete, "{:?}", row.problem);
+            }
+            let document: Value = serde_json::from_slice(&answer.body).unwrap();
+            if matches!(row.state, ExportState::Queued | ExportState::Preparing | ExportState::Rendering) {
+                seen.push(document["frames"].as_array().unwrap().len());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        seen.dedup();
+        assert!(seen.len() > 1 && seen.is_sorted(), "answers had the detections of so many frames: {seen:?}");
+        club.node.stop().await;
     });
 }

@@ -10,8 +10,11 @@ use moka::sync::Cache;
 use super::{CachedDetections, DetectionStore, Key};
 use crate::detections::freshness::{Held, Writers};
 
-/// Bytes of ready answers held in memory.
+/// Bytes of ready answers held in memory, with their keys.
 const HELD_BYTES: u64 = 64 << 20;
+/// Bytes that an entry takes beside its text and its body: the rows of the cache's tables and queues, the allocations'
+/// rounding.
+const OVERHEAD: usize = 512;
 
 /// What the place is called in the metrics.
 pub const MEMORY: &str = "memory";
@@ -27,15 +30,20 @@ struct Entry {
 
 impl Default for MemoryDetections {
     fn default() -> Self {
-        let weigh = |_: &Key, entry: &Entry| u32::try_from(entry.answer.body.len()).unwrap_or(u32::MAX);
         let held = Cache::builder()
             .max_capacity(HELD_BYTES)
-            .weigher(weigh)
+            .weigher(|key, entry: &Entry| weight(key, &entry.answer))
             // Needed to drop every filter's answer of one subject at once.
             .support_invalidation_closures()
             .build();
         Self(held)
     }
+}
+
+/// Bytes that an answer takes: small answers to many questions count, too.
+fn weight(key: &Key, answer: &CachedDetections) -> u32 {
+    let texts = key.model.as_ref().map_or(0, String::len) + answer.etag.len();
+    u32::try_from(OVERHEAD + texts + answer.body.len()).unwrap_or(u32::MAX)
 }
 
 impl MemoryDetections {
@@ -86,6 +94,15 @@ mod tests {
 
     fn answer(text: &'static str) -> Arc<CachedDetections> {
         Arc::new(CachedDetections::new(Bytes::from_static(text.as_bytes())))
+    }
+
+    #[test]
+    fn an_answer_weighs_its_key_and_its_entry_too() {
+        let subject = Subject::Video(VideoId::new());
+        let key = Key { tenant: TenantId::new(), subject, model: Some("m".repeat(300)), confidence: 0 };
+        let (empty, full) = (answer(""), answer("0123456789"));
+        assert!(weight(&key, &empty) as usize >= OVERHEAD + 300, "{}", weight(&key, &empty));
+        assert_eq!(weight(&key, &full), weight(&key, &empty) + 10);
     }
 
     #[test]

@@ -40,7 +40,8 @@ pub struct Key {
     pub tenant: TenantId,
     pub subject: Subject,
     pub model: Option<String>,
-    /// Confidence in millionths: floats have no equality to hash by.
+    /// Confidence in hundredths, as the answer is filtered: any of a million would have an answer of its own, and
+    /// floats have no equality to hash by.
     pub confidence: u32,
 }
 
@@ -63,11 +64,12 @@ mod tests {
     use entities::VideoId;
 
     use super::*;
+    use crate::detections::cache::Change;
     use crate::redis_connection::RedisConnection;
 
     async fn keeps_by_version(answers: &dyn DetectionStore) {
         let subject = Subject::Video(VideoId::new());
-        let key = Key { tenant: TenantId::new(), subject, model: None, confidence: 500_000 };
+        let key = Key { tenant: TenantId::new(), subject, model: None, confidence: 50 };
         assert_eq!(answers.get(&key, 1).await, None);
         let old = Arc::new(CachedDetections::new(Bytes::from_static(b"{}")));
         answers.put(&key, 1, &old).await;
@@ -97,6 +99,26 @@ mod tests {
         let redis = RedisConnection::start(&services::fresh_redis()).unwrap();
         assert!(redis.wait_up(Duration::from_secs(30)).await);
         keeps_by_version(&RedisDetections::new(redis)).await;
+    }
+
+    #[actix::test]
+    async fn redis_forgets_a_subject_and_keeps_late_answers_about_one_that_is_gone_out() {
+        let redis = RedisConnection::start(&services::fresh_redis()).unwrap();
+        assert!(redis.wait_up(Duration::from_secs(30)).await);
+        let answers = RedisDetections::new(redis);
+        let (tenant, subject) = (TenantId::new(), Subject::Video(VideoId::new()));
+        let key = |confidence| Key { tenant, subject, model: None, confidence };
+        let answer = Arc::new(CachedDetections::new(Bytes::from_static(b"{}")));
+        for change in [Change::Changed, Change::Gone] {
+            for confidence in [1, 2] {
+                answers.put(&key(confidence), 1, &answer).await;
+                assert_eq!(answers.get(&key(confidence), 1).await, Some(Arc::clone(&answer)));
+            }
+            answers.forget(tenant, subject, change).await;
+            assert_eq!((answers.get(&key(1), 1).await, answers.get(&key(2), 1).await), (None, None));
+        }
+        answers.put(&key(1), 1, &answer).await;
+        assert_eq!(answers.get(&key(1), 1).await, None);
     }
 
     #[actix::test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use edits::RgbImage;
-use models::{Detector, DeviceKind, ModelStore, Upscaler};
+use models::{Detector, DeviceKind, ModelStore, NumericProfile, Upscaler};
 
 use crate::inference::profile::ModelProfile;
 use crate::inference::queue::{Output, Task, TaskKind};
@@ -27,12 +27,13 @@ pub trait Engine {
 /// Makes a fresh engine, loads its models and checks them against known answers: once per worker generation.
 pub type EngineFactory = Arc<dyn Fn() -> Result<Box<dyn Engine>, String> + Send + Sync>;
 
-/// A CPU share or a GPU with its models. Further models are loaded when an export first asks for them.
+/// A CPU share or a GPU with its models, each by its whole profile: two exports may have fixed different ones of one
+/// model. Further models are loaded when an export first asks for them.
 pub struct ModelEngine {
     store: Arc<ModelStore>,
     device: DeviceKind,
-    upscalers: HashMap<String, Upscaler>,
-    detectors: HashMap<String, Detector>,
+    upscalers: HashMap<NumericProfile, Upscaler>,
+    detectors: HashMap<NumericProfile, Detector>,
 }
 
 impl ModelEngine {
@@ -53,21 +54,21 @@ impl ModelEngine {
     }
 
     fn upscaler(&mut self, profile: &ModelProfile) -> Result<&mut Upscaler, String> {
-        if !self.upscalers.contains_key(&profile.model) {
-            let numeric = profile.numeric.as_ref().ok_or("a simulated profile has no model")?;
+        let numeric = profile.numeric.as_ref().ok_or("a simulated profile has no model")?;
+        if !self.upscalers.contains_key(numeric) {
             let model = Upscaler::load(&self.store, numeric, &self.device).map_err(|error| error.to_string())?;
-            self.upscalers.insert(profile.model.clone(), model);
+            self.upscalers.insert(numeric.clone(), model);
         }
-        Ok(self.upscalers.get_mut(&profile.model).expect("inserted above"))
+        Ok(self.upscalers.get_mut(numeric).expect("inserted above"))
     }
 
     fn detector(&mut self, profile: &ModelProfile) -> Result<&mut Detector, String> {
-        if !self.detectors.contains_key(&profile.model) {
-            let numeric = profile.numeric.as_ref().ok_or("a simulated profile has no model")?;
+        let numeric = profile.numeric.as_ref().ok_or("a simulated profile has no model")?;
+        if !self.detectors.contains_key(numeric) {
             let model = Detector::load(&self.store, numeric, &self.device).map_err(|error| error.to_string())?;
-            self.detectors.insert(profile.model.clone(), model);
+            self.detectors.insert(numeric.clone(), model);
         }
-        Ok(self.detectors.get_mut(&profile.model).expect("inserted above"))
+        Ok(self.detectors.get_mut(numeric).expect("inserted above"))
     }
 }
 

@@ -70,6 +70,8 @@ pub struct DeviceSupervisor {
     busy: UtilizationWindow,
 }
 
+/// Longest reason of a fault, in bytes: it is kept in rows, and shown.
+const MOST_REASON_BYTES: usize = 4096;
 /// How often it checks for missing results.
 const TICK: Duration = Duration::from_millis(250);
 /// Loading models may take so many times as long as answering a batch.
@@ -207,7 +209,8 @@ impl DeviceSupervisor {
         }
     }
 
-    fn fault(&mut self, reason: String) -> DeviceFault {
+    fn fault(&mut self, mut reason: String) -> DeviceFault {
+        reason.truncate(reason.floor_char_boundary(MOST_REASON_BYTES));
         tracing::warn!(device = %self.setup.id, %reason, "device fault");
         self.state.note_fault(&reason);
         DeviceFault { device: self.setup.id.clone(), reason }

@@ -1,10 +1,12 @@
 //! A frame that waits for a device, or is being served by one, and what a device answers.
 
+use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use edits::{DetectedBox, RgbImage};
 use entities::{ExportId, TenantId};
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::{ReadyDevices, Wanted};
@@ -18,7 +20,7 @@ pub struct Task {
     pub profile: Arc<ModelProfile>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TaskKind {
     /// Super-resolution of one picture.
     Upscale,
@@ -45,7 +47,7 @@ pub struct Served {
 }
 
 /// Why no device served a frame, after every try.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize)]
 #[error("device {device}: {reason}")]
 pub struct DeviceFault {
     pub device: Arc<str>,
@@ -57,7 +59,7 @@ pub struct DeviceFault {
 pub enum Lane {
     /// An export.
     Batch,
-    /// A person, who waits for this one frame: it goes before every export's.
+    /// A person, who waits for this one frame: it goes before the exports of its tenant.
     Interactive,
 }
 
@@ -70,6 +72,9 @@ impl Lane {
         }
     }
 }
+
+/// What is kept until a frame is answered or given up by every device, such as the permit it was submitted with.
+pub type Held = Arc<dyn Any + Send + Sync>;
 
 /// One frame that waits for a device, or is being served by one. Shared so that it can be given to another device
 /// when the first one stalls: the first answer wins.
@@ -87,6 +92,8 @@ pub struct FrameJob {
     reply: Mutex<Option<oneshot::Sender<Result<Served, DeviceFault>>>>,
     /// The devices that failed on it, one entry a try.
     failed_on: Mutex<Vec<Arc<str>>>,
+    /// Dropped before the answer is sent, or with the frame: whoever was answered may ask again at once.
+    held: Mutex<Option<Held>>,
 }
 
 /// Failed tries after which a frame fails, unless another device may still serve it ([`MOST_TRIES`]).
@@ -104,21 +111,23 @@ impl FrameJob {
         image: Arc<RgbImage>,
         estimate: f64,
     ) -> (Arc<Self>, oneshot::Receiver<Result<Served, DeviceFault>>) {
-        Self::in_lane(Lane::Batch, tenant, export, task, image, estimate)
+        Self::in_lane((Lane::Batch, None), tenant, export, task, image, estimate)
     }
 
-    /// A frame that a person waits for; else like [`FrameJob::new`].
+    /// A frame that a person waits for, with what is held until it is served; else like [`FrameJob::new`].
     pub fn interactive(
         tenant: TenantId,
         task: Task,
         image: Arc<RgbImage>,
         estimate: f64,
+        held: Held,
     ) -> (Arc<Self>, oneshot::Receiver<Result<Served, DeviceFault>>) {
-        Self::in_lane(Lane::Interactive, tenant, ExportId::from(uuid::Uuid::nil()), task, image, estimate)
+        let nil = ExportId::from(uuid::Uuid::nil());
+        Self::in_lane((Lane::Interactive, Some(held)), tenant, nil, task, image, estimate)
     }
 
     fn in_lane(
-        lane: Lane,
+        (lane, held): (Lane, Option<Held>),
         tenant: TenantId,
         export: ExportId,
         task: Task,
@@ -129,7 +138,8 @@ impl FrameJob {
         let failed_on = Mutex::new(Vec::new());
         let reply = Mutex::new(Some(reply));
         let queued = Instant::now();
-        (Arc::new(Self { tenant, export, lane, task, image, estimate, queued, reply, failed_on }), answer)
+        let job = Self { tenant, export, lane, task, image, estimate, queued, reply, failed_on, held: Mutex::new(held) };
+        (Arc::new(job), answer)
     }
 
     /// Answers the requester. A second answer (a late one, of a fenced-off worker) is ignored.
@@ -139,6 +149,7 @@ impl FrameJob {
             let waited = served.began.saturating_duration_since(self.queued).as_secs_f64();
             metrics::histogram!("touchline_queue_wait_seconds", "lane" => self.lane.name()).record(waited);
         }
+        drop(lock(&self.held).take());
         // The requester may have gone away in the meantime: then the answer is dropped.
         let _ = reply.send(result);
     }

@@ -2,7 +2,8 @@
 //!
 //! A shared bounded structure and not a mailbox: render threads block while their tenant's share is full
 //! (back-pressure reaches the decoder), supervisors await the next batch. Order is by [fair share](fair_share) over
-//! tenants, then by the export's age. A single frame that a person waits for goes before all of them.
+//! tenants, then by the export's age. A single frame that a person waits for goes first within its tenant's turns, and
+//! never before another tenant's.
 
 pub(crate) mod fair_share;
 mod job;
@@ -17,7 +18,7 @@ use entities::TenantId;
 use tokio::sync::Notify;
 
 use crate::inference::profile::DeviceClass;
-pub use job::{DeviceFault, FrameJob, Lane, Output, Served, Task, TaskKind};
+pub use job::{DeviceFault, FrameJob, Held, Lane, Output, Served, Task, TaskKind};
 pub use observe::{TenantQueue, describe, observe};
 use waiting::Waiting;
 
@@ -109,6 +110,12 @@ impl FrameQueue {
         drop(state);
         self.work.notify_waiters();
         Ok(())
+    }
+
+    /// Clears the queue of frames whose requesters have gone when the guard is dropped. Without it they would keep what
+    /// they hold until a device asks for work.
+    pub fn cleared_at_end(&self) -> ClearedAtEnd<'_> {
+        ClearedAtEnd(self)
     }
 
     /// The next batch for a device; waits until there is one. Safe to drop at any await: nothing is lost.
@@ -204,6 +211,15 @@ impl FrameQueue {
     pub fn close(&self) {
         lock(&self.state).closed = true;
         self.room.notify_all();
+    }
+}
+
+/// See [`FrameQueue::cleared_at_end`].
+pub struct ClearedAtEnd<'a>(&'a FrameQueue);
+
+impl Drop for ClearedAtEnd<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.state).waiting.drop_dead();
     }
 }
 
@@ -371,7 +387,7 @@ mod tests {
         let kept: Vec<_> = [tenant, tenant, other].map(job).into();
         kept.iter().for_each(|(work, _)| queue.push(Arc::clone(work), &|| false).unwrap());
         let task = Task { kind: TaskKind::Detect, profile: Arc::new(ModelProfile::simulated("detector")) };
-        let (single, _answer) = FrameJob::interactive(tenant, task, Arc::new(RgbImage::new(2, 2)), 0.1);
+        let (single, _answer) = FrameJob::interactive(tenant, task, Arc::new(RgbImage::new(2, 2)), 0.1, Arc::new(()));
         queue.push_interactive(single).unwrap();
         assert!(queue.try_next(&Wanted { class: DeviceClass::Cpu, ..wanted("cpu:0") }).is_empty());
         assert_eq!(queue.try_next(&wanted("sim:0"))[0].lane, Lane::Interactive);
@@ -411,8 +427,9 @@ mod tests {
         let kept: Vec<_> = [tenant, tenant].map(job).into();
         kept.iter().for_each(|(work, _)| queue.push(Arc::clone(work), &|| false).unwrap());
         let task = Task { kind: TaskKind::Upscale, profile: Arc::new(ModelProfile::simulated("net")) };
+        let image = || Arc::new(RgbImage::new(2, 2));
         let singles: Vec<_> =
-            (0..2).map(|_| FrameJob::interactive(tenant, task.clone(), Arc::new(RgbImage::new(2, 2)), 0.1)).collect();
+            (0..2).map(|_| FrameJob::interactive(tenant, task.clone(), image(), 0.1, Arc::new(()))).collect();
         singles.iter().for_each(|(single, _)| queue.push_interactive(Arc::clone(single)).unwrap());
         let shown =
             |queue: &FrameQueue| queue.snapshot().iter().map(|of| (of.frames, of.interactive)).collect::<Vec<_>>();
@@ -444,5 +461,40 @@ mod tests {
         (0..5).for_each(|_| [busy, other].into_iter().for_each(&mut push));
         let others = (0..4).filter(|_| queue.try_next(&one)[0].tenant == other).count();
         assert_eq!(others, 2, "its turns of the time before do not count");
+    }
+
+    #[test]
+    fn what_a_lookup_holds_is_kept_while_a_device_has_it_and_not_while_it_waits_in_vain() {
+        let queue = FrameQueue::new(4, 0.1);
+        let permit = Arc::new(());
+        let lookup = || {
+            let task = Task { kind: TaskKind::Detect, profile: Arc::new(ModelProfile::simulated("detector")) };
+            let held = Arc::clone(&permit) as Held;
+            let (single, answer) =
+                FrameJob::interactive(TenantId::new(), task, Arc::new(RgbImage::new(2, 2)), 0.1, held);
+            let cleared = queue.cleared_at_end();
+            queue.push_interactive(single).unwrap();
+            (cleared, answer)
+        };
+        // The requester leaves while a device has the frame.
+        let (cleared, answer) = lookup();
+        let served = queue.try_next(&wanted("sim:0"));
+        drop(answer);
+        drop(cleared);
+        assert_eq!(Arc::strong_count(&permit), 2);
+        drop(served);
+        assert_eq!(Arc::strong_count(&permit), 1);
+        // It leaves while the frame waits.
+        let (cleared, answer) = lookup();
+        drop(answer);
+        assert_eq!(Arc::strong_count(&permit), 2);
+        drop(cleared);
+        assert_eq!((Arc::strong_count(&permit), queue.len()), (1, 0));
+        // It is answered: the requester may ask again before the supervisor has let go of the batch.
+        let (_cleared, mut answer) = lookup();
+        let served = queue.try_next(&wanted("sim:0"));
+        served[0].answer(Err(fault("sim:0")));
+        assert!(answer.try_recv().is_ok());
+        assert_eq!(Arc::strong_count(&permit), 1);
     }
 }

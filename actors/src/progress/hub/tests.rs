@@ -3,7 +3,8 @@ use entities::exports::ExportState;
 use tokio::sync::mpsc::{Receiver, channel};
 
 use super::*;
-use crate::progress::relay::{NoRelay, RedisRelay, follow};
+use crate::progress::relay::{NoRelay, RedisRelay};
+use crate::progress::remote::follow;
 use crate::redis_connection::RedisConnection;
 
 fn progress(tenant: TenantId, export_id: ExportId, state: ExportState) -> Progress {
@@ -56,7 +57,7 @@ async fn ends(messages: &mut Receiver<Arc<Progress>>, count: usize) -> Vec<Expor
 }
 
 #[actix::test]
-async fn who_does_not_read_keeps_nobody_waiting_and_hears_every_end_later() {
+async fn a_listener_that_does_not_read_delays_no_other_and_receives_every_end_later() {
     let folder = tempfile::tempdir().unwrap();
     let hub = hub(folder.path()).await;
     let tenant = TenantId::new();

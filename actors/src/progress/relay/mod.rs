@@ -1,10 +1,10 @@
 //! How a node's progress reaches listeners at other nodes: not at all where there are none, else through Redis.
 
 mod none;
-mod redis;
+pub(super) mod redis;
 
 pub use self::none::NoRelay;
-pub use self::redis::{RedisRelay, follow};
+pub use self::redis::RedisRelay;
 use crate::progress::message::Progress;
 
 /// Publishes progress to the other nodes, without a guarantee: what does not arrive is read from the rows.

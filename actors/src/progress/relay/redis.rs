@@ -1,17 +1,15 @@
 //! Progress through a Redis that the nodes share.
 
-use actix::Addr;
 use entities::TenantId;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Sender, channel};
 
 use super::Relay;
-use crate::progress::hub::{ProgressHub, PublishRemote, ReadRows};
 use crate::progress::message::Progress;
-use crate::redis_connection::{PubSubEvent, RedisConnection};
+use crate::redis_connection::RedisConnection;
 
 /// The topic on which nodes publish progress.
-const TOPIC: &str = "progress";
+pub(in crate::progress) const TOPIC: &str = "progress";
 /// Messages that wait to be sent.
 const WAITING: usize = 4096;
 
@@ -60,25 +58,8 @@ impl Relay for RedisRelay {
     }
 }
 
-/// Forwards other nodes' messages to the hub, until the hub has stopped.
-pub async fn follow(redis: RedisConnection, hub: Addr<ProgressHub>) {
-    let mut events: Receiver<PubSubEvent> = redis.subscribe(TOPIC);
-    while let Some(event) = events.recv().await {
-        let passed = match event {
-            PubSubEvent::Reconnected => hub.send(ReadRows).await,
-            PubSubEvent::Message { tenant: None, .. } => continue,
-            PubSubEvent::Message { tenant: Some(tenant), body } => match serde_json::from_slice::<Envelope>(&body) {
-                Ok(Envelope { attempt, progress }) => {
-                    hub.send(PublishRemote(Progress { tenant, attempt, ..progress })).await
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a progress message of another node cannot be read");
-                    continue;
-                }
-            },
-        };
-        if passed.is_err() {
-            return;
-        }
-    }
+/// A message of another node about a tenant's export.
+pub(in crate::progress) fn read(tenant: TenantId, body: &[u8]) -> serde_json::Result<Progress> {
+    let Envelope { attempt, progress } = serde_json::from_slice(body)?;
+    Ok(Progress { tenant, attempt, ..progress })
 }
