@@ -3,7 +3,8 @@
 //!
 //! In reading order:
 //!
-//! * [`http`]: the API, its documents and its life cycle.
+//! * [`http`]: the API, its documents and its life cycle;
+//! * [`cli`]: the commands of the `touchline` program.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -13,4 +14,5 @@
 //! # }
 //! ```
 
+pub mod cli;
 pub mod http;

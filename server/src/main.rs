@@ -1,7 +1,6 @@
-//! The `touchline` program. See [`cli`] for its commands and `touchline::http` for the server behind `serve`.
-
-mod cli;
+//! The `touchline` program. See [`touchline::cli`] for its commands and [`touchline::http`] for the server behind `serve`.
 
 fn main() -> std::process::ExitCode {
-    cli::main()
+    // Before anything else: a template of render processes has one thread.
+    actors::processes::child::serve_if_asked().unwrap_or_else(touchline::cli::main)
 }

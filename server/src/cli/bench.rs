@@ -79,7 +79,7 @@ pub fn run(args: &BenchArgs, mut settings: Settings) -> Result<(), CliError> {
     spinner.set_message("decoding");
     rows.push(decode(&clip, span)?);
     spinner.set_message("models");
-    rows.extend(models(&settings, span)?);
+    rows.extend(models(&settings, folder.path(), span)?);
     spinner.finish_and_clear();
     let (framing, report) = framing(&clip, folder.path(), settings, args.seconds)?;
     rows.push(framing);
@@ -143,11 +143,13 @@ fn decode(clip: &Path, span: Duration) -> Result<Row, CliError> {
     Ok(row("decode H.264", "1 thread", (WIDTH, HEIGHT), fps))
 }
 
-/// Every model on every device, one device at a time.
-fn models(settings: &Settings, span: Duration) -> Result<Vec<Row>, CliError> {
+/// Every model on every device, one device at a time. Measured winners are kept in `data` where the models' folder
+/// cannot be written.
+fn models(settings: &Settings, data: &Path, span: Duration) -> Result<Vec<Row>, CliError> {
     let failed = |error: models::ModelError| CliError::Failed(error.into());
     let folder = ModelStore::locate(&settings.models.dir).map_err(failed)?;
     let store = ModelStore::open(&folder).map_err(failed)?;
+    let keep = actors::node::keep_dir(Some(&folder), data);
     let names = match &settings.devices.list {
         DeviceList::Auto => actors::inference::device::auto(settings.devices.cpu_threads),
         DeviceList::Named(names) => names.clone(),
@@ -161,7 +163,7 @@ fn models(settings: &Settings, span: Duration) -> Result<Vec<Row>, CliError> {
             DeviceName::Sim(_) => continue,
         };
         for model in store.names() {
-            rows.push(one_model(&store, model, &device, &name, &folder, span).map_err(failed)?);
+            rows.push(one_model(&store, model, &device, &name, &keep, span).map_err(failed)?);
         }
     }
     Ok(rows)
@@ -218,7 +220,7 @@ fn framing(clip: &Path, folder: &Path, settings: Settings, seconds: f64) -> Resu
         sim_frame_ms: None,
         trace: None,
     };
-    let report = render::perform(&Job::prepare(ExportKind::Framing, args)?, settings)?;
+    let report = render::perform(&Job::prepare(ExportKind::Framing, args, &settings)?, settings)?;
     let fps = report["fps"].as_f64().unwrap_or_default();
     let on = report["devices"].as_array().map_or(0, Vec::len);
     Ok((row("framing job, upscaled", format!("{on} devices"), (2 * CROP.0, 2 * CROP.1), fps), report))

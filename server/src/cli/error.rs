@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_is_told_once() {
+    fn a_cause_is_printed_once() {
         let quoted = anyhow::anyhow!("disk full").context("writing a.mp4: disk full");
         assert_eq!(whole(&quoted), "writing a.mp4: disk full");
         let plain = anyhow::anyhow!("disk full").context("writing a.mp4");

@@ -27,9 +27,12 @@ pub struct Job {
 
 impl Job {
     /// Reads the spec and probes the input, so that plain mistakes are reported before models are loaded.
-    pub fn prepare(kind: ExportKind, args: RenderArgs) -> Result<Self, CliError> {
+    pub fn prepare(kind: ExportKind, args: RenderArgs, settings: &Settings) -> Result<Self, CliError> {
         check_output(&args)?;
         let spec = read_spec(kind.name(), &args.spec)?;
+        if edits::spec::limits::is_too_long(&spec) {
+            return Err(CliError::Usage(format!("{}: {}", args.spec.display(), RequestError::TooLarge)));
+        }
         let parsed = edits::spec::parse(&spec, SourceRule::Implied);
         let Some(shape) = parsed.spec else {
             return Err(mistakes(&args.spec, &parsed.errors));
@@ -38,7 +41,8 @@ impl Job {
         if matches!(indexing, Indexing::Around { .. }) {
             media::map_large_blocks();
         }
-        media::probe(&args.input).map_err(|error| probe::refused(&args.input, error))?;
+        let inspected = probe::in_process(settings, async |processes| processes.inspect(&args.input).await)?;
+        inspected.map_err(|error| probe::refused(&args.input, error))?;
         // A spec with mistakes is still checked against the input, so that all of them are reported, but not rendered.
         let options = if parsed.errors.is_empty() { needed(&shape) } else { NOTHING };
         Ok(Self { kind, args, spec, options, indexing })

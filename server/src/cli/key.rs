@@ -7,11 +7,11 @@ use entities::ApiKeyId;
 use entities::api_keys::{self, ApiKey, NewApiKey};
 use entities::page::PageRequest;
 use serde_json::{Value, json};
-use touchline::http::api_keys::LONGEST_NAME;
-use touchline::http::auth::api_key;
 
 use super::error::CliError;
 use super::{print_json, tenant};
+use crate::http::api_keys::LONGEST_NAME;
+use crate::http::auth::api_key;
 
 /// Works while a server runs on the same database; the new key holds at once.
 #[derive(Subcommand)]
@@ -80,7 +80,7 @@ Examples:
   touchline key revoke --tenant \"FC Example\" 0198c0de-0000-7000-8000-000000000000";
 
 pub fn run(command: KeyCommand, settings: &Settings) -> Result<(), CliError> {
-    tenant::with_database(settings, async |db| match command {
+    tenant::with_existing_database(settings, async |db| match command {
         KeyCommand::Create(args) => create(db, args).await,
         KeyCommand::List(args) => list(db, &args.tenant).await,
         KeyCommand::Revoke(args) => revoke(db, &args).await,

@@ -11,6 +11,7 @@ mod logs;
 mod models;
 mod openapi;
 mod plan;
+mod private_files;
 mod probe;
 mod progress;
 mod publish;
@@ -20,6 +21,7 @@ mod report;
 mod schema;
 mod serve;
 mod signals;
+mod storage;
 mod tenant;
 mod trace;
 mod user;
@@ -78,7 +80,7 @@ enum Command {
     /// Create, list and suspend tenants
     #[command(subcommand)]
     Tenant(tenant::TenantCommand),
-    /// Create users
+    /// Create users and set lost passwords
     #[command(subcommand)]
     User(user::UserCommand),
     /// Create, list and revoke API keys
@@ -87,6 +89,9 @@ enum Command {
     /// Show the steps of the database's schema, or take some back
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
+    /// Show whether the storage and the database belong together, or make them
+    #[command(subcommand)]
+    Storage(storage::StorageCommand),
     /// Print the OpenAPI document of the HTTP API
     Openapi(openapi::OpenapiArgs),
 }
@@ -127,7 +132,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         Command::Serve(args) => serve::run(args, settings()?, cli.verbose),
         Command::Render(command) => render::run(command, settings()?),
-        Command::Probe(args) => probe::run(&args),
+        Command::Probe(args) => probe::run(&args, &settings()?),
         Command::Models(command) => models::run(&command, &settings()?),
         Command::Bench(args) => bench::run(&args, settings()?),
         Command::Plan(args) => plan::run(&args, &settings()?),
@@ -135,6 +140,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::User(command) => user::run(command, &settings()?),
         Command::Key(command) => key::run(command, &settings()?),
         Command::Schema(command) => schema::run(command, &settings()?),
+        Command::Storage(command) => storage::run(command, &settings()?),
         Command::Openapi(_) => openapi::run(),
     }
 }

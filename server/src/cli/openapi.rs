@@ -10,5 +10,5 @@ use super::error::CliError;
 pub struct OpenapiArgs {}
 
 pub fn run() -> Result<(), CliError> {
-    super::print_json(&touchline::http::openapi())
+    super::print_json(&crate::http::openapi())
 }

@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use actors::processes::error::ProcessError;
+use actors::processes::owner::RenderProcesses;
 use anyhow::Context;
 use clap::Args;
+use config::Settings;
 use serde_json::{Value, json};
 
 use super::error::CliError;
@@ -24,27 +27,31 @@ Examples:
 
 Exit code 3: the file is refused, and the error says why.";
 
-pub fn run(args: &ProbeArgs) -> Result<(), CliError> {
-    media::init();
+pub fn run(args: &ProbeArgs, settings: &Settings) -> Result<(), CliError> {
     let spinner = progress::spinner("decoding the whole file");
-    let scanned = media::scan(&args.file);
+    let scanned = in_process(settings, async |processes| processes.scan(&args.file).await);
     spinner.finish_and_clear();
-    let scanned = scanned.map_err(|error| refused(&args.file, error))?;
+    let scanned = scanned?.map_err(|error| refused(&args.file, error))?;
 
     let mut description = json!({ "file": args.file.display().to_string() });
-    let scanned = serde_json::to_value(&scanned).context("describing the file")?;
     if let (Value::Object(description), Value::Object(scanned)) = (&mut description, scanned) {
         description.extend(scanned);
     }
     super::print_json(&description)
 }
 
+/// Reads a file in a render process, before there is a node.
+pub fn in_process<T>(settings: &Settings, read: impl AsyncFnOnce(&RenderProcesses) -> T) -> Result<T, CliError> {
+    let processes = RenderProcesses::start(&settings.processes).context("starting a render process")?;
+    Ok(actix::System::new().block_on(read(&processes)))
+}
+
 /// A file that Touchline refuses has an exit code of its own; one that is not there was named wrongly.
-pub fn refused(file: &Path, error: media::MediaError) -> CliError {
+pub fn refused(file: &Path, error: ProcessError) -> CliError {
     let name = file.display();
-    match error {
-        media::MediaError::Refused { detail, .. } => CliError::Refused(format!("{name} is refused: {detail}")),
-        _ if !file.exists() => CliError::Usage(format!("there is no file {name}")),
-        error => CliError::failed(name, error),
+    match error.refusal() {
+        Some((_, detail)) => CliError::Refused(format!("{name} is refused: {detail}")),
+        None if !file.exists() => CliError::Usage(format!("there is no file {name}")),
+        None => CliError::failed(name, error),
     }
 }

@@ -1,11 +1,16 @@
-//! What is drawn on stderr while a command works. Nothing is drawn where stderr is no terminal.
+//! What is shown on stderr while a command works: bars on a terminal; elsewhere a plain line every few seconds, and
+//! only for exports, which take minutes.
 
-use std::time::Duration;
+use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use actors::progress::message::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
 const TICK: Duration = Duration::from_millis(100);
+/// Time between two lines where stderr is no terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Turns until it is cleared.
 pub fn spinner(message: impl Into<String>) -> ProgressBar {
@@ -15,8 +20,12 @@ pub fn spinner(message: impl Into<String>) -> ProgressBar {
     bar
 }
 
-/// The bar of one export: state, frames, frames a second, time left.
-pub struct ExportBar(ProgressBar);
+/// The progress of one export: state, frames, frames a second, time left.
+pub struct ExportBar {
+    bar: ProgressBar,
+    /// When the last line was printed, where stderr is no terminal.
+    lines: Option<Mutex<Instant>>,
+}
 
 impl ExportBar {
     pub fn new() -> Self {
@@ -25,37 +34,44 @@ impl ExportBar {
             .progress_chars("=> ");
         let bar = ProgressBar::new(PARTS).with_style(style).with_prefix("starting");
         bar.enable_steady_tick(TICK);
-        Self(bar)
+        let lines = (!std::io::stderr().is_terminal()).then(|| Mutex::new(Instant::now()));
+        Self { bar, lines }
     }
 
     /// Says what happens before frames are counted.
     pub fn stage(&self, name: &'static str) {
-        self.0.set_prefix(name);
+        self.bar.set_prefix(name);
     }
 
     pub fn show(&self, progress: &Progress) {
-        self.0.set_prefix(state_name(progress));
-        self.0.set_position((progress.progress * PARTS as f64).round() as u64);
-        self.0.set_message(format!(
-            "{}/{} frames  {:.1} fps{}",
-            progress.frames_done,
-            progress.frames_total,
-            progress.fps,
-            progress.eta_seconds.map(left).unwrap_or_default()
-        ));
+        self.bar.set_prefix(progress.state.to_string());
+        self.bar.set_position((progress.progress * PARTS as f64).round() as u64);
+        self.bar.set_message(figures(progress));
+        let Some(printed) = &self.lines else { return };
+        let mut printed = printed.lock().expect("no code panics while it holds this lock");
+        if printed.elapsed() >= LINE_INTERVAL && !progress.state.is_terminal() {
+            *printed = Instant::now();
+            eprintln!("{} {:.0} %  {}", progress.state, progress.progress * 100.0, figures(progress));
+        }
     }
 
     pub fn clear(&self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 
 /// Steps of the bar; finer than any terminal is wide.
 const PARTS: u64 = 1000;
 
-fn state_name(progress: &Progress) -> String {
-    let name = serde_json::to_value(progress.state).ok();
-    name.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+/// "120/900 frames  14.2 fps  1:05 left"
+fn figures(progress: &Progress) -> String {
+    format!(
+        "{}/{} frames  {:.1} fps{}",
+        progress.frames_done,
+        progress.frames_total,
+        progress.fps,
+        progress.eta_seconds.map(left).unwrap_or_default()
+    )
 }
 
 /// "  1:05 left"

@@ -80,7 +80,8 @@ Examples:
   touchline render clip --input match.mp4 --spec goal.json --output goal.mp4
   touchline render detection --input match.mp4 --spec every-second.json --output people.json
 
-Progress is drawn on stderr, the report is printed on stdout as JSON.
+Progress is shown on stderr, as a line every five seconds where that is no terminal; the report is printed on stdout
+as JSON.
 Exit codes: 0 done, 2 bad usage or a bad spec, 3 the input is refused, 1 anything else, 130 interrupted.";
 
 /// How long workers get to end before their files are removed under them.
@@ -91,7 +92,7 @@ const POLL: Duration = Duration::from_millis(20);
 pub fn run(command: RenderCommand, settings: Settings) -> Result<(), CliError> {
     let RenderCommand { kind, args } = command;
     media::init();
-    print_json(&perform(&Job::prepare(kind, args)?, settings)?)
+    print_json(&perform(&Job::prepare(kind, args, &settings)?, settings)?)
 }
 
 /// Renders in a private temporary folder and returns the report.
@@ -158,8 +159,11 @@ async fn import(job: &Job, node: &Node, tenant: TenantId) -> Result<Video, CliEr
 fn import_failed(input: &Path, error: ImportError) -> CliError {
     let refused = |detail: String| CliError::Refused(format!("{} is refused: {detail}", input.display()));
     match error {
-        ImportError::Refused(media::MediaError::Refused { detail, .. }) => refused(detail),
         ImportError::TooLarge { .. } => refused(error.to_string()),
+        ImportError::Process(error) => match error.refusal() {
+            Some((_, detail)) => refused(detail),
+            None => CliError::failed(input.display(), error),
+        },
         error => CliError::failed(input.display(), error),
     }
 }
@@ -168,7 +172,7 @@ fn import_failed(input: &Path, error: ImportError) -> CliError {
 async fn follow(node: &Node, export: &Export, bar: &ExportBar) -> Result<Export, CliError> {
     let (sink, mut updates) = tokio::sync::mpsc::channel::<Arc<Progress>>(16);
     let subscribe = Subscribe { tenant: export.tenant_id, export: Some(export.id), sink };
-    let subscribed = node.progress.send(subscribe).await.context("following the export")?;
+    let subscribed = node.progress.subscribe(subscribe).await.context("following the export")?;
     subscribed.map_err(anyhow::Error::from)?;
     while let Some(progress) = updates.recv().await {
         bar.show(&progress);

@@ -20,7 +20,7 @@ pub struct RenderArgs {
     /// The devices to use: auto, or cpu:N, cuda:N, sim:N with commas between
     #[arg(long, value_name = "LIST")]
     pub devices: Option<DeviceList>,
-    /// Frames handed to a device at once, instead of as many as were measured to be best
+    /// Frames of a batch [default: 4 on a GPU, 1 elsewhere]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub batch: Option<u16>,
     /// What a simulated device waits for each frame

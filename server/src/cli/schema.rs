@@ -5,7 +5,7 @@ use config::Settings;
 use serde_json::json;
 
 use super::error::CliError;
-use super::print_json;
+use super::{print_json, tenant};
 
 /// Servers and administration commands apply missing steps by themselves.
 #[derive(Subcommand)]
@@ -33,6 +33,9 @@ Examples:
   touchline schema up";
 
 pub fn run(command: SchemaCommand, settings: &Settings) -> Result<(), CliError> {
+    if !matches!(command, SchemaCommand::Up) {
+        tenant::require_database(settings)?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::failed("starting", error))?;
     let url = &settings.database.url;

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use actors::{Node, NodeOptions, failpoints};
 use clap::Args;
 use config::Settings;
-use touchline::http;
 
 use super::error::CliError;
 use super::logs::{self, Logs, Writer};
+use super::private_files::keep_private;
+use crate::http;
 
 /// Runs until SIGTERM or Ctrl-C, then stops within ten seconds and leaves unfinished segments for the next start.
 #[derive(Args)]
@@ -29,6 +30,7 @@ The first start makes the tenant `default` and an operator, from TOUCHLINE_ADMIN
 TOUCHLINE_ADMIN_PASSWORD or as admin@localhost with a password that is printed once.";
 
 pub fn run(args: ServeArgs, settings: Settings, verbose: bool) -> Result<(), CliError> {
+    keep_private();
     let lines = if verbose { &logs::EVERYTHING } else { &settings.log };
     let log = Logs::start(Some(lines), Writer::Thread, args.trace.as_deref())?;
     failpoints::arm();

@@ -1,7 +1,5 @@
 //! `touchline tenant`: administration without HTTP.
 
-use std::os::unix::fs::DirBuilderExt;
-
 use clap::{Args, Subcommand};
 use config::Settings;
 use entities::tenants::{self, Tenant, TenantState};
@@ -9,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::error::CliError;
 use super::print_json;
+use super::private_files::keep_private;
 
 /// Works while a server runs on the same database.
 #[derive(Subcommand)]
@@ -35,11 +34,11 @@ Examples:
   touchline tenant suspend \"FC Example\"";
 
 pub fn run(command: TenantCommand, settings: &Settings) -> Result<(), CliError> {
-    with_database(settings, async |db| match command {
-        TenantCommand::Create(args) => create(db, &args.name).await,
-        TenantCommand::List => list(db).await,
-        TenantCommand::Suspend(args) => suspend(db, &args.name).await,
-    })
+    match command {
+        TenantCommand::Create(args) => with_database(settings, async |db| create(db, &args.name).await),
+        TenantCommand::List => with_existing_database(settings, async |db| list(db).await),
+        TenantCommand::Suspend(args) => with_existing_database(settings, async |db| suspend(db, &args.name).await),
+    }
 }
 
 async fn create(db: &entities::Database, name: &str) -> Result<(), CliError> {
@@ -69,18 +68,36 @@ pub async fn by_name(db: &entities::Database, name: &str) -> Result<Tenant, CliE
         .ok_or_else(|| CliError::Usage(format!("there is no tenant named {name:?}; `touchline tenant list` shows all")))
 }
 
-/// Runs `work` with the database that the settings name, brought up to date.
+/// [`with_database`] for commands that are of use only where a server or an earlier command has made a database.
+///
+/// # Errors
+/// [`CliError::Usage`] where there is none, which is not created then.
+pub fn with_existing_database(
+    settings: &Settings,
+    work: impl AsyncFnOnce(&entities::Database) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    require_database(settings)?;
+    with_database(settings, work)
+}
+
+/// Refuses settings that name an SQLite database which does not exist: such a command mostly runs in a wrong folder.
+pub fn require_database(settings: &Settings) -> Result<(), CliError> {
+    let Some(file) = settings.database.file().filter(|file| !file.exists()) else { return Ok(()) };
+    let path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let path = path.display();
+    Err(CliError::Usage(format!("no database at {path}; run this in the server's folder or set data_dir")))
+}
+
+/// Runs `work` with the database that the settings name, created where it is missing and brought up to date.
 pub fn with_database(
     settings: &Settings,
     work: impl AsyncFnOnce(&entities::Database) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
+    keep_private();
     // The first command may come before the first start of the server.
     if !settings.database.is_postgres() {
         let folder = &settings.data_dir;
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
+        std::fs::create_dir_all(folder)
             .map_err(|error| CliError::failed(format!("making {}", folder.display()), error))?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

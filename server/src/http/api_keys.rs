@@ -12,7 +12,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::admin::audit;
 use super::auth::api_key;
-use super::extract::{Id, Listing, PageQuery, TenantAdmin};
+use super::extract::{Id, Json, Listing, PageQuery, Query, TenantAdmin};
 use super::problem::Problem;
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
@@ -28,7 +28,7 @@ pub const LONGEST_NAME: usize = 200;
 /// How long a key that ends may hold at most, in seconds: ten years.
 const LONGEST_LIFE: i64 = 10 * 366 * 24 * 3600;
 
-/// A key to be.
+/// A key to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateApiKey {
@@ -89,19 +89,19 @@ impl From<ApiKey> for ApiKeyView {
 #[get("/api-keys")]
 pub async fn list_api_keys(
     admin: TenantAdmin,
-    page: web::Query<PageQuery>,
+    page: Query<PageQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let page = api_keys::list(&state.db, admin.tenant, &page.request()?).await?;
     Ok(HttpResponse::Ok().json(Listing::from(page.map(ApiKeyView::from))))
 }
 
-/// Makes an API key. The answer is the only one that carries its text.
+/// Creates an API key. Only this answer has its text.
 #[utoipa::path(tag = "tenant", responses((status = 201, description = "the key", body = NewApiKeyView, headers(("Location" = String))), WriteRefusals))]
 #[post("/api-keys")]
 pub async fn create_api_key(
     admin: TenantAdmin,
-    new: web::Json<CreateApiKey>,
+    new: Json<CreateApiKey>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let CreateApiKey { name, scopes, expires_in } = new.into_inner();
@@ -146,7 +146,7 @@ pub async fn get_api_key(
     Ok(HttpResponse::Ok().json(ApiKeyView::from(key)))
 }
 
-/// Revokes an API key: it opens nothing from now on, and its WebSockets close within a second.
+/// Revokes an API key: requests with it are refused at once, and its WebSockets close within a second.
 #[utoipa::path(tag = "tenant", params(("id" = ApiKeyId, Path)), responses((status = 204, description = "revoked"), WriteRefusals))]
 #[delete("/api-keys/{id}")]
 pub async fn revoke_api_key(

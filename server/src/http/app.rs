@@ -6,14 +6,15 @@ use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName};
 use actix_web::middleware::from_fn;
-use actix_web::{App, Error, error, web};
+use actix_web::{App, Error, web};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, OpenApi, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 use utoipa_actix_web::{AppExt, scope};
 
-use super::extract::authenticate;
+use super::extract::{authenticate, json_config};
+use super::location::locate;
 use super::observe::{limit_time, observe};
 use super::problem::{Problem, ProblemBody};
 use super::rate_limit::limit_rate;
@@ -22,9 +23,6 @@ use super::{
     admin, api_keys, clips, exports, links, live, me, methods, rates, reels, service, single_frame, thumbnail, tokens,
     tus, uploads, usage, users, videos, webhooks,
 };
-
-/// The longest JSON body, in bytes: room for 10 000 keyframes of a spec.
-const LONGEST_JSON: usize = 4 << 20;
 
 /// The whole application for one worker.
 pub fn app(
@@ -49,12 +47,10 @@ pub fn app(
         .app_data(document)
         .app_data(routes)
         .app_data(json_config())
-        .app_data(web::QueryConfig::default().error_handler(|error, _| {
-            Problem::bad_request("bad_query", format!("the query cannot be read: {error}")).into()
-        }))
         .app_data(web::PathConfig::default().error_handler(|_, _| Problem::not_found("resource").into()))
         .default_service(web::to(methods::nothing_here))
         .wrap(from_fn(limit_time))
+        .wrap(from_fn(locate))
         .wrap(cors)
         .wrap(from_fn(observe))
 }
@@ -117,27 +113,6 @@ fn distinguish_head(api: &mut OpenApi) {
             id.insert_str(0, "head_");
         }
     }
-}
-
-fn json_config() -> web::JsonConfig {
-    use error::JsonPayloadError::{ContentType, Deserialize, Overflow, OverflowKnownLength};
-    web::JsonConfig::default().limit(LONGEST_JSON).error_handler(|error, _| {
-        match error {
-            ContentType => Problem::new(
-                actix_web::http::StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "the body has to be JSON, with Content-Type: application/json",
-            ),
-            Overflow { .. } | OverflowKnownLength { .. } => {
-                Problem::too_large(format!("the body is longer than {LONGEST_JSON} bytes"))
-            }
-            // Well-formed, but not what this call takes.
-            Deserialize(error) if error.is_data() => Problem::invalid_field("", "invalid", error.to_string()),
-            Deserialize(error) => Problem::bad_request("malformed_json", format!("the body is not JSON: {error}")),
-            other => Problem::bad_request("malformed_json", format!("the body cannot be read: {other}")),
-        }
-        .into()
-    })
 }
 
 /// Browsers of the configured origins may call everything; any origin may play a shared link.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::extract::{Editor, Id, Listing, PageQuery, Row, Viewer, find};
+use super::extract::{Editor, Id, Json, Listing, PageQuery, Query, Row, Viewer, find};
 use super::merge_patch::present;
 use super::precondition::{answer, expected_version, stale, with_tag};
 use super::problem::Problem;
@@ -67,7 +67,7 @@ impl From<Clip> for ClipView {
     }
 }
 
-/// A clip to be.
+/// A clip to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewClip {
@@ -123,7 +123,7 @@ pub struct ClipPatch {
 pub async fn mark_clip(
     editor: Editor,
     id: Id<VideoId>,
-    new: web::Json<NewClip>,
+    new: Json<NewClip>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let video = find::<Video>(&state, editor.tenant, id.0).await?;
@@ -143,7 +143,7 @@ pub async fn mark_clip(
 pub async fn list_clips(
     viewer: Viewer,
     video: Row<Video>,
-    page: web::Query<PageQuery>,
+    page: Query<PageQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let page = clips::list(&state.db, viewer.tenant, video.0.id, &page.request()?).await?;
@@ -173,7 +173,7 @@ pub async fn change_clip(
     editor: Editor,
     id: Id<ClipId>,
     request: HttpRequest,
-    patch: web::Json<ClipPatch>,
+    patch: Json<ClipPatch>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let (db, tenant) = (&state.db, editor.tenant);

@@ -16,7 +16,7 @@ use super::state::State;
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct DetectionsQuery {
-    /// Leave out boxes below it, 0 to 1; 0.5 when not given.
+    /// Leave out boxes below it, 0 to 1, rounded to hundredths; 0.5 when not given.
     #[param(minimum = 0, maximum = 1)]
     pub confidence: Option<f32>,
     /// Only this model's results.

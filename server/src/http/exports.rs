@@ -1,12 +1,15 @@
 //! Exports: requests to render something, their progress and their results.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, route, web};
 use actors::checksum::hex;
 use actors::exports::error::RequestError;
 use actors::exports::estimate::Estimate;
 use actors::exports::request::NewRequest;
-use actors::progress::hub::GetLatest;
+use actors::progress::message::Progress;
 use chrono::{DateTime, Utc};
 use entities::exports::{self, Cancelled, Estimated, Export, ExportKind, ExportState, Filter, Retried};
 use entities::idempotency::RequestKey;
@@ -18,7 +21,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::content::{FileAnswers, StoredFile, strong_tag};
 use super::detections::{Detections, DetectionsQuery, read_detections};
-use super::extract::{Editor, Id, Listing, PageQuery, Row, Viewer};
+use super::extract::{Editor, Id, Json, Listing, PageQuery, Query, Row, Viewer};
 use super::problem::Problem;
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
@@ -46,13 +49,14 @@ pub struct ExportView {
     pub kind: ExportKind,
     /// Where it stands; `complete`, `failed` and `cancelled` are final.
     pub state: ExportState,
-    /// What was asked for.
-    pub spec: serde_json::Value,
+    /// What was asked for, up to 1 MiB; lists leave it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spec: Option<serde_json::Value>,
     /// Counts from 1.
     pub attempt: i32,
     /// 0 to 1; never goes back.
     pub progress: f64,
-    /// Output frames that are finished.
+    /// Output frames that are finished, with those that are copied as they are; all of them when it is complete.
     pub frames_done: i64,
     /// Output frames in all.
     pub frames_total: i64,
@@ -70,7 +74,7 @@ pub struct ExportView {
     pub problem: Option<serde_json::Value>,
     /// Device time used, in seconds.
     pub device_seconds: f64,
-    /// What that costs.
+    /// What that costs; while it runs, at the price now in force.
     pub cost: f64,
     /// What it was expected to take when it was accepted.
     pub estimate: Option<Estimated>,
@@ -101,7 +105,7 @@ impl From<Export> for ExportView {
             id: export.id,
             kind: export.kind.0,
             state: export.state,
-            spec: export.spec,
+            spec: None,
             attempt: export.attempt,
             progress: export.progress,
             frames_done: export.frames_done,
@@ -125,6 +129,50 @@ impl From<Export> for ExportView {
             reel_version: export.reel_version,
         }
     }
+}
+
+impl ExportView {
+    /// An export with what was asked for, and its live figures.
+    pub(super) async fn with_spec(state: &State, export: Export) -> Result<Self, Problem> {
+        let spec = exports::spec(&state.db, export.tenant_id, export.id).await?;
+        let latest = latest(state, std::slice::from_ref(&export)).await?;
+        Ok(Self { spec, ..Self::live(export, &latest) })
+    }
+
+    /// An export with the figures that its subscribers got last: its row is stored less often than those are published.
+    pub(super) fn live(export: Export, latest: &Latest) -> Self {
+        let mut view = Self::from(export);
+        if view.finished_at.is_some() {
+            return view;
+        }
+        if let Some(latest) = latest.progress.get(&view.id) {
+            // Both of one moment; a row that is ahead has been written since by the export's node.
+            if latest.progress >= view.progress {
+                (view.progress, view.frames_done) = (latest.progress, latest.frames_done);
+            }
+            (view.fps, view.eta_seconds) = (latest.fps, latest.eta_seconds);
+            view.device_seconds = view.device_seconds.max(latest.device_seconds);
+        }
+        view.cost = view.device_seconds * latest.price;
+        view
+    }
+}
+
+/// What is known of running exports beside their rows.
+pub(super) struct Latest {
+    /// The progress last published, of those that are live.
+    progress: HashMap<ExportId, Arc<Progress>>,
+    /// The price of a device second.
+    price: f64,
+}
+
+/// Reads the live figures of `exports`.
+pub(super) async fn latest(state: &State, exports: &[Export]) -> Result<Latest, Problem> {
+    let running = exports.iter().filter(|export| export.finished_at.is_none());
+    let running: Vec<_> = running.map(|export| (export.tenant_id, export.id)).collect();
+    let progress = if running.is_empty() { HashMap::new() } else { state.node.progress.latest(running).await? };
+    let price = state.node.live.borrow().live.planner.price_per_device_second;
+    Ok(Latest { progress, price })
 }
 
 /// Which exports are listed.
@@ -185,7 +233,7 @@ pub enum ReelEdits {
 pub async fn create_export(
     editor: Editor,
     request: HttpRequest,
-    spec: web::Json<serde_json::Value>,
+    spec: Json<serde_json::Value>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let key = idempotency_key(request.headers(), &spec)?;
@@ -194,10 +242,10 @@ pub async fn create_export(
     let export = state.node.exports.start(request).await.map_err(refused)?;
     Ok(HttpResponse::Accepted()
         .insert_header((header::LOCATION, format!("/api/v1/exports/{}", export.id)))
-        .json(ExportView::from(export)))
+        .json(ExportView::with_spec(&state, export).await?))
 }
 
-/// Says what an export would take, before anything runs. The body is that of an export, with the same mistakes reported.
+/// Estimates what an export would take, without starting it. The body is that of an export, with the same checks.
 #[utoipa::path(
     tag = "exports",
     request_body(content = ExportRequest, content_type = "application/json"),
@@ -206,7 +254,7 @@ pub async fn create_export(
 #[post("/exports/estimate")]
 pub async fn estimate_export(
     editor: Editor,
-    spec: web::Json<serde_json::Value>,
+    spec: Json<serde_json::Value>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let (tenant, by) = (editor.tenant, editor.user());
@@ -239,6 +287,7 @@ fn refused(error: RequestError) -> Problem {
         RequestError::Invalid(errors) => {
             Problem::invalid("invalid_spec", "the spec has mistakes; nothing was stored", errors)
         }
+        RequestError::TooLarge => Problem::too_large(error.to_string()),
         RequestError::Limit(reached) => reached.into(),
         RequestError::Storage(error) => error.into(),
         RequestError::StillEnding => Problem::conflict("still_ending", error.to_string())
@@ -247,35 +296,27 @@ fn refused(error: RequestError) -> Problem {
     }
 }
 
-/// Lists the tenant's exports, newest first.
+/// Lists the tenant's exports, newest first, without their `spec`.
 #[utoipa::path(tag = "exports", params(ExportQuery, PageQuery), responses((status = 200, description = "a page", body = Listing<ExportView>), ReadRefusals))]
 #[get("/exports")]
 pub async fn list_exports(
     viewer: Viewer,
-    query: web::Query<ExportQuery>,
-    page: web::Query<PageQuery>,
+    query: Query<ExportQuery>,
+    page: Query<PageQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let filter = Filter { kind: query.kind, state: query.state };
     let page = exports::list(&state.db, viewer.tenant, filter, &page.request()?).await?;
-    Ok(HttpResponse::Ok().json(Listing::from(page.map(ExportView::from))))
+    let latest = latest(&state, &page.items).await?;
+    Ok(HttpResponse::Ok().json(Listing::from(page.map(|export| ExportView::live(export, &latest)))))
 }
 
 /// Reads an export.
 #[utoipa::path(tag = "exports", params(("id" = ExportId, Path)), responses((status = 200, description = "the export", body = ExportView), ReadRefusals))]
 #[get("/exports/{id}")]
-pub async fn get_export(viewer: Viewer, export: Row<Export>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+pub async fn get_export(_: Viewer, export: Row<Export>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
     let Row(export) = export;
-    // Progress is stored less often than it is published: a reader sees what a subscriber gets.
-    let latest = state.node.progress.send(GetLatest { tenant: viewer.tenant, export: export.id }).await?;
-    let mut view = ExportView::from(export);
-    if let Some(latest) = latest.filter(|_| view.finished_at.is_none()) {
-        view.progress = view.progress.max(latest.progress);
-        view.frames_done = view.frames_done.max(latest.frames_done);
-        (view.fps, view.eta_seconds) = (latest.fps, latest.eta_seconds);
-        view.device_seconds = view.device_seconds.max(latest.device_seconds);
-    }
-    Ok(HttpResponse::Ok().json(view))
+    Ok(HttpResponse::Ok().json(ExportView::with_spec(&state, export).await?))
 }
 
 /// Cancels an export; takes effect within one batch.
@@ -283,7 +324,7 @@ pub async fn get_export(viewer: Viewer, export: Row<Export>, state: web::Data<St
 #[post("/exports/{id}/cancel")]
 pub async fn cancel_export(editor: Editor, id: Id<ExportId>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
     let export = cancel(&state, editor.tenant, id.0).await?;
-    Ok(HttpResponse::Ok().json(ExportView::from(export)))
+    Ok(HttpResponse::Ok().json(ExportView::with_spec(&state, export).await?))
 }
 
 /// Cancels a tenant's export.
@@ -293,7 +334,7 @@ pub(super) async fn cancel(state: &State, tenant: TenantId, id: ExportId) -> Res
         // Asking twice is no mistake.
         Cancelled::Before(export) if export.state == ExportState::Cancelled => Ok(*export),
         Cancelled::Before(export) => {
-            Err(Problem::conflict("finished", format!("the export has ended already: {}", state_name(export.state))))
+            Err(Problem::conflict("finished", format!("the export has ended already: {}", export.state)))
         }
         Cancelled::NotFound => Err(Problem::not_found("export")),
     }
@@ -304,9 +345,9 @@ pub(super) async fn cancel(state: &State, tenant: TenantId, id: ExportId) -> Res
 #[post("/exports/{id}/retry")]
 pub async fn retry_export(editor: Editor, id: Id<ExportId>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
     match state.node.exports.retry(editor.tenant, id.0).await.map_err(refused)? {
-        Retried::Now(export) => Ok(HttpResponse::Accepted().json(ExportView::from(*export))),
+        Retried::Now(export) => Ok(HttpResponse::Accepted().json(ExportView::with_spec(&state, *export).await?)),
         Retried::Not(export) => {
-            let state = state_name(export.state);
+            let state = export.state;
             let detail = format!("the export is {state}; only one that failed or was cancelled can be tried again");
             Err(Problem::conflict("not_retryable", detail))
         }
@@ -360,7 +401,7 @@ pub async fn download_export(
 pub async fn read_export_detections(
     viewer: Viewer,
     id: Id<ExportId>,
-    query: web::Query<DetectionsQuery>,
+    query: Query<DetectionsQuery>,
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
@@ -372,7 +413,7 @@ pub(super) fn stored_file(state: &State, export: &Export, download: bool) -> Res
     let Some(path) = state.node.exports.result_path(export) else {
         return Err(Problem::conflict(
             "not_complete",
-            format!("the export is {}; its file comes when it is complete", state_name(export.state)),
+            format!("the export is {}; its file comes when it is complete", export.state),
         ));
     };
     let kind = export.kind.0;
@@ -385,9 +426,4 @@ pub(super) fn stored_file(state: &State, export: &Export, download: bool) -> Res
         name: format!("{kind}-{}.{}", export.id, kind.extension()),
         download,
     })
-}
-
-/// A state as the API spells it.
-fn state_name(state: ExportState) -> String {
-    serde_json::to_value(state).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
 }

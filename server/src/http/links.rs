@@ -12,7 +12,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
 
 use super::content::FileAnswers;
-use super::extract::{Editor, Id, Viewer, noun};
+use super::extract::{Editor, Id, Json, Query, Viewer, noun};
 use super::problem::Problem;
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
@@ -30,7 +30,7 @@ const LONGEST_LIFE: i64 = 366 * 24 * 3600;
 /// Allows pages of other origins to embed the file.
 static RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// What a link is to be.
+/// A link to create.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewLink {
@@ -79,7 +79,7 @@ pub struct SignatureQuery {
 pub async fn share_video(
     editor: Editor,
     id: Id<VideoId>,
-    new: web::Json<NewLink>,
+    new: Json<NewLink>,
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
@@ -92,7 +92,7 @@ pub async fn share_video(
 pub async fn share_export(
     editor: Editor,
     id: Id<ExportId>,
-    new: web::Json<NewLink>,
+    new: Json<NewLink>,
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
@@ -110,7 +110,7 @@ pub async fn get_link(
 ) -> Result<HttpResponse, Problem> {
     let link = links::get(&state.db, viewer.tenant, id.0).await?;
     let link = link.filter(|link| link.revoked_at.is_none()).ok_or_else(|| Problem::not_found("link"))?;
-    Ok(HttpResponse::Ok().json(view(&state, link, &request)))
+    Ok(HttpResponse::Ok().json(view(&state, link, &state.forwarding.base(&request)?)))
 }
 
 /// Revokes a link: its address stops working at once.
@@ -138,7 +138,7 @@ pub async fn revoke_link(editor: Editor, id: Id<LinkId>, state: web::Data<State>
 #[route("/links/{id}/file", method = "GET", method = "HEAD")]
 pub async fn download_shared_file(
     id: Id<LinkId>,
-    query: web::Query<SignatureQuery>,
+    query: Query<SignatureQuery>,
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
@@ -179,6 +179,7 @@ async fn create(
             format!("expires_in is 1 to {LONGEST_LIFE} seconds"),
         ));
     }
+    let base = state.forwarding.base(request)?;
     // Whole seconds: the signature covers the end as it stands in the address.
     let expires_at = (Utc::now() + TimeDelta::seconds(life)).trunc_subsecs(0);
     let link = links::create(&state.db, editor.tenant, subject, new.download, expires_at)
@@ -186,20 +187,15 @@ async fn create(
         .ok_or_else(|| Problem::not_found(noun(subject.kind())))?;
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, format!("/api/v1/links/{}", link.id)))
-        .json(view(state, link, request)))
+        .json(view(state, link, &base)))
 }
 
-fn view(state: &State, link: Link, request: &HttpRequest) -> LinkView {
-    let connection = request.connection_info();
+/// A link as it is answered, to a server whose addresses begin with `base`.
+fn view(state: &State, link: Link, base: &str) -> LinkView {
     let expires = link.expires_at.timestamp();
     let signature = state.links.sign(link.id, expires);
     LinkView {
-        url: format!(
-            "{}://{}/api/v1/links/{}/file?expires={expires}&signature={signature}",
-            connection.scheme(),
-            connection.host(),
-            link.id
-        ),
+        url: format!("{base}/api/v1/links/{}/file?expires={expires}&signature={signature}", link.id),
         id: link.id,
         subject_kind: link.subject_kind,
         subject_id: link.subject_id,

@@ -2,7 +2,8 @@
 //!
 //! A client sends `{"type":"subscribe","export_id":ID}` (or `"*"` for every export of its tenant) and
 //! gets `{"type":"progress",…}` messages, the latest state at once. `unsubscribe` ends it. What cannot
-//! be done is answered by `{"type":"error",…}` and the socket stays open.
+//! be done is answered by `{"type":"error",…}` and the socket stays open. A client that sends faster than it may is
+//! closed with code 1008: it would go on, and one that is refused each time costs as much as one that is served.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, ProtocolError};
-use actors::progress::hub::{Subscribe, SubscribeError, SubscriptionId, Unsubscribe};
+use actors::progress::hub::{Subscribe, SubscribeError, SubscriptionId};
 use actors::progress::message::Progress;
+use actors::settings::tenant_limits::LimitReached;
 use entities::ExportId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -20,9 +22,10 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::auth::ticket::TICKET_LIFE;
-use super::extract::{Principal, Viewer, standing};
+use super::extract::{Principal, Query, Viewer};
 use super::problem::Problem;
 use super::refusals::ReadRefusals;
+use super::sockets::{MessageBucket, SocketPermit};
 use super::state::State;
 
 /// Adds the routes of this module.
@@ -38,8 +41,9 @@ const SEND_WITHIN: Duration = Duration::from_secs(10);
 const PING_EVERY: Duration = Duration::from_secs(15);
 /// How long a client may stay silent.
 const SILENCE: Duration = Duration::from_secs(45);
-/// How often the account is checked: a suspended tenant's sockets close within a second.
-const STANDING_EVERY: Duration = Duration::from_millis(800);
+/// How often the account is checked. What is found may be half a second old, and a suspended tenant's sockets close
+/// within a second.
+const STANDING_EVERY: Duration = Duration::from_millis(400);
 /// The longest message a client may send, in bytes.
 const LONGEST_MESSAGE: usize = 4096;
 /// Subscriptions of one socket at most.
@@ -66,9 +70,16 @@ pub struct TicketQuery {
 /// Gives a ticket that opens one WebSocket within 30 seconds.
 #[utoipa::path(tag = "live", responses((status = 201, description = "the ticket", body = Ticket), ReadRefusals))]
 #[post("/ws-tickets")]
-pub async fn create_ticket(viewer: Viewer, state: web::Data<State>) -> HttpResponse {
-    let ticket = state.tickets.issue(*viewer).await;
-    HttpResponse::Created().json(Ticket { ticket, expires_in: TICKET_LIFE.as_secs() })
+pub async fn create_ticket(viewer: Viewer, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+    let limits = state.rates.limits_of(&state.node, viewer.tenant).await?;
+    let ticket = state.tickets.issue(*viewer, &limits).await.map_err(limit_reached)?;
+    Ok(HttpResponse::Created().json(Ticket { ticket, expires_in: TICKET_LIFE.as_secs() }))
+}
+
+/// Counts the refusal.
+fn limit_reached(reached: LimitReached) -> Problem {
+    metrics::counter!("touchline_requests_refused_total", "limit" => reached.limit).increment(1);
+    Problem::from(reached)
 }
 
 /// Opens the WebSocket of progress messages.
@@ -80,7 +91,7 @@ pub async fn create_ticket(viewer: Viewer, state: web::Data<State>) -> HttpRespo
 )]
 #[get("/ws")]
 pub async fn open_socket(
-    query: web::Query<TicketQuery>,
+    query: Query<TicketQuery>,
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<State>,
@@ -94,13 +105,25 @@ pub async fn open_socket(
     let ticket = query.into_inner().ticket.ok_or_else(refused)?;
     // The credential comes first; a handshake that fails has used it up.
     let principal = state.tickets.redeem(&ticket).await.ok_or_else(refused)?;
-    standing(&state.db, principal).await?;
+    let limits = state.rates.limits_of(&state.node, principal.tenant).await?;
+    state.tickets.redeemed(&principal, &limits).await;
+    state.principals.while_listening(&state.db, principal).await?;
+    let permit = state.sockets.open(&principal, &limits).map_err(limit_reached)?;
     let (response, session, messages) =
         actix_ws::handle(&request, payload).map_err(|error| Problem::bad_request("websocket", error.to_string()))?;
 
     let (sink, progress) = mpsc::channel(WAITING);
-    let socket =
-        Socket { principal, state, session, sink, subscriptions: HashMap::new(), last_message: Instant::now() };
+    let now = Instant::now();
+    let socket = Socket {
+        principal,
+        state,
+        session,
+        sink,
+        subscriptions: HashMap::new(),
+        last_message: now,
+        bucket: MessageBucket::new(now),
+        _permit: permit,
+    };
     let messages =
         messages.max_frame_size(LONGEST_MESSAGE).aggregate_continuations().max_continuation_size(LONGEST_MESSAGE);
     actix_web::rt::spawn(socket.run(messages, progress));
@@ -116,6 +139,10 @@ struct Socket {
     subscriptions: HashMap<Option<ExportId>, SubscriptionId>,
     /// When the client last gave a sign of life.
     last_message: Instant,
+    /// What it may still send now.
+    bucket: MessageBucket,
+    /// Counts the socket as open.
+    _permit: SocketPermit,
 }
 
 /// Why a socket ends; the close frame says it.
@@ -136,8 +163,7 @@ impl Socket {
         let Ending(code, reason) = self.serve(&mut messages, &mut progress).await;
         open.decrement(1);
         for (_, subscription) in self.subscriptions.drain() {
-            // The hub notices a closed channel by itself when its mailbox is gone.
-            let _ = self.state.node.progress.send(Unsubscribe(subscription)).await;
+            self.state.node.progress.unsubscribe(subscription).await;
         }
         let close = self.session.close(Some(CloseReason { code, description: Some(reason.to_owned()) }));
         // A client that reads nothing does not read this either.
@@ -170,6 +196,10 @@ impl Socket {
 
     async fn received(&mut self, message: Option<Result<AggregatedMessage, ProtocolError>>) -> Result<(), Ending> {
         self.last_message = Instant::now();
+        let is_sent = matches!(message, Some(Ok(AggregatedMessage::Text(_) | AggregatedMessage::Ping(_))));
+        if is_sent && !self.bucket.take(self.last_message) {
+            return Err(Ending(CloseCode::Policy, "messages come too fast"));
+        }
         match message {
             Some(Ok(AggregatedMessage::Text(text))) => self.asked(&text).await,
             Some(Ok(AggregatedMessage::Ping(bytes))) => within(self.session.pong(&bytes)).await,
@@ -188,7 +218,7 @@ impl Socket {
             },
             Ok(Request::Unsubscribe { export_id }) => {
                 if let Some(subscription) = topic(&export_id).and_then(|topic| self.subscriptions.remove(&topic)) {
-                    let _ = self.state.node.progress.send(Unsubscribe(subscription)).await;
+                    self.state.node.progress.unsubscribe(subscription).await;
                 }
                 Ok(())
             }
@@ -200,12 +230,17 @@ impl Socket {
         if self.subscriptions.len() >= MOST_SUBSCRIPTIONS && !self.subscriptions.contains_key(&topic) {
             return self.refuse("too_many", export_id, "subscribe to \"*\" instead").await;
         }
+        if !self.state.sockets.may_subscribe(self.principal.tenant) {
+            return self
+                .refuse("too_fast", export_id, "the tenant's sockets subscribe too fast; try again later")
+                .await;
+        }
         let subscribe = Subscribe { tenant: self.principal.tenant, export: topic, sink: self.sink.clone() };
-        match self.state.node.progress.send(subscribe).await {
+        match self.state.node.progress.subscribe(subscribe).await {
             Ok(Ok(subscription)) => {
                 // The same topic again is answered by its latest state again, but stays one subscription.
                 if let Some(former) = self.subscriptions.insert(topic, subscription) {
-                    let _ = self.state.node.progress.send(Unsubscribe(former)).await;
+                    self.state.node.progress.unsubscribe(former).await;
                 }
                 Ok(())
             }
@@ -236,10 +271,8 @@ impl Socket {
     }
 
     async fn check_standing(&mut self) -> Result<(), Ending> {
-        standing(&self.state.db, self.principal)
-            .await
-            .map(drop)
-            .map_err(|_| Ending(CloseCode::Policy, "the account may not listen any more"))
+        let standing = self.state.principals.while_listening(&self.state.db, self.principal).await;
+        standing.map(drop).map_err(|_| Ending(CloseCode::Policy, "the account may not listen any more"))
     }
 }
 

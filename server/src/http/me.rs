@@ -1,6 +1,6 @@
 //! Who asks.
 
-use actix_web::{HttpResponse, get, post, web};
+use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use entities::users::Role;
 use entities::{TenantId, api_keys, tenants, users};
 use serde::{Deserialize, Serialize};
@@ -8,11 +8,13 @@ use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
 
-use super::auth::password;
-use super::extract::{Identity, Viewer};
+use super::auth::login::check_password;
+use super::extract::{Identity, Json, Viewer};
 use super::problem::Problem;
+use super::rates::network;
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
+use super::tokens::{TokenPair, begin_session};
 use super::users::{self as accounts, UserPatch};
 
 /// Adds the routes of this module.
@@ -71,7 +73,7 @@ pub struct NewPassword {
     pub new: String,
 }
 
-/// Reads whose the credential is.
+/// Returns the current account: that of the credential.
 #[utoipa::path(tag = "tenant", responses((status = 200, description = "the account", body = Me), ReadRefusals))]
 #[get("/me")]
 pub async fn read_me(viewer: Viewer, state: web::Data<State>) -> Result<HttpResponse, Problem> {
@@ -93,12 +95,13 @@ pub async fn read_me(viewer: Viewer, state: web::Data<State>) -> Result<HttpResp
     Ok(HttpResponse::Ok().json(Me { id, kind, email, name, role: viewer.role, tenant }))
 }
 
-/// Changes one's own password. Every login of the account ends; the access token of the request holds until its time.
-#[utoipa::path(tag = "tenant", responses((status = 204, description = "changed"), WriteRefusals))]
+/// Changes one's own password. Every session of the account ends, also the one of the request: the answer begins a new one.
+#[utoipa::path(tag = "tenant", responses((status = 200, description = "changed: the tokens of a new session", body = TokenPair), WriteRefusals))]
 #[post("/me/password")]
 pub async fn change_my_password(
     viewer: Viewer,
-    passwords: web::Json<NewPassword>,
+    request: HttpRequest,
+    passwords: Json<NewPassword>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let Some(id) = viewer.user() else {
@@ -108,15 +111,12 @@ pub async fn change_my_password(
     let user = users::get(&state.db, viewer.tenant, id).await?.ok_or_else(gone)?;
     let NewPassword { current, new } = passwords.into_inner();
     // Guessing here is no quicker than logging in.
-    if let Some(seconds) = state.throttle.wait(&user.email).await {
-        let detail = "too many failed logins for this address; wait a little";
-        return Err(Problem::too_many("too_many_logins", detail, seconds));
-    }
-    if !password::check(current, Some(user.password_hash.clone())).await {
-        state.throttle.failed(&user.email).await;
+    let network = state.forwarding.client(&request).map(network);
+    if check_password(&state, network, &user.email, current).await?.is_none() {
         return Err(Problem::forbidden("wrong_password", "`current` is not the account's password"));
     }
     let changed = UserPatch { email: None, password: Some(new), role: None };
-    accounts::change(&state, &viewer, user, changed).await?;
-    Ok(HttpResponse::NoContent().finish())
+    let user = accounts::change(&state, &viewer, user, changed).await?;
+    let ended = || Problem::conflict("changed", "another request has changed the password meanwhile; log in again");
+    begin_session(&state, &user, network).await?.ok_or_else(ended)
 }

@@ -1,8 +1,8 @@
 //! Which routes there are, and what is answered where no handler is: 404, or 405 where the path exists for another
 //! method.
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use utoipa::openapi::OpenApi;
 
@@ -15,8 +15,33 @@ pub struct Routes(matchit::Router<Route>);
 struct Route {
     /// As the document writes it: `/api/v1/videos/{id}`.
     pattern: String,
+    methods: Vec<&'static str>,
     /// Its methods, as the header `Allow` lists them.
     allowed: String,
+}
+
+/// How metrics name a request. Method and path come from the client, so both are replaced unless the document has them:
+/// otherwise each invented method or path would be a new time series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestLabels<'a> {
+    /// The path's pattern, or `unmatched`.
+    pub route: &'a str,
+    /// The method if the route takes it, else `other`.
+    pub method: &'static str,
+}
+
+/// The methods that the API uses.
+const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"];
+
+impl RequestLabels<'static> {
+    /// The labels of a path that no route has.
+    pub fn unmatched(method: &Method) -> Self {
+        Self { route: "unmatched", method: label_among(&METHODS, method) }
+    }
+}
+
+fn label_among(known: &[&'static str], method: &Method) -> &'static str {
+    known.iter().find(|name| **name == method.as_str()).copied().unwrap_or("other")
 }
 
 impl Routes {
@@ -27,22 +52,25 @@ impl Routes {
     pub fn of(document: &OpenApi) -> Result<Self, matchit::InsertError> {
         let mut routes = matchit::Router::new();
         for (path, item) in &document.paths.paths {
-            let methods = [
-                ("GET", item.get.is_some()),
-                ("HEAD", item.head.is_some()),
-                ("POST", item.post.is_some()),
-                ("PATCH", item.patch.is_some()),
-                ("DELETE", item.delete.is_some()),
-                ("OPTIONS", item.options.is_some()),
-            ];
-            let allowed: Vec<_> = methods.into_iter().filter_map(|(name, offered)| offered.then_some(name)).collect();
-            routes.insert(path, Route { pattern: path.clone(), allowed: allowed.join(", ") })?;
+            let offered = [&item.get, &item.head, &item.post, &item.patch, &item.delete, &item.options];
+            let methods = METHODS.into_iter().zip(offered);
+            let methods: Vec<_> = methods.filter_map(|(name, offered)| offered.is_some().then_some(name)).collect();
+            let allowed = methods.join(", ");
+            routes.insert(path, Route { pattern: path.clone(), methods, allowed })?;
         }
         Ok(Self(routes))
     }
 
+    /// How metrics name a request.
+    pub fn labels(&self, path: &str, method: &Method) -> RequestLabels<'_> {
+        match self.route(path) {
+            Some(route) => RequestLabels { route: &route.pattern, method: label_among(&route.methods, method) },
+            None => RequestLabels::unmatched(method),
+        }
+    }
+
     /// The pattern that a path matches; a literal path ("/exports/estimate") before a pattern that it matches, too.
-    pub fn pattern(&self, path: &str) -> Option<&str> {
+    fn pattern(&self, path: &str) -> Option<&str> {
         self.route(path).map(|route| route.pattern.as_str())
     }
 
@@ -83,6 +111,23 @@ pub fn no_such_id(request: &HttpRequest) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn metrics_name_only_what_the_document_has() {
+        let routes = Routes::of(&crate::http::openapi()).unwrap();
+        let labels = |path, method: &str| routes.labels(path, &Method::from_bytes(method.as_bytes()).unwrap());
+        let video = "/api/v1/videos/{id}";
+        assert_eq!(labels("/api/v1/videos/1", "GET"), RequestLabels { route: video, method: "GET" });
+        for foreign in ["PUT", "POST", "OPTIONS", "get", "X7F3", "TRACE"] {
+            assert_eq!(
+                labels("/api/v1/videos/1", foreign),
+                RequestLabels { route: video, method: "other" },
+                "{foreign}"
+            );
+        }
+        assert_eq!(labels("/x7f3", "GET"), RequestLabels { route: "unmatched", method: "GET" });
+        assert_eq!(labels("/x7f3", "X7F3"), RequestLabels { route: "unmatched", method: "other" });
+    }
 
     #[test]
     fn the_document_lists_the_methods_of_a_path() {

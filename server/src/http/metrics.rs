@@ -12,7 +12,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use super::state::State;
 
 /// Upper bounds of a histogram's buckets, in seconds, unless [`BUCKETS`] has others.
-const SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+pub(super) const SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 /// Histograms of other ranges.
 const BUCKETS: [(&str, &[f64]); 3] = [
     ("touchline_device_batch_frames", &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0]),
@@ -46,7 +46,11 @@ pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
 fn describe() {
     actors::metrics::describe();
     describe_gauge!("touchline_build_info", Unit::Count, "1; the label says which version runs.");
-    describe_counter!("touchline_http_requests_total", Unit::Count, "Requests, by method, route and status.");
+    describe_counter!(
+        "touchline_http_requests_total",
+        Unit::Count,
+        "Requests, by method (other: not one of the route's), route (its pattern, or unmatched) and status."
+    );
     describe_counter!(
         "touchline_log_lines_lost_total",
         Unit::Count,
@@ -56,6 +60,12 @@ fn describe() {
         "touchline_http_request_seconds",
         Unit::Seconds,
         "Time until a request was answered, by method and route; the bodies of answers are not in it."
+    );
+    describe_counter!(
+        "touchline_logins_total",
+        Unit::Count,
+        "Passwords that were sent, by outcome: right, wrong, throttled (too many wrong ones) or busy (too many were being \
+         checked)."
     );
     describe_counter!(
         "touchline_requests_refused_total",
@@ -93,19 +103,19 @@ fn describe() {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn look_up(state: &State) -> Result<(), entities::Error> {
+pub async fn measure(state: &State) -> Result<(), entities::Error> {
     let db = &state.db;
     for (pool, open, idle) in db.connections() {
         let busy = f64::from(open) - idle as f64;
         metrics::gauge!("touchline_database_connections", "pool" => pool, "state" => "idle").set(idle as f64);
         metrics::gauge!("touchline_database_connections", "pool" => pool, "state" => "busy").set(busy.max(0.0));
     }
-    look_up_process();
-    look_up_jobs(&jobs::queue_depths(db).await?);
+    measure_process();
+    measure_jobs(&jobs::queue_depths(db).await?);
     Ok(())
 }
 
-fn look_up_jobs(depths: &[jobs::QueueDepth]) {
+fn measure_jobs(depths: &[jobs::QueueDepth]) {
     // Kinds without a job are set, too: a gauge that was set would else stay.
     for (kind, kind_name) in
         [(JobKind::Coordinate, "coordinate"), (JobKind::Segment, "segment"), (JobKind::Audio, "audio")]
@@ -121,7 +131,7 @@ fn look_up_jobs(depths: &[jobs::QueueDepth]) {
 }
 
 /// What the kernel says of this process; where it says nothing, nothing is set.
-fn look_up_process() {
+fn measure_process() {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let value = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;

@@ -7,7 +7,8 @@
 //!   what they rest on.
 //! * One file a resource: [`tokens`], [`uploads`] (with [`tus`], its header language), [`videos`], [`clips`],
 //!   [`reels`], [`exports`], [`links`], [`live`], [`me`], [`api_keys`], [`users`], [`webhooks`], [`admin`], [`service`].
-//! * [`rates`] counts how fast requests come, and `rate_limit` refuses those that come too fast.
+//! * [`forwarding`] knows the client and the public address behind proxies; [`rates`] counts how fast requests come, and
+//!   `rate_limit` refuses those that come too fast; `sockets` counts open WebSockets and what their clients send.
 //!   [`content`] sends files by range; [`detections`] answers what was found in a video or an export;
 //!   [`observe`] logs, counts and hardens; `metrics` says what is counted.
 
@@ -20,8 +21,10 @@ pub mod content;
 pub mod detections;
 pub mod exports;
 pub mod extract;
+pub mod forwarding;
 pub mod links;
 pub mod live;
+mod location;
 pub mod me;
 mod merge_patch;
 mod methods;
@@ -36,11 +39,13 @@ mod refusals;
 mod serve;
 pub mod service;
 mod single_frame;
+mod sockets;
 mod state;
 pub mod thumbnail;
 mod tls;
 pub mod tokens;
 pub mod tus;
+mod upload_locks;
 mod upload_sweep;
 mod upload_writer;
 pub mod uploads;

@@ -15,8 +15,9 @@ use metrics::{Counter, Histogram};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::methods::Routes;
+use super::methods::{RequestLabels, Routes};
 use super::problem::Problem;
+use super::state::State;
 
 /// Names a request in the answer and in the log.
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -35,9 +36,20 @@ pub async fn observe(
     let id = Uuid::now_v7();
     let method = request.method().clone();
     let routes = request.app_data::<web::Data<Routes>>().cloned();
-    let route = routes.as_ref().and_then(|routes| routes.pattern(request.path())).unwrap_or("unmatched");
+    let labels = match &routes {
+        Some(routes) => routes.labels(request.path(), &method),
+        None => RequestLabels::unmatched(&method),
+    };
+    let state = request.app_data::<web::Data<State>>();
+    let client = state.and_then(|state| state.forwarding.client(request.request())).map(tracing::field::display);
     let span = tracing::info_span!(
-        "request", %id, %method, path = request.path(), tenant = tracing::field::Empty, user = tracing::field::Empty
+        "request",
+        %id,
+        %method,
+        path = request.path(),
+        client,
+        tenant = tracing::field::Empty,
+        user = tracing::field::Empty
     );
     let answer = next.call(request).instrument(span.clone()).await;
 
@@ -46,7 +58,7 @@ pub async fn observe(
         Err(error) => error.as_response_error().status_code(),
     };
     let seconds = started.elapsed().as_secs_f64();
-    count(&method, route, status.as_u16(), seconds);
+    count(labels, status.as_u16(), seconds);
     span.in_scope(|| tracing::info!(status = status.as_u16(), seconds, "answered"));
 
     let mut response = answer?;
@@ -56,7 +68,7 @@ pub async fn observe(
     Ok(response)
 }
 
-/// The figures of one method of a route.
+/// The metrics of one method of a route.
 struct Figures {
     seconds: Histogram,
     /// By status: there are few.
@@ -64,32 +76,34 @@ struct Figures {
 }
 
 thread_local! {
-    /// Figures that this worker has found before: finding them by their labels costs more than counting.
-    static FIGURES: RefCell<HashMap<Method, HashMap<String, Figures>>> = RefCell::default();
+    /// Metrics that this worker has looked up before, by method and route: looking them up by their labels costs more
+    /// than counting.
+    static FIGURES: RefCell<HashMap<&'static str, HashMap<String, Figures>>> = RefCell::default();
 }
 
 /// Counts an answer.
-fn count(method: &Method, route: &str, status: u16, seconds: f64) {
+fn count(labels: RequestLabels<'_>, status: u16, seconds: f64) {
     FIGURES.with_borrow_mut(|figures| {
+        let RequestLabels { route, method } = labels;
         if let Some(found) = figures.get_mut(method).and_then(|routes| routes.get_mut(route)) {
-            return found.count(method, route, status, seconds);
+            return found.count(labels, status, seconds);
         }
-        let labels = [("method", method.to_string()), ("route", route.to_owned())];
-        let histogram = metrics::histogram!("touchline_http_request_seconds", &labels);
+        let histogram =
+            metrics::histogram!("touchline_http_request_seconds", "method" => method, "route" => route.to_owned());
         let mut new = Figures { seconds: histogram, answers: Vec::new() };
-        new.count(method, route, status, seconds);
-        figures.entry(method.clone()).or_default().insert(route.to_owned(), new);
+        new.count(labels, status, seconds);
+        figures.entry(method).or_default().insert(route.to_owned(), new);
     });
 }
 
 impl Figures {
-    fn count(&mut self, method: &Method, route: &str, status: u16, seconds: f64) {
+    fn count(&mut self, RequestLabels { route, method }: RequestLabels<'_>, status: u16, seconds: f64) {
         self.seconds.record(seconds);
         let found = self.answers.iter().find(|(known, _)| *known == status);
         if let Some((_, counter)) = found {
             return counter.increment(1);
         }
-        let labels = [("method", method.to_string()), ("route", route.to_owned()), ("status", status.to_string())];
+        let labels = [("method", method.to_owned()), ("route", route.to_owned()), ("status", status.to_string())];
         let counter = metrics::counter!("touchline_http_requests_total", &labels);
         counter.increment(1);
         self.answers.push((status, counter));
@@ -123,4 +137,39 @@ pub async fn limit_time(
     tokio::time::timeout(ANSWER_WITHIN, next.call(request))
         .await
         .unwrap_or_else(|_| Err(Problem::unavailable("timeout", "the request took too long").into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use utoipa::openapi::OpenApi;
+
+    use super::*;
+
+    /// Every status that any answer has.
+    const STATUSES: [u16; 28] = [
+        101, 200, 201, 202, 204, 206, 304, 400, 401, 403, 404, 405, 406, 408, 409, 410, 411, 412, 413, 415, 416, 422,
+        423, 429, 460, 500, 503, 507,
+    ];
+
+    #[test]
+    fn no_traffic_makes_the_metrics_of_requests_long() {
+        let document: OpenApi = crate::http::openapi();
+        let routes = Routes::of(&document).unwrap();
+        let recorder = PrometheusBuilder::new().set_buckets(&super::super::metrics::SECONDS).unwrap().build_recorder();
+        let shown = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            let paths = document.paths.paths.keys().map(String::as_str).chain(["/nowhere"]);
+            let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
+            let invented = (0..100).map(|number| format!("M{number}"));
+            let methods: Vec<_> = known.into_iter().map(str::to_owned).chain(invented).collect();
+            for (path, method) in paths.flat_map(|path| methods.iter().map(move |method| (path, method))) {
+                let method = Method::from_bytes(method.as_bytes()).unwrap();
+                STATUSES.iter().for_each(|status| count(routes.labels(path, &method), *status, 0.01));
+            }
+        });
+        let text = shown.render();
+        assert!(text.contains("method=\"other\"") && text.contains("route=\"unmatched\""), "{text}");
+        assert!(text.len() < 1_000_000, "{} bytes", text.len());
+    }
 }

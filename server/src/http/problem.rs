@@ -11,11 +11,13 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use actors::exports::error::RequestError;
+use actors::processes::error::ProcessError;
 use actors::settings::tenant_limits::LimitReached;
 use actors::sources::SourceError;
 use actors::storage::StorageError;
 use actors::videos::error::{DeleteError, ImportError};
 use edits::FieldError;
+use entities::stored::StorageFull;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -73,6 +75,14 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, code, detail)
     }
 
+    /// 400: the body is no JSON; 422: it is, but not what this call takes.
+    pub fn unreadable_json(error: serde_json::Error) -> Self {
+        if error.is_data() {
+            return Self::invalid_field("", "invalid", error.to_string());
+        }
+        Self::bad_request("malformed_json", format!("the body is not JSON: {error}"))
+    }
+
     /// 401: no credential, or one that does not hold.
     pub fn unauthorized(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, code, detail)
@@ -117,6 +127,14 @@ impl Problem {
     pub fn too_many(code: &'static str, detail: impl Into<Cow<'static, str>>, retry_after_seconds: u64) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail)
             .header(header::RETRY_AFTER, HeaderValue::from(retry_after_seconds))
+    }
+
+    /// A file that was not read: 422 where that is its fault, 500 where it is ours.
+    pub fn unread(doing: &'static str, error: ProcessError) -> Self {
+        match error.refusal() {
+            Some((code, detail)) => Self::invalid(code, detail, Vec::new()),
+            None => Self::internal(doing, error),
+        }
     }
 
     /// 500: a fault of ours. What happened is logged with `doing`; the client only learns that it did.
@@ -225,12 +243,19 @@ impl From<entities::Error> for Problem {
     }
 }
 
+impl From<StorageFull> for Problem {
+    fn from(full: StorageFull) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "storage_full", full.to_string())
+    }
+}
+
 impl From<ImportError> for Problem {
     fn from(error: ImportError) -> Self {
         match error {
             ImportError::Database(error) => error.into(),
             ImportError::Io { doing, source } => Self::io(doing, &source),
             ImportError::Storage(error) => error.into(),
+            ImportError::Full(full) => full.into(),
             error => Self::internal("importing a file", error),
         }
     }

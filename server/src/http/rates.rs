@@ -12,19 +12,23 @@ use actors::Node;
 use actors::ephemeral::{EphemeralStore, Rate, RateDecision};
 use actors::settings::tenant_limits;
 use actors::settings::tenant_limits::LimitReached;
-use config::ServerSettings;
+use config::{Limits, ServerSettings};
 use entities::TenantId;
 use moka::future::Cache;
 
 use super::extract::tenant_of;
+use super::forwarding::Forwarding;
 use super::problem::Problem;
 
-/// How long a tenant's own rate is used before its row is read again.
+/// How long a tenant's own limits are used before their row is read again.
 const REMEMBERED: Duration = Duration::from_millis(500);
-/// Tenants whose rate is remembered.
+/// Tenants whose limits are remembered.
 const TENANTS: u64 = 100_000;
 
-static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// Test messages to webhooks that a tenant may ask for: so many at once, and one more each time one is due.
+const WEBHOOK_TESTS: u32 = 10;
+/// Seconds in which [`WEBHOOK_TESTS`] may be asked for again.
+const WEBHOOK_TESTS_WITHIN: f64 = 60.0;
 /// What is left of a rate.
 pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// A rate.
@@ -33,9 +37,9 @@ pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-pol
 /// How fast requests come, and how fast they may.
 pub struct Rates {
     store: Arc<dyn EphemeralStore>,
-    of_tenants: Cache<TenantId, u32>,
+    of_tenants: Cache<TenantId, Arc<Limits>>,
     by_address: u32,
-    proxies: Vec<IpAddr>,
+    forwarding: Forwarding,
 }
 
 /// A rate that is limited, and what one request of it came to.
@@ -51,15 +55,15 @@ impl Rates {
     /// Rates that are counted in `store`.
     pub fn new(store: Arc<dyn EphemeralStore>, settings: &ServerSettings) -> Self {
         let of_tenants = Cache::builder().max_capacity(TENANTS).time_to_live(REMEMBERED).build();
-        let (by_address, proxies) = (settings.requests_per_second_by_address, settings.trusted_proxies.clone());
-        Self { store, of_tenants, by_address, proxies }
+        let (by_address, forwarding) = (settings.requests_per_second_by_address, Forwarding::new(settings));
+        Self { store, of_tenants, by_address, forwarding }
     }
 
     /// Counts a request; none where nothing limits it.
     pub(super) async fn count(&self, node: &Node, request: &ServiceRequest) -> Result<Option<Limited>, Problem> {
         let (name, what, per_second, key) = match tenant_of(request.request()) {
             Some(tenant) => {
-                let per_second = self.of_tenant(node, tenant).await?;
+                let per_second = self.limits_of(node, tenant).await?.requests_per_second;
                 if per_second == 0 {
                     return Ok(None);
                 }
@@ -67,7 +71,8 @@ impl Rates {
             }
             None if self.by_address == 0 => return Ok(None),
             None => {
-                let Some(address) = self.client(request) else { return Ok(None) };
+                let Some(address) = self.forwarding.client(request.request()) else { return Ok(None) };
+                let address = network(address);
                 let what = "requests a second may come from one address without a credential that holds";
                 ("requests_per_second_by_address", what, self.by_address, format!("requests:{address}"))
             }
@@ -77,32 +82,40 @@ impl Rates {
         Ok(Some(Limited { name, what, per_second, decision }))
     }
 
-    async fn of_tenant(&self, node: &Node, tenant: TenantId) -> Result<u32, Problem> {
-        let read = async {
-            let everywhere = node.live.borrow().live.limits.clone();
-            Ok(tenant_limits::of(node.database(), &everywhere, tenant).await?.requests_per_second)
-        };
-        // Of concurrent requests without a remembered rate, one reads the row.
-        self.of_tenants.try_get_with(tenant, read).await.map_err(|problem: Arc<Problem>| (*problem).clone())
+    /// Counts a test message to one of the tenant's webhooks.
+    ///
+    /// # Errors
+    /// 429 when they come too fast.
+    pub async fn count_webhook_test(&self, tenant: TenantId) -> Result<(), Problem> {
+        let rate = Rate { per_second: f64::from(WEBHOOK_TESTS) / WEBHOOK_TESTS_WITHIN, burst: WEBHOOK_TESTS.into() };
+        match self.store.spend(&format!("{tenant}:webhook-tests"), rate).await {
+            RateDecision::Allowed { .. } => Ok(()),
+            RateDecision::Denied { retry_after } => Err(LimitReached {
+                limit: "webhook_tests",
+                most: WEBHOOK_TESTS.into(),
+                what: "test messages to webhooks may be asked for in a minute",
+                retry_after,
+            }
+            .into()),
+        }
     }
 
-    /// Who sent a request: the last address on its way that is no proxy of ours.
-    fn client(&self, request: &ServiceRequest) -> Option<IpAddr> {
-        let mut address = request.peer_addr()?.ip().to_canonical();
-        let way = request.headers().get_all(&FORWARDED_FOR).filter_map(|value| value.to_str().ok());
-        let way: Vec<&str> = way.flat_map(|value| value.split(',')).map(str::trim).collect();
-        for earlier in way.into_iter().rev() {
-            if !self.proxies.contains(&address) {
-                break;
-            }
-            address = earlier.parse::<IpAddr>().ok()?.to_canonical();
-        }
-        Some(network(address))
+    /// What holds for a tenant, at most half a second old.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn limits_of(&self, node: &Node, tenant: TenantId) -> Result<Arc<Limits>, Problem> {
+        let read = async {
+            let everywhere = node.live.borrow().live.limits.clone();
+            Ok(Arc::new(tenant_limits::of(node.database(), &everywhere, tenant).await?))
+        };
+        // Of concurrent requests without remembered limits, one reads the row.
+        self.of_tenants.try_get_with(tenant, read).await.map_err(|problem: Arc<Problem>| (*problem).clone())
     }
 }
 
 /// What one customer of a provider has: an IPv4 address, or a network of 64 bits of IPv6.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(long) => IpAddr::V6((u128::from(long) >> 64 << 64).into()),
@@ -139,40 +152,12 @@ fn whole_seconds(wait: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::test::TestRequest;
-    use actors::ephemeral::MemoryStore;
-
     use super::*;
-
-    fn rates(proxies: &[&str]) -> Rates {
-        let settings = config::Settings::load_from(None, []).unwrap().server;
-        let proxies = proxies.iter().map(|proxy| proxy.parse().unwrap()).collect();
-        let settings = ServerSettings { trusted_proxies: proxies, ..settings };
-        Rates::new(Arc::new(MemoryStore::default()), &settings)
-    }
-
-    fn client(rates: &Rates, peer: &str, forwarded: &[&str]) -> Option<String> {
-        let mut request = TestRequest::default().peer_addr(std::net::SocketAddr::new(peer.parse().unwrap(), 1));
-        for value in forwarded {
-            request = request.append_header((FORWARDED_FOR.clone(), *value));
-        }
-        rates.client(&request.to_srv_request()).map(|address| address.to_string())
-    }
-
-    #[test]
-    fn only_proxies_of_ours_are_believed() {
-        let none = rates(&[]);
-        assert_eq!(client(&none, "198.51.100.7", &["203.0.113.9"]).unwrap(), "198.51.100.7");
-        let two = rates(&["10.0.0.1", "10.0.0.2"]);
-        assert_eq!(client(&two, "10.0.0.1", &["6.6.6.6, 203.0.113.9", "10.0.0.2"]).unwrap(), "203.0.113.9");
-        assert_eq!(client(&two, "10.0.0.1", &[]).unwrap(), "10.0.0.1");
-        assert_eq!(client(&two, "10.0.0.1", &["nonsense"]), None);
-        assert_eq!(client(&two, "::ffff:10.0.0.1", &["203.0.113.9"]).unwrap(), "203.0.113.9");
-    }
 
     #[test]
     fn a_network_of_ipv6_is_one_client() {
-        let rates = rates(&[]);
-        assert_eq!(client(&rates, "2001:db8:1:2:3:4:5:6", &[]).unwrap(), "2001:db8:1:2::");
+        let of = |address: &str| network(address.parse().unwrap()).to_string();
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(of("198.51.100.7"), "198.51.100.7");
     }
 }

@@ -2,7 +2,9 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post, web};
+use actors::exports::references;
 use chrono::{DateTime, Utc};
+use edits::spec::limits;
 use edits::{FieldError, SourceRule, spec};
 use entities::reels::{self, Edits, Reel};
 use entities::{Changed, Database, ReelId, TenantId, UserId};
@@ -11,7 +13,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::extract::{Editor, Id, Listing, PageQuery, Row, Viewer};
+use super::extract::{Editor, Id, Json, Listing, PageQuery, Query, Row, Viewer};
 use super::merge_patch::present;
 use super::precondition::{answer, seen, stale, with_tag};
 use super::problem::Problem;
@@ -56,7 +58,7 @@ impl From<Reel> for ReelView {
     }
 }
 
-/// A reel to be.
+/// A reel to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewReel {
@@ -89,14 +91,10 @@ pub struct ReelPatch {
     pub overlay: Option<Option<Value>>,
 }
 
-/// Makes a reel.
+/// Creates a reel.
 #[utoipa::path(tag = "reels", responses((status = 201, description = "the reel", body = ReelView, headers(("Location" = String), ("ETag" = String))), WriteRefusals))]
 #[post("/reels")]
-pub async fn make_reel(
-    editor: Editor,
-    new: web::Json<NewReel>,
-    state: web::Data<State>,
-) -> Result<HttpResponse, Problem> {
+pub async fn make_reel(editor: Editor, new: Json<NewReel>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
     let NewReel { name, framing, overlay } = new.into_inner();
     let edits = Edits { name, framing, overlay };
     check(&state.db, editor.tenant, &edits).await?;
@@ -111,7 +109,7 @@ pub async fn make_reel(
 #[get("/reels")]
 pub async fn list_reels(
     viewer: Viewer,
-    page: web::Query<PageQuery>,
+    page: Query<PageQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let page = reels::list(&state.db, viewer.tenant, &page.request()?).await?;
@@ -142,7 +140,7 @@ pub async fn change_reel(
     editor: Editor,
     id: Id<ReelId>,
     request: HttpRequest,
-    patch: web::Json<ReelPatch>,
+    patch: Json<ReelPatch>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let (db, tenant) = (&state.db, editor.tenant);
@@ -194,6 +192,10 @@ async fn check(db: &Database, tenant: TenantId, edits: &Edits) -> Result<(), Pro
 /// What is wrong with the edits of one kind, placed in the reel.
 async fn mistakes(db: &Database, tenant: TenantId, kind: &str, edits: &Value) -> Result<Vec<FieldError>, Problem> {
     let within = |error: FieldError| FieldError { pointer: format!("/{kind}{}", error.pointer), ..error };
+    if limits::is_too_long(edits) {
+        let detail = format!("the edits have more than {} bytes of JSON", limits::MAX_BYTES);
+        return Ok(vec![FieldError::new(format!("/{kind}"), "too_large", detail)]);
+    }
     let Value::Object(edits) = edits else {
         return Ok(vec![FieldError::new(format!("/{kind}"), "wrong_type", "edits are an object, or null")]);
     };
@@ -208,7 +210,10 @@ async fn mistakes(db: &Database, tenant: TenantId, kind: &str, edits: &Value) ->
     if kind == "overlay" {
         body.entry("source").or_insert_with(|| json!({"video_id": "00000000-0000-0000-0000-000000000000"}));
     }
-    let resolved = actors::exports::references::resolve(db, tenant, Value::Object(body)).await?;
+    let resolved = references::resolve(db, tenant, Value::Object(body)).await?;
+    if limits::is_too_long(&resolved.body) {
+        return Ok(vec![within(references::too_long())]);
+    }
     let parsed = spec::parse(&resolved.body, SourceRule::Named);
     let found = resolved.without_made_up(FieldError::merge(resolved.errors.clone(), parsed.errors));
     wrong.extend(found.into_iter().map(within));

@@ -13,11 +13,12 @@ pub struct ReadRefusals;
 /// The refusals of operations that write.
 pub struct WriteRefusals;
 
-const READ: [(&str, &str); 6] = [
+const READ: [(&str, &str); 7] = [
     ("400", "the request cannot be read"),
     ("401", "a credential is missing, expired or wrong"),
     ("403", "the role lacks the right, or the tenant is suspended"),
     ("404", "there is no such thing in this tenant"),
+    ("422", "readable, but wrong in content: `errors` names every fault"),
     ("429", "requests come too fast, or a limit of the tenant is reached; `Retry-After` says when to try again"),
     ("500", "a fault of the server"),
 ];
@@ -26,7 +27,7 @@ const WRITE: [(&str, &str); 5] = [
     ("409", "the state of the resource forbids it"),
     ("413", "more bytes than the limit"),
     ("415", "another content type is wanted"),
-    ("422", "readable, but wrong in content: `errors` names every fault"),
+    ("503", "the server is too busy for this now; `Retry-After` says when to try again"),
     ("507", "the server's disk is full"),
 ];
 

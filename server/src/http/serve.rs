@@ -45,7 +45,7 @@ pub async fn serve(node: Node, stop: impl Future<Output = ()>) -> anyhow::Result
 }
 
 async fn answer_until(node: &Node, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let (tell_stop, stopping) = watch::channel(false);
+    let (stop_sender, stopping) = watch::channel(false);
     let metrics = install_metrics()?;
     let files = node.settings().tls.files();
     let certificate = files.map(|(certificate, key)| Certificate::load(certificate, key)).transpose()?;
@@ -57,8 +57,8 @@ async fn answer_until(node: &Node, stop: impl Future<Output = ()>) -> anyhow::Re
         announce(&format!("first start: log in as {email} with password {password} (shown only now)"));
     }
     let state = web::Data::new(State::new(node.clone(), metrics.clone(), stopping)?);
-    let courier = WebhookSender::new(node.database().clone(), node.settings().webhooks.clone());
-    courier.context("preparing to call webhooks")?.start();
+    let sender = WebhookSender::new(node.database().clone(), node.settings().webhooks.clone());
+    sender.context("preparing to call webhooks")?.start();
     if let Some(redis) = &node.redis {
         actix_web::rt::spawn(logged_out::follow(redis.clone(), state.tokens.clone()));
     }
@@ -87,7 +87,7 @@ async fn answer_until(node: &Node, stop: impl Future<Output = ()>) -> anyhow::Re
         () = stop => {
             tracing::info!("stopping");
             // It has no receiver any more when every worker has gone; that is fine.
-            let _ = tell_stop.send(true);
+            let _ = stop_sender.send(true);
             handle.stop(true).await;
             server.await
         }

@@ -11,7 +11,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_actix_web::service_config::ServiceConfig;
 use utoipa_swagger_ui::Config;
 
-use super::metrics::look_up;
+use super::metrics::measure;
 use super::problem::Problem;
 use super::refusals::ReadRefusals;
 use super::state::State;
@@ -76,9 +76,9 @@ pub async fn readyz(state: web::Data<State>) -> HttpResponse {
 #[utoipa::path(tag = "service", security(()), responses((status = 200, description = "text format 0.0.4", body = String)))]
 #[get("/metrics")]
 pub async fn metrics(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
-    if let Err(error) = look_up(&state).await {
+    if let Err(error) = measure(&state).await {
         // What is counted as it happens is shown all the same.
-        tracing::error!(%error, "looking up figures failed");
+        tracing::error!(%error, "measuring the metrics failed");
     }
     HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")).body(
         if shows_tenants(&request, &state) { state.metrics.render() } else { without_tenants(&state.metrics.render()) },

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::detections::Detections;
-use super::extract::{Editor, Id, find};
+use super::extract::{Editor, Id, Json, find};
 use super::problem::Problem;
 use super::refusals::WriteRefusals;
 use super::state::State;
@@ -68,7 +68,7 @@ impl FrameQuestion {
 pub async fn detect_in_frame(
     editor: Editor,
     id: Id<VideoId>,
-    question: web::Json<FrameQuestion>,
+    question: Json<FrameQuestion>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let choice = question.choice();
@@ -82,7 +82,8 @@ pub async fn detect_in_frame(
         FrameDetectionError::NotReady => Problem::conflict("not_ready", error.to_string()),
         FrameDetectionError::Outside { .. } => Problem::invalid_field(pointer, "outside_video", error.to_string()),
         FrameDetectionError::Stopping => Problem::unavailable("stopping", error.to_string()),
-        error => Problem::internal("looking at a frame", error),
+        FrameDetectionError::Process(error) => Problem::unread("decoding a frame", error),
+        error => Problem::internal("detecting in a frame", error),
     })?;
     let mut frame = found.frame;
     frame.boxes.retain(|person| f64::from(person.confidence) >= question.confidence);

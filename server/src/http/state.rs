@@ -1,18 +1,19 @@
 //! What every handler shares.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use actors::Node;
 use actors::ephemeral::{EphemeralStore, MemoryStore, RedisStore};
 use anyhow::Context;
-use entities::{Database, VideoId};
+use entities::Database;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
 
 use super::auth::api_key::KeyUse;
+use super::auth::hashing::Hashing;
 use super::auth::issuer::Issuers;
+use super::auth::network::NetworkNames;
 use super::auth::refresh::RefreshTokens;
 use super::auth::secret;
 use super::auth::signature::LinkSigner;
@@ -20,7 +21,10 @@ use super::auth::throttle::LoginThrottle;
 use super::auth::ticket::{TICKET_LIFE, Tickets};
 use super::auth::token::AccessTokens;
 use super::extract::PrincipalCache;
+use super::forwarding::Forwarding;
 use super::rates::Rates;
+use super::sockets::Sockets;
+use super::upload_locks::UploadLocks;
 
 /// The running node and the server's own small things.
 pub struct State {
@@ -40,12 +44,20 @@ pub struct State {
     pub key_use: KeyUse,
     /// How users stand.
     pub principals: PrincipalCache,
+    /// Clients and public addresses behind proxies.
+    pub forwarding: Forwarding,
     /// How fast requests come.
     pub rates: Rates,
+    /// Open WebSockets.
+    pub sockets: Sockets,
     /// WebSocket tickets not used yet.
     pub tickets: Tickets,
     /// Failed logins.
     pub throttle: LoginThrottle,
+    /// Hashes and checks passwords.
+    pub hashing: Hashing,
+    /// Names the networks that users log in from.
+    pub networks: NetworkNames,
     /// The folder of unfinished uploads.
     pub uploads_dir: PathBuf,
     /// Uploads that are being written.
@@ -66,10 +78,13 @@ impl State {
         let data_dir = std::path::absolute(&node.settings().data_dir).context("finding data_dir")?;
         let secret = secret::load_or_create(auth.secret.expose(), &data_dir)?;
         let previous = auth.previous_secret.expose().map(str::as_bytes);
-        let brief: Arc<dyn EphemeralStore> = match &node.redis {
-            Some(redis) => Arc::new(RedisStore::new(redis.clone())),
-            None => Arc::new(MemoryStore::default()),
+        let store = || -> Arc<dyn EphemeralStore> {
+            match &node.redis {
+                Some(redis) => Arc::new(RedisStore::new(redis.clone())),
+                None => Arc::new(MemoryStore::default()),
+            }
         };
+        let ephemeral = store();
         Ok(Self {
             tokens: AccessTokens::new(&secret, previous, i64::from(auth.access_minutes) * 60),
             issuers: Issuers::new(&auth.issuers).context("preparing the issuers of tokens")?,
@@ -77,9 +92,14 @@ impl State {
             links: LinkSigner::new(&secret, previous),
             key_use: KeyUse::default(),
             principals: PrincipalCache::default(),
-            rates: Rates::new(Arc::clone(&brief), &node.settings().server),
-            tickets: Tickets::new(TICKET_LIFE, Arc::clone(&brief)),
-            throttle: LoginThrottle::new(brief),
+            forwarding: Forwarding::new(&node.settings().server),
+            rates: Rates::new(Arc::clone(&ephemeral), &node.settings().server),
+            sockets: Sockets::default(),
+            tickets: Tickets::new(TICKET_LIFE, ephemeral),
+            // A store of its own: requests from many addresses push no failed logins out of memory.
+            throttle: LoginThrottle::new(store()),
+            hashing: Hashing::default(),
+            networks: NetworkNames::new(&secret),
             uploads_dir: data_dir.join("uploads"),
             writing: Arc::default(),
             db: node.database().clone(),
@@ -87,46 +107,5 @@ impl State {
             metrics,
             stopping,
         })
-    }
-}
-
-/// The uploads that a request is writing to: one writer at a time each.
-#[derive(Default)]
-pub struct UploadLocks(Mutex<HashSet<VideoId>>);
-
-impl UploadLocks {
-    /// The right to write to an upload, returned when dropped; `None` while another request has it.
-    pub fn lock(self: &Arc<Self>, upload: VideoId) -> Option<UploadLock> {
-        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(upload);
-        taken.then(|| UploadLock { locks: Arc::clone(self), upload })
-    }
-}
-
-/// See [`UploadLocks::lock`].
-pub struct UploadLock {
-    locks: Arc<UploadLocks>,
-    upload: VideoId,
-}
-
-impl Drop for UploadLock {
-    fn drop(&mut self) {
-        self.locks.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.upload);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_upload_has_one_writer() {
-        let locks = Arc::new(UploadLocks::default());
-        let upload = VideoId::new();
-        let first = locks.lock(upload);
-        assert!(first.is_some());
-        assert!(locks.lock(upload).is_none());
-        assert!(locks.lock(VideoId::new()).is_some());
-        drop(first);
-        assert!(locks.lock(upload).is_some());
     }
 }

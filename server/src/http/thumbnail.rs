@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::content::{is_known, not_modified, strong_tag};
-use super::extract::{Id, Viewer, find};
+use super::extract::{Id, Query, Viewer, find};
 use super::problem::Problem;
 use super::refusals::ReadRefusals;
 use super::state::State;
@@ -45,6 +45,7 @@ pub struct ThumbnailQuery {
         (status = 200, description = "the picture", content_type = "image/jpeg", body = Vec<u8>, headers(("ETag" = String))),
         (status = 304, description = "the client has it already"),
         (status = 409, description = "the video is not ready", body = super::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "the file cannot be read there", body = super::problem::ProblemBody, content_type = "application/problem+json"),
         ReadRefusals
     )
 )]
@@ -52,7 +53,7 @@ pub struct ThumbnailQuery {
 pub async fn show_thumbnail(
     viewer: Viewer,
     id: Id<VideoId>,
-    query: web::Query<ThumbnailQuery>,
+    query: Query<ThumbnailQuery>,
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
@@ -70,6 +71,7 @@ pub async fn show_thumbnail(
         FrameDetectionError::NotReady => Problem::conflict("not_ready", error.to_string()),
         FrameDetectionError::Outside { .. } => Problem::bad_request("bad_query", format!("time: {error}")),
         FrameDetectionError::Stopping => Problem::unavailable("stopping", error.to_string()),
+        FrameDetectionError::Process(error) => Problem::unread("decoding a frame", error),
         error => Problem::internal("showing a frame", error),
     })?;
     // A video never changes: its id, the frame and the size name the bytes.

@@ -16,7 +16,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 /// How often the files are checked.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The certificate that is shown to clients, with its key.
 #[derive(Clone)]
@@ -50,10 +50,10 @@ impl Certificate {
     /// Reads the files again whenever they change; runs until it is dropped. Files that cannot be used are reported in the
     /// log, and the former certificate is shown on.
     pub async fn follow(self) {
-        let mut looks = tokio::time::interval(LOOK_EVERY);
+        let mut checks = tokio::time::interval(CHECK_INTERVAL);
         let mut seen = self.changed().await;
         loop {
-            looks.tick().await;
+            checks.tick().await;
             let now = self.changed().await;
             if now == seen {
                 continue;

@@ -1,15 +1,19 @@
 //! Logging in, staying in, logging out.
 
-use actix_web::{HttpResponse, post, web};
-use entities::tokens::{self, RefreshToken, Rotation};
-use entities::users::{self, User};
+use std::net::IpAddr;
+
+use actix_web::{HttpRequest, HttpResponse, post, web};
+use entities::tokens::{self, NewToken, RefreshToken, Rotation};
+use entities::users::User;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use super::auth::login::check_password;
 use super::auth::{logged_out, password};
-use super::extract::{Session, check_active};
+use super::extract::{Json, Session, check_active, read_json};
 use super::problem::Problem;
+use super::rates::network;
 use super::refusals::WriteRefusals;
 use super::state::State;
 use super::users::LONGEST_EMAIL;
@@ -59,45 +63,44 @@ fn wrong_credentials() -> Problem {
 /// Logs in with e-mail address and password.
 #[utoipa::path(tag = "auth", security(()), responses((status = 200, description = "the tokens", body = TokenPair), WriteRefusals))]
 #[post("/auth/token")]
-pub async fn log_in(credentials: web::Json<Credentials>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
+pub async fn log_in(
+    request: HttpRequest,
+    credentials: Json<Credentials>,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
     let Credentials { email, password } = credentials.into_inner();
     // No account has such an address or password; the throttle is not to remember them.
     if email.len() > LONGEST_EMAIL || password.len() > password::LONGEST {
         return Err(wrong_credentials());
     }
-    if let Some(seconds) = state.throttle.wait(&email).await {
-        return Err(Problem::too_many(
-            "too_many_logins",
-            "too many failed logins for this address; wait a little",
-            seconds,
-        ));
-    }
-    let found = users::find_for_login(&state.db, &email).await?;
-    let hash = found.as_ref().map(|(user, _)| user.password_hash.clone());
-    let right = password::check(password, hash).await;
-    let Some((user, tenant)) = found.filter(|_| right) else {
-        state.throttle.failed(&email).await;
-        return Err(wrong_credentials());
-    };
-    state.throttle.succeeded(&email).await;
+    let network = state.forwarding.client(&request).map(network);
+    let found = check_password(&state, network, &email, password).await?;
+    let (user, tenant) = found.ok_or_else(wrong_credentials)?;
     check_active(&tenant)?;
-    let refresh = tokens::issue(&state.db, &user, state.refresh.expires_at()).await?;
-    pair(&state, &user, &refresh)
+    begin_session(&state, &user, network).await?.ok_or_else(wrong_credentials)
 }
 
-/// Exchanges a refresh token for a new pair. A second use of one ends every token of its login.
+/// Exchanges a refresh token for a new pair. The same token within 10 seconds gives the same refresh token again, as long
+/// as that was not exchanged itself; any other second use ends every token of its login.
 #[utoipa::path(tag = "auth", security(()), responses((status = 200, description = "the new tokens", body = TokenPair), WriteRefusals))]
 #[post("/auth/refresh")]
 pub async fn refresh_tokens(
-    request: web::Json<RefreshRequest>,
+    request: HttpRequest,
+    body: Json<RefreshRequest>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let refused = || Problem::unauthorized("invalid_refresh_token", "the refresh token is not valid; log in again");
-    let id = state.refresh.read(&request.refresh_token).ok_or_else(refused)?;
-    match tokens::rotate(&state.db, id, state.refresh.expires_at()).await? {
-        Rotation::Fresh { token, user, tenant } => {
+    let id = state.refresh.read(&body.refresh_token).ok_or_else(refused)?;
+    let network = state.forwarding.client(&request).map(network);
+    let new = |user| NewToken {
+        expires_at: state.refresh.expires_at(),
+        network: network.map(|network| state.networks.of(user, network)),
+    };
+    match tokens::rotate(&state.db, id, new).await? {
+        Rotation::Fresh { token, user } => pair(&state, &user, &token),
+        Rotation::Suspended(tenant) => {
             check_active(&tenant)?;
-            pair(&state, &user, &token)
+            Err(refused())
         }
         Rotation::Reused => {
             tracing::warn!(token = %id, "a refresh token was used twice; its family is revoked");
@@ -116,13 +119,9 @@ pub async fn refresh_tokens(
 )]
 #[post("/auth/logout")]
 pub async fn log_out(session: Session, body: web::Bytes, state: web::Data<State>) -> Result<HttpResponse, Problem> {
-    let request: Option<RefreshRequest> = if body.trim_ascii().is_empty() {
-        None
-    } else {
-        serde_json::from_slice(&body).map_err(|error| match error.is_data() {
-            true => Problem::invalid_field("", "invalid", error.to_string()),
-            false => Problem::bad_request("malformed_json", format!("the body is not JSON: {error}")),
-        })?
+    let request: Option<RefreshRequest> = match body.trim_ascii() {
+        b"" | b"null" => None,
+        _ => Some(read_json(&body)?),
     };
     let (Some(user), Some(claims)) = (session.principal.user(), &session.claims) else {
         let detail = "only a login here can be logged out; revoke an API key with DELETE /api/v1/api-keys/{id}";
@@ -140,11 +139,20 @@ pub async fn log_out(session: Session, body: web::Bytes, state: web::Data<State>
     Ok(HttpResponse::NoContent().finish())
 }
 
+/// The tokens of a new session; none when the user has another password meanwhile.
+pub(super) async fn begin_session(
+    state: &State,
+    user: &User,
+    network: Option<IpAddr>,
+) -> Result<Option<HttpResponse>, Problem> {
+    let network = network.map(|network| state.networks.of(user.id, network));
+    let new = NewToken { expires_at: state.refresh.expires_at(), network };
+    let token = tokens::issue(&state.db, user, new).await?;
+    token.map(|token| pair(state, user, &token)).transpose()
+}
+
 fn pair(state: &State, user: &User, refresh: &RefreshToken) -> Result<HttpResponse, Problem> {
-    let access_token = state
-        .tokens
-        .issue(user.id, user.tenant_id, user.role)
-        .map_err(|error| Problem::internal("signing an access token", error))?;
+    let access_token = state.tokens.issue(user).map_err(|error| Problem::internal("signing an access token", error))?;
     Ok(HttpResponse::Ok().json(TokenPair {
         access_token,
         refresh_token: state.refresh.write(refresh.id),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
+use super::extract::{storable, unstorable};
 use super::problem::Problem;
 
 /// The protocol version spoken.
@@ -195,12 +196,13 @@ impl Metadata {
     /// missing.
     ///
     /// # Errors
-    /// 400 when it is not of that form, has a key twice, or is longer than 4 KiB.
+    /// 400 when it is not of that form, has a key twice, or is longer than 4 KiB; 422 when a value is no text, or one
+    /// with U+0000.
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, Problem> {
         let Some(value) = headers.get(&UPLOAD_METADATA) else { return Ok(Self::default()) };
-        value.to_str().ok().and_then(Self::parse).ok_or_else(|| {
-            Problem::bad_request("upload_metadata", "Upload-Metadata is not a list of keys and base64 values")
-        })
+        let malformed =
+            || Problem::bad_request("upload_metadata", "Upload-Metadata is not a list of keys and base64 values");
+        Self::parse(value.to_str().map_err(|_| malformed())?, malformed)
     }
 
     /// As it is kept in the upload's row.
@@ -213,23 +215,24 @@ impl Metadata {
         Self::deserialize(kept).unwrap_or_default()
     }
 
-    fn parse(raw: &str) -> Option<Self> {
+    fn parse(raw: &str, malformed: fn() -> Problem) -> Result<Self, Problem> {
         if raw.len() > LONGEST_METADATA {
-            return None;
+            return Err(malformed());
         }
         let mut metadata = Self { raw: raw.to_owned(), filename: None };
         let mut keys = std::collections::HashSet::new();
         for pair in raw.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once(' ').unwrap_or((pair, ""));
-            let value = String::from_utf8(STANDARD.decode(value.trim()).ok()?).ok();
+            let value = STANDARD.decode(value.trim()).map_err(|_| malformed())?;
             if !keys.insert(key) {
-                return None;
+                return Err(malformed());
             }
+            let value = storable(value).ok_or_else(|| unstorable(&format!("/{key}")))?;
             if key == "filename" || (key == "name" && metadata.filename.is_none()) {
-                metadata.filename = value.as_deref().and_then(base_name);
+                metadata.filename = base_name(&value);
             }
         }
-        Some(metadata)
+        Ok(metadata)
     }
 }
 
@@ -251,10 +254,14 @@ mod tests {
         TestRequest::default().insert_header((name, value)).to_http_request().headers().clone()
     }
 
+    fn parse(raw: &str) -> Result<Metadata, Problem> {
+        Metadata::from_headers(&headers(UPLOAD_METADATA, raw))
+    }
+
     #[test]
     fn metadata_gives_the_file_name_without_folders() {
         let encoded = STANDARD.encode("C:\\clips\\derby.mp4");
-        let metadata = Metadata::parse(&format!("filetype dmlkZW8vbXA0,filename {encoded},is_confidential")).unwrap();
+        let metadata = parse(&format!("filetype dmlkZW8vbXA0,filename {encoded},is_confidential")).unwrap();
         assert_eq!(metadata.filename.as_deref(), Some("derby.mp4"));
     }
 
@@ -262,15 +269,19 @@ mod tests {
     fn filename_wins_over_name_wherever_it_stands() {
         let (a, b) = (STANDARD.encode("a.mp4"), STANDARD.encode("b.mp4"));
         for raw in [format!("filename {a},name {b}"), format!("name {b},filename {a}")] {
-            assert_eq!(Metadata::parse(&raw).unwrap().filename.as_deref(), Some("a.mp4"));
+            assert_eq!(parse(&raw).unwrap().filename.as_deref(), Some("a.mp4"));
         }
     }
 
     #[test]
     fn malformed_metadata_is_refused() {
-        assert!(Metadata::parse("filename not-base64!").is_none());
-        assert!(Metadata::parse("a YQ==,a YQ==").is_none());
-        assert!(Metadata::parse(&format!("a {}", "A".repeat(LONGEST_METADATA))).is_none());
+        for raw in ["filename not-base64!", "a YQ==,a YQ==", &format!("a {}", "A".repeat(LONGEST_METADATA))] {
+            assert_eq!(parse(raw).unwrap_err().status(), 400, "{raw}");
+        }
+        for text in [&b"a\0b"[..], b"\xed\xa0\x80", b"\xff"] {
+            let problem = parse(&format!("filetype YQ==,filename {}", STANDARD.encode(text))).unwrap_err();
+            assert_eq!((problem.status().as_u16(), &*problem.body().errors[0].pointer), (422, "/filename"), "{text:?}");
+        }
     }
 
     #[test]

@@ -19,14 +19,15 @@ const EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// Sweeps now and then, for ever. A sweep that fails is logged, and tried again next time.
 pub async fn sweep_for_ever(state: web::Data<State>) {
-    if let Err(error) = sweep_orphans(&state).await {
-        tracing::warn!(%error, "files of lost uploads could not be swept");
-    }
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         ticks.tick().await;
         if let Err(error) = sweep_expired(&state).await {
             tracing::warn!(%error, "expired uploads could not be swept");
+        }
+        // Also those whose file could not be removed when they ended.
+        if let Err(error) = sweep_orphans(&state).await {
+            tracing::warn!(%error, "files of lost uploads could not be swept");
         }
     }
 }
@@ -44,10 +45,14 @@ async fn sweep_expired(state: &State) -> Result<(), entities::Error> {
     Ok(())
 }
 
-/// Files that a crash left between a row's end and the file's.
+/// Files without a row: a crash came between the end of both, or the file could not be removed.
 async fn sweep_orphans(state: &State) -> anyhow::Result<()> {
     for (tenant, folder) in entries::<TenantId>(state.uploads_dir.clone()).await? {
-        for (upload, file) in entries::<VideoId>(folder).await? {
+        let files = entries::<VideoId>(folder).await.unwrap_or_else(|error| {
+            tracing::warn!(%tenant, %error, "the uploads of a tenant cannot be listed");
+            Vec::new()
+        });
+        for (upload, file) in files {
             // Read before it is locked: a client that resumes its upload right now must not be asked to wait.
             if uploads::get(&state.db, tenant, upload).await?.is_some() {
                 continue;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use actix_web::http::header::HeaderValue;
 use actix_web::rt;
 use actix_web::web;
 use actors::failpoints::{self, Point};
@@ -13,14 +14,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use entities::uploads::{self, Upload};
 use entities::{TenantId, VideoId};
 use futures_util::StreamExt;
-use media::MediaError;
 use tokio::fs::{self, File, OpenOptions};
 use tokio::io::{AsyncSeekExt, AsyncWriteExt, SeekFrom};
 use tokio::time::timeout;
 
 use super::problem::Problem;
-use super::state::{State, UploadLock};
+use super::state::State;
 use super::tus::{self, Checksum, Metadata};
+use super::upload_locks::UploadLock;
 
 /// Bytes between two acknowledgements within one request: what a killed server loses at most.
 const CHECKPOINT: u64 = 16 << 20;
@@ -47,6 +48,14 @@ pub enum Written {
     },
 }
 
+/// How far a request has come.
+struct Received {
+    /// Bytes of the upload that are written.
+    at: u64,
+    /// A newer request takes over.
+    superseded: bool,
+}
+
 /// The one writer of an upload, for one request.
 pub struct UploadWriter {
     state: web::Data<State>,
@@ -55,7 +64,7 @@ pub struct UploadWriter {
     /// What the piece has to add up to. It counts as a whole or not at all then.
     checksum: Option<Checksum>,
     /// Given back when the writer is done, also when its request has gone.
-    _lock: UploadLock,
+    lock: UploadLock,
 }
 
 /// When an upload that is touched now goes.
@@ -86,22 +95,33 @@ impl UploadWriter {
     /// A writer to `upload`, whose lock the caller got.
     pub fn new(state: web::Data<State>, upload: Upload, lock: UploadLock, checksum: Option<Checksum>) -> Self {
         let path = path(&state, upload.tenant_id, upload.id);
-        Self { state, upload, path, checksum, _lock: lock }
+        Self { state, upload, path, checksum, lock }
     }
 
     /// Appends the payload. Runs on its own, so that a client that leaves in the middle does not keep
     /// what has arrived from being acknowledged.
     ///
     /// # Errors
-    /// 413 past the announced length, 460 when the piece does not add up to its checksum, 422 when the finished file is
-    /// refused.
+    /// 409 when a newer request took over, 413 past the announced length, 460 when the piece does not add up to its
+    /// checksum, 422 when the finished file is refused.
     pub async fn write(self, payload: web::Payload) -> Result<Written, Problem> {
         rt::spawn(self.run(payload)).await.map_err(|error| Problem::internal("writing an upload", error))?
     }
 
     async fn run(mut self, payload: web::Payload) -> Result<Written, Problem> {
         let mut file = self.open().await?;
-        let at = self.receive(&mut file, payload).await?;
+        let received = self.receive(&mut file, payload).await;
+        // A file writes behind: nothing may be on its way when the next writer begins.
+        let settled = file.flush().await;
+        let Received { at, superseded } = received?;
+        settled.map_err(|error| Problem::io("writing an upload", &error))?;
+        if superseded && at < self.length() {
+            // With a checksum a piece counts as a whole or not at all.
+            if self.checksum.is_none() {
+                self.acknowledge(&mut file, at).await?;
+            }
+            return Err(self.superseded());
+        }
         // What does not add up is written over by the next piece.
         if self.checksum.take().is_some_and(|checksum| !checksum.holds()) {
             return Err(tus::checksum_mismatch());
@@ -158,14 +178,24 @@ impl UploadWriter {
         Ok(file)
     }
 
-    /// Writes until the payload ends, the client falls silent or leaves, or everything is there.
-    async fn receive(&mut self, file: &mut File, mut payload: web::Payload) -> Result<u64, Problem> {
+    /// Writes until the payload ends, the client falls silent or leaves, everything is there, or a newer request takes
+    /// over.
+    async fn receive(&mut self, file: &mut File, mut payload: web::Payload) -> Result<Received, Problem> {
         let mut at = self.upload.received.unsigned_abs();
         loop {
-            let chunk: Bytes = match timeout(PAUSE, payload.next()).await {
+            self.lock.waits();
+            let next = tokio::select! {
+                biased;
+                next = timeout(PAUSE, payload.next()) => next,
+                () = self.lock.told_to_end() => return Ok(Received { at, superseded: true }),
+            };
+            if !self.lock.works() {
+                return Ok(Received { at, superseded: true });
+            }
+            let chunk: Bytes = match next {
                 Ok(Some(Ok(chunk))) => chunk,
                 // What has arrived counts, whyever no more comes: the client asks where to go on.
-                Ok(Some(Err(_)) | None) | Err(_) => return Ok(at),
+                Ok(Some(Err(_)) | None) | Err(_) => return Ok(Received { at, superseded: false }),
             };
             let missing = self.length() - at;
             if chunk.len() as u64 > missing {
@@ -199,6 +229,13 @@ impl UploadWriter {
         Ok(())
     }
 
+    /// 409 for a request that was ended by a newer one, with the offset from which that one goes on.
+    fn superseded(&self) -> Problem {
+        let received = self.upload.received.unsigned_abs();
+        let detail = format!("a newer request to this upload has taken over; {received} bytes have arrived");
+        Problem::conflict("upload_superseded", detail).header(tus::UPLOAD_OFFSET, HeaderValue::from(received))
+    }
+
     /// Makes the finished file a video. What is refused is gone, file and row.
     async fn import(&self) -> Result<(), Problem> {
         let Upload { id, tenant_id, .. } = self.upload;
@@ -230,12 +267,7 @@ impl UploadWriter {
 /// The answer to a file that cannot be used; `None` when the fault is ours.
 fn refusal(error: &ImportError) -> Option<Problem> {
     match error {
-        ImportError::Refused(MediaError::Refused { code, detail }) => {
-            Some(Problem::invalid(code, detail.clone(), Vec::new()))
-        }
-        ImportError::Refused(MediaError::Codec { .. }) => {
-            Some(Problem::invalid("undecodable", error.to_string(), Vec::new()))
-        }
+        ImportError::Process(error) => error.refusal().map(|(code, detail)| Problem::invalid(code, detail, Vec::new())),
         ImportError::TooLarge { .. } => Some(Problem::invalid("too_large_picture", error.to_string(), Vec::new())),
         _ => None,
     }

@@ -83,7 +83,8 @@ async fn begin(
     let length = tus::length(request.headers())?;
     let metadata = Metadata::from_headers(request.headers())?;
     let checksum = Checksum::from_headers(request.headers())?;
-    check_size(&state, editor, length).await?;
+    let limits = limits_of(&state, editor.tenant).await?;
+    check_size(&limits, length)?;
     let has_piece = tus::is_piece(request.headers());
     if !has_piece && content_length(request).is_some_and(|bytes| bytes > 0) {
         tus::check_content_type(request)?;
@@ -98,7 +99,7 @@ async fn begin(
         expires_at: upload_writer::expires_at(),
     };
     failpoints::at(Point::UploadBeginning).map_err(|error| Problem::io("beginning an upload", &error))?;
-    let upload = uploads::create(&state.db, new).await?;
+    let upload = uploads::create(&state.db, new, limits.storage_bytes).await?.map_err(Problem::from)?;
     let location = format!("/api/v1/uploads/{}", upload.id);
     let written = if has_piece {
         let lock = state.writing.lock(upload.id).ok_or_else(locked)?;
@@ -118,7 +119,7 @@ async fn begin(
     Ok(acknowledge(StatusCode::CREATED, &written).insert_header((header::LOCATION, location)).finish())
 }
 
-/// Answers how many bytes have arrived.
+/// Answers how many bytes have arrived. An older request to the upload that has received none for a second is ended.
 #[utoipa::path(
     tag = "uploads",
     params(("id" = VideoId, Path), ("Tus-Resumable" = String, Header, pattern = "^1\\.0\\.0$", description = "`1.0.0`")),
@@ -135,10 +136,10 @@ pub async fn read_upload_offset(
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    tell_offset(&editor, id.0, &request, &state).await.map_err(tus::refusal)
+    answer_offset(&editor, id.0, &request, &state).await.map_err(tus::refusal)
 }
 
-async fn tell_offset(
+async fn answer_offset(
     editor: &Principal,
     id: VideoId,
     request: &HttpRequest,
@@ -147,7 +148,12 @@ async fn tell_offset(
     tus::check_version(request)?;
     let db = &state.db;
     let mut response = answer(StatusCode::OK);
-    if let Some(upload) = uploads::get(db, editor.tenant, id).await? {
+    let mut found = uploads::get(db, editor.tenant, id).await?;
+    // A client that asks has given its last request up: what that one received counts.
+    if found.is_some() && state.writing.end_silent(id).await {
+        found = uploads::get(db, editor.tenant, id).await?;
+    }
+    if let Some(upload) = found {
         check_expiry(&upload)?;
         response
             .insert_header((tus::UPLOAD_OFFSET, upload.received.to_string()))
@@ -167,7 +173,7 @@ async fn tell_offset(
     Ok(response.insert_header((header::CACHE_CONTROL, "no-store")).finish())
 }
 
-/// Appends a piece. The last one is answered when the file was probed: 422, and the upload is gone, if it
+/// Appends a piece. An older request to the upload that has received nothing for a second is ended. The last piece is answered when the file was probed: 422, and the upload is gone, if it
 /// is no video that can be used.
 #[utoipa::path(
     tag = "uploads",
@@ -182,7 +188,7 @@ async fn tell_offset(
         (status = 204, description = "the bytes are on disk", headers(("Upload-Offset" = u64), ("Upload-Expires" = String))),
         (status = 410, description = "the upload has expired"),
         (status = 412, description = "another version of tus"),
-        (status = 423, description = "another request is writing to it"),
+        (status = 423, description = "bytes of another request are arriving"),
         (status = 460, description = "the piece does not have its `Upload-Checksum`"),
         WriteRefusals
     )
@@ -211,7 +217,7 @@ async fn append_piece(
     let checksum = Checksum::from_headers(request.headers())?;
     let find = || uploads::get(&state.db, editor.tenant, id);
     find().await?.ok_or_else(|| Problem::not_found("upload"))?;
-    let lock = state.writing.lock(id).ok_or_else(locked)?;
+    let lock = state.writing.take(id).await.ok_or_else(locked)?;
     // Read again under the lock: the writer before may have moved the offset.
     let upload = find().await?.ok_or_else(|| Problem::not_found("upload"))?;
     check_expiry(&upload)?;
@@ -229,7 +235,7 @@ async fn append_piece(
 #[utoipa::path(
     tag = "uploads",
     params(("id" = VideoId, Path), ("Tus-Resumable" = String, Header, pattern = "^1\\.0\\.0$", description = "`1.0.0`")),
-    responses((status = 204, description = "gone"), (status = 412, description = "another version of tus"), (status = 423, description = "another request is writing to it"), WriteRefusals)
+    responses((status = 204, description = "gone"), (status = 412, description = "another version of tus"), (status = 423, description = "bytes of another request are arriving"), WriteRefusals)
 )]
 #[delete("/uploads/{id}")]
 pub async fn terminate_upload(
@@ -246,7 +252,7 @@ async fn end(editor: &Principal, id: VideoId, request: &HttpRequest, state: &Sta
     if uploads::get(&state.db, editor.tenant, id).await?.is_none() {
         return Err(Problem::not_found("upload"));
     }
-    let _lock = state.writing.lock(id).ok_or_else(locked)?;
+    let _lock = state.writing.take(id).await.ok_or_else(locked)?;
     if !uploads::delete(&state.db, editor.tenant, id).await? {
         return Err(Problem::not_found("upload"));
     }
@@ -260,20 +266,13 @@ async fn limits_of(state: &State, tenant: TenantId) -> Result<Limits, Problem> {
     Ok(actors::settings::tenant_limits::of(&state.db, &everywhere, tenant).await?)
 }
 
-async fn check_size(state: &State, editor: &Principal, length: u64) -> Result<(), Problem> {
+fn check_size(limits: &Limits, length: u64) -> Result<(), Problem> {
     if length == 0 {
         return Err(Problem::invalid("empty_upload", "a file of zero bytes is no video", Vec::new()));
     }
-    let limits = limits_of(state, editor.tenant).await?;
     let most = limits.upload_bytes;
     if length > most {
         return Err(Problem::too_large(format!("an upload has at most {most} bytes, and this one {length}")));
-    }
-    let room = limits.storage_bytes;
-    let stored = videos::stored_bytes(&state.db, editor.tenant).await?;
-    if stored.saturating_add(length) > room {
-        let detail = format!("the tenant stores {stored} of {room} bytes; delete videos to make room");
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "storage_full", detail));
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::extract::Viewer;
+use super::extract::{Query, Viewer};
 use super::problem::Problem;
 use super::refusals::ReadRefusals;
 use super::state::State;
@@ -76,8 +76,8 @@ pub struct Usage {
 #[get("/usage")]
 pub async fn read_usage(
     viewer: Viewer,
-    period: web::Query<PeriodQuery>,
-    exports: web::Query<ExportsQuery>,
+    period: Query<PeriodQuery>,
+    exports: Query<ExportsQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let (db, tenant, period) = (&state.db, viewer.tenant, period.period()?);

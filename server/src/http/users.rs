@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::admin::audit;
-use super::auth::password::{self, PasswordError};
-use super::extract::{Id, Listing, PageQuery, Principal, TenantAdmin};
+use super::auth::password::PasswordError;
+use super::extract::{Id, Json, Listing, PageQuery, Principal, Query, TenantAdmin};
 use super::problem::Problem;
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
@@ -72,7 +72,7 @@ pub struct NewColleague {
 pub struct UserPatch {
     /// Unique in the deployment.
     pub email: Option<String>,
-    /// At least 8 characters. A new one ends every login of the user.
+    /// At least 8 characters. A new one ends every session of the user.
     #[schema(min_length = 8)]
     pub password: Option<String>,
     /// What the user may do from now on.
@@ -84,19 +84,19 @@ pub struct UserPatch {
 #[get("/users")]
 pub async fn list_colleagues(
     admin: TenantAdmin,
-    page: web::Query<PageQuery>,
+    page: Query<PageQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let page = users::list(&state.db, admin.tenant, &page.request()?).await?;
     Ok(HttpResponse::Ok().json(Listing::from(page.map(UserView::from))))
 }
 
-/// Makes an account in the tenant, which can log in at once.
+/// Creates an account in the tenant, which can log in at once.
 #[utoipa::path(tag = "tenant", responses((status = 201, description = "the account", body = UserView, headers(("Location" = String))), WriteRefusals))]
 #[post("/users")]
 pub async fn create_colleague(
     admin: TenantAdmin,
-    new: web::Json<NewColleague>,
+    new: Json<NewColleague>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let NewColleague { email, password, role } = new.into_inner();
@@ -125,7 +125,7 @@ pub async fn get_colleague(
 pub async fn change_colleague(
     admin: TenantAdmin,
     id: Id<UserId>,
-    patch: web::Json<UserPatch>,
+    patch: Json<UserPatch>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let user = users::get(&state.db, admin.tenant, id.0).await?.ok_or_else(|| Problem::not_found("user"))?;
@@ -145,7 +145,7 @@ pub async fn delete_colleague(
     remove(&state, &admin, user).await
 }
 
-/// Makes an account in any tenant; whether that may be is the caller's question.
+/// Creates an account in any tenant; the caller checks whether that is allowed.
 pub(super) async fn create(
     state: &State,
     who: &Principal,
@@ -155,7 +155,7 @@ pub(super) async fn create(
     role: Role,
 ) -> Result<User, Problem> {
     check_address(&email)?;
-    let password_hash = hashed(password).await?;
+    let password_hash = hashed(state, password).await?;
     let user = users::create(&state.db, NewUser { tenant_id, email, password_hash, role }).await?;
     let details = json!({"email": user.email, "role": user.role});
     audit::note(state, who, Some(tenant_id), "user.create", user.id, details).await;
@@ -175,7 +175,7 @@ pub(super) async fn change(state: &State, who: &Principal, user: User, patch: Us
         check_address(email)?;
     }
     let password_hash = match patch.password {
-        Some(password) => Some(hashed(password).await?),
+        Some(password) => Some(hashed(state, password).await?),
         None => None,
     };
     let details = json!({
@@ -234,11 +234,8 @@ pub fn looks_like_an_address(email: &str) -> bool {
         && parts.is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'))
 }
 
-async fn hashed(password: String) -> Result<String, Problem> {
-    let hashed = web::block(move || password::hash(&password))
-        .await
-        .map_err(|error| Problem::internal("hashing a password", error))?;
-    hashed.map_err(|error| match error {
+async fn hashed(state: &State, password: String) -> Result<String, Problem> {
+    state.hashing.hash(password).await?.map_err(|error| match error {
         PasswordError::Hash(error) => Problem::internal("hashing a password", error),
         wrong => Problem::invalid_field("/password", "length", wrong.to_string()),
     })

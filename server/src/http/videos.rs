@@ -11,7 +11,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::content::{FileAnswers, StoredFile, strong_tag};
 use super::detections::{Detections, DetectionsQuery, read_detections};
-use super::extract::{Editor, Id, Listing, PageQuery, Row, Viewer};
+use super::extract::{Editor, Id, Listing, PageQuery, Query, Row, Viewer};
 use super::problem::Problem;
 use super::refusals::{ReadRefusals, WriteRefusals};
 use super::state::State;
@@ -82,7 +82,7 @@ pub struct DeleteQuery {
 #[get("/videos")]
 pub async fn list_videos(
     viewer: Viewer,
-    page: web::Query<PageQuery>,
+    page: Query<PageQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let page = videos::list(&state.db, viewer.tenant, &page.request()?).await?;
@@ -102,7 +102,7 @@ pub async fn get_video(_: Viewer, video: Row<Video>) -> Result<HttpResponse, Pro
 pub async fn delete_video(
     editor: Editor,
     id: Id<VideoId>,
-    query: web::Query<DeleteQuery>,
+    query: Query<DeleteQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     match state.node.videos.delete(editor.tenant, id.0, query.force).await? {
@@ -150,7 +150,7 @@ pub async fn download_video(
 pub async fn read_video_detections(
     viewer: Viewer,
     id: Id<VideoId>,
-    query: web::Query<DetectionsQuery>,
+    query: Query<DetectionsQuery>,
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::admin::audit;
-use super::extract::{Id, Listing, PageQuery, Row, TenantAdmin, find};
+use super::extract::{Id, Json, Listing, PageQuery, Query, Row, TenantAdmin, find};
 use super::precondition::{answer, expected_version, stale, with_tag};
 use super::problem::{Problem, ProblemBody};
 use super::refusals::{ReadRefusals, WriteRefusals};
@@ -115,7 +115,7 @@ impl From<Delivery> for DeliveryView {
     }
 }
 
-/// A webhook to be.
+/// A webhook to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewWebhook {
@@ -154,12 +154,12 @@ pub struct WebhookPatch {
     pub description: Option<String>,
 }
 
-/// Makes a webhook. Its secret is in this answer only; `POST …/test` sends a message to try it.
+/// Creates a webhook. Its secret is in this answer only; `POST …/test` sends a message to try it.
 #[utoipa::path(tag = "webhooks", responses((status = 201, description = "the webhook with its secret", body = WebhookView, headers(("Location" = String), ("ETag" = String))), WriteRefusals))]
 #[post("/webhooks")]
 pub async fn create_webhook(
     admin: TenantAdmin,
-    new: web::Json<NewWebhook>,
+    new: Json<NewWebhook>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let NewWebhook { url, events, enabled, description } = new.into_inner();
@@ -182,7 +182,7 @@ pub async fn create_webhook(
 #[get("/webhooks")]
 pub async fn list_webhooks(
     admin: TenantAdmin,
-    page: web::Query<PageQuery>,
+    page: Query<PageQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let page = webhooks::list(&state.db, admin.tenant, &page.request()?).await?;
@@ -212,7 +212,7 @@ pub async fn change_webhook(
     admin: TenantAdmin,
     id: Id<WebhookId>,
     request: HttpRequest,
-    patch: web::Json<WebhookPatch>,
+    patch: Json<WebhookPatch>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let webhook = find::<Webhook>(&state, admin.tenant, id.0).await?;
@@ -264,7 +264,7 @@ pub async fn delete_webhook(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Sends a `webhook.test` message, to try the receiver.
+/// Sends a `webhook.test` message, to try the receiver. A tenant may ask for ten of them a minute.
 #[utoipa::path(tag = "webhooks", params(("id" = WebhookId, Path)), responses((status = 202, description = "the message on its way", body = DeliveryView, headers(("Location" = String))), WriteRefusals))]
 #[post("/webhooks/{id}/test")]
 pub async fn test_webhook(
@@ -272,6 +272,8 @@ pub async fn test_webhook(
     id: Id<WebhookId>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
+    find::<Webhook>(&state, admin.tenant, id.0).await?;
+    state.rates.count_webhook_test(admin.tenant).await?;
     let sent = webhooks::send_test(&state.db, admin.tenant, id.0).await?;
     let sent = sent.ok_or_else(|| Problem::not_found("webhook"))?;
     Ok(HttpResponse::Accepted()
@@ -285,7 +287,7 @@ pub async fn test_webhook(
 pub async fn list_deliveries(
     admin: TenantAdmin,
     id: Id<WebhookId>,
-    page: web::Query<PageQuery>,
+    page: Query<PageQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let page = webhooks::deliveries(&state.db, admin.tenant, id.0, &page.request()?).await?;

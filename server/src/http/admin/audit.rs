@@ -1,4 +1,4 @@
-//! The audit log: who administered what.
+//! The audit log: administrative actions and who took them.
 
 use actix_web::{HttpResponse, get, web};
 use chrono::{DateTime, Utc};
@@ -9,7 +9,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use crate::http::extract::{Identity, Listing, Operator, PageQuery, Principal};
+use crate::http::extract::{Identity, Listing, Operator, PageQuery, Principal, Query};
 use crate::http::problem::Problem;
 use crate::http::refusals::ReadRefusals;
 use crate::http::state::State;
@@ -58,13 +58,13 @@ pub struct AuditQuery {
     pub action: Option<String>,
 }
 
-/// Lists who administered what, newest first.
+/// Lists audit entries, newest first.
 #[utoipa::path(tag = "admin", params(AuditQuery, PageQuery), responses((status = 200, description = "a page", body = Listing<AuditView>), ReadRefusals))]
 #[get("/admin/audit")]
 pub async fn list_audit(
     _: Operator,
-    query: web::Query<AuditQuery>,
-    page: web::Query<PageQuery>,
+    query: Query<AuditQuery>,
+    page: Query<PageQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let AuditQuery { tenant_id, action } = query.into_inner();

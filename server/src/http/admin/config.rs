@@ -1,7 +1,7 @@
 //! The settings that change while the server runs.
 
 use actix_web::{HttpRequest, HttpResponse, get, patch, post, web};
-use actors::settings::config_keeper::{Author, ChangeError, GetConfig, PatchConfig, RollBack, Versioned};
+use actors::settings::config_keeper::{Author, ChangeError, PatchConfig, RollBack, Versioned};
 use chrono::{DateTime, Utc};
 use config::Live;
 use entities::UserId;
@@ -13,7 +13,7 @@ use utoipa::{PartialSchema, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::audit;
-use crate::http::extract::{Listing, Operator, PageQuery};
+use crate::http::extract::{Json, Listing, Operator, PageQuery, Query};
 use crate::http::precondition;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::refusals::{ReadRefusals, WriteRefusals};
@@ -60,12 +60,12 @@ impl PartialSchema for LiveConfig<'_> {
 )]
 #[get("/admin/config")]
 pub async fn read_config(_: Operator, request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Problem> {
-    let config = state.node.config.send(GetConfig).await?;
+    let config = state.node.config.get().await?;
     let body = LiveConfig { version: config.version, live: &config.live };
     Ok(precondition::answer(&request, config.version as i64, &body))
 }
 
-/// Changes live settings by a JSON merge patch (RFC 7396), validated whole; takes effect at once.
+/// Changes live settings by a JSON merge patch (RFC 7396), validated as a whole; takes effect at once.
 #[utoipa::path(
     tag = "admin",
     params(("If-Match" = String, Header, description = "the `ETag` that was read, or `*`")),
@@ -81,20 +81,20 @@ pub async fn read_config(_: Operator, request: HttpRequest, state: web::Data<Sta
 pub async fn change_config(
     operator: Operator,
     request: HttpRequest,
-    patch: web::Json<serde_json::Value>,
+    patch: Json<serde_json::Value>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let in_force = state.node.config.send(GetConfig).await?;
+    let in_force = state.node.config.get().await?;
     let if_match = precondition::seen(&request, in_force.version as i64)?.map(i64::unsigned_abs);
     let change = PatchConfig { if_match, patch: patch.into_inner(), by: author(&operator) };
-    state.node.config.send(change).await?.map(|config| answer(&config)).map_err(refused)
+    state.node.config.patch(change).await?.map(|config| answer(&config)).map_err(refused)
 }
 
 /// Goes back to the settings of an older version, as a new version. 0 stands for those of the start.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rollback {
-    /// The version whose settings are to hold again.
+    /// The version to roll back to.
     #[schema(example = 3)]
     pub version: u64,
 }
@@ -121,7 +121,7 @@ pub struct ConfigVersionView {
 #[get("/admin/config/history")]
 pub async fn list_config_versions(
     _: Operator,
-    page: web::Query<PageQuery>,
+    page: Query<PageQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let page = config_versions::history(&state.db, &page.request()?).await?;
@@ -135,7 +135,7 @@ pub async fn list_config_versions(
     Ok(HttpResponse::Ok().json(Listing::from(page.map(view))))
 }
 
-/// Lets the settings of an older version hold again, validated whole; takes effect at once, as a new version.
+/// Rolls back to the settings of an older version, validated as a whole; takes effect at once, as a new version.
 #[utoipa::path(
     tag = "admin",
     params(("If-Match" = Option<String>, Header, description = "the `ETag` that was read, or `*`")),
@@ -149,13 +149,13 @@ pub async fn list_config_versions(
 pub async fn roll_config_back(
     operator: Operator,
     request: HttpRequest,
-    to: web::Json<Rollback>,
+    to: Json<Rollback>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let in_force = state.node.config.send(GetConfig).await?;
+    let in_force = state.node.config.get().await?;
     let if_match = precondition::expected_version(&request, in_force.version as i64)?.map(i64::unsigned_abs);
     let change = RollBack { if_match, to: to.version, by: author(&operator) };
-    state.node.config.send(change).await?.map(|config| answer(&config)).map_err(refused)
+    state.node.config.roll_back(change).await?.map(|config| answer(&config)).map_err(refused)
 }
 
 fn author(operator: &Operator) -> Author {

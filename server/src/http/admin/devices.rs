@@ -24,8 +24,8 @@ pub async fn list_devices(_: Operator, state: web::Data<State>) -> HttpResponse 
     HttpResponse::Ok().json(Listing { items, next_cursor: None })
 }
 
-/// Takes a device out of use as soon as what it has in hand is done. It stays out until it is enabled or the server
-/// starts anew.
+/// Takes a device out of use when its running batches are done. It stays out until it is enabled or the server is
+/// restarted.
 #[utoipa::path(tag = "admin", params(("id" = String, Path, description = "such as cuda:0")), responses((status = 200, description = "the device", body = DeviceState), WriteRefusals))]
 #[post("/admin/devices/{id}/drain")]
 pub async fn drain_device(
@@ -36,8 +36,8 @@ pub async fn drain_device(
     operate(&state, &operator, &id, Operation::Drain, "device.drain").await
 }
 
-/// Takes a device out of use at once: what it has in hand goes to the others. It stays out until it is enabled or the
-/// server starts anew.
+/// Takes a device out of use at once: its frames go to the other devices. It stays out until it is enabled or the
+/// server is restarted.
 #[utoipa::path(tag = "admin", params(("id" = String, Path, description = "such as cuda:0")), responses((status = 200, description = "the device", body = DeviceState), WriteRefusals))]
 #[post("/admin/devices/{id}/disable")]
 pub async fn disable_device(

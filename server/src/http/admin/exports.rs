@@ -9,8 +9,8 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::audit;
-use crate::http::exports::{ExportView, cancel};
-use crate::http::extract::{Id, Listing, Operator, PageQuery};
+use crate::http::exports::{ExportView, cancel, latest};
+use crate::http::extract::{Id, Listing, Operator, PageQuery, Query};
 use crate::http::problem::Problem;
 use crate::http::refusals::{ReadRefusals, WriteRefusals};
 use crate::http::state::State;
@@ -31,9 +31,10 @@ pub struct TenantExportView {
     pub export: ExportView,
 }
 
-impl From<Export> for TenantExportView {
-    fn from(export: Export) -> Self {
-        Self { tenant_id: export.tenant_id, export: export.into() }
+impl TenantExportView {
+    /// An export with what was asked for.
+    async fn with_spec(state: &State, export: Export) -> Result<Self, Problem> {
+        Ok(Self { tenant_id: export.tenant_id, export: ExportView::with_spec(state, export).await? })
     }
 }
 
@@ -49,26 +50,30 @@ pub struct AnyExportQuery {
     pub state: Option<ExportState>,
 }
 
-/// Lists exports of all tenants, newest first.
+/// Lists exports of all tenants, newest first, without their `spec`.
 #[utoipa::path(tag = "admin", params(AnyExportQuery, PageQuery), responses((status = 200, description = "a page", body = Listing<TenantExportView>), ReadRefusals))]
 #[get("/admin/exports")]
 pub async fn list_every_export(
     _: Operator,
-    query: web::Query<AnyExportQuery>,
-    page: web::Query<PageQuery>,
+    query: Query<AnyExportQuery>,
+    page: Query<PageQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let AnyExportQuery { tenant_id, kind, state: in_state } = query.into_inner();
     let filter = Filter { kind, state: in_state };
     let page = exports::list_any(&state.db, tenant_id, filter, &page.request()?).await?;
-    Ok(HttpResponse::Ok().json(Listing::from(page.map(TenantExportView::from))))
+    let latest = latest(&state, &page.items).await?;
+    let view =
+        |export: Export| TenantExportView { tenant_id: export.tenant_id, export: ExportView::live(export, &latest) };
+    Ok(HttpResponse::Ok().json(Listing::from(page.map(view))))
 }
 
 /// Reads an export of any tenant.
 #[utoipa::path(tag = "admin", params(("id" = ExportId, Path)), responses((status = 200, description = "the export", body = TenantExportView), ReadRefusals))]
 #[get("/admin/exports/{id}")]
 pub async fn get_any_export(_: Operator, id: Id<ExportId>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(TenantExportView::from(find(&state, id.0).await?)))
+    let export = find(&state, id.0).await?;
+    Ok(HttpResponse::Ok().json(TenantExportView::with_spec(&state, export).await?))
 }
 
 /// Cancels an export of any tenant; takes effect within one batch.
@@ -82,7 +87,7 @@ pub async fn cancel_any_export(
     let tenant = find(&state, id.0).await?.tenant_id;
     let export = cancel(&state, tenant, id.0).await?;
     audit::note(&state, &operator, Some(tenant), "export.cancel", id.0, json!({})).await;
-    Ok(HttpResponse::Ok().json(TenantExportView::from(export)))
+    Ok(HttpResponse::Ok().json(TenantExportView::with_spec(&state, export).await?))
 }
 
 async fn find(state: &State, id: ExportId) -> Result<Export, Problem> {

@@ -59,9 +59,9 @@ pub async fn list_models(_: Operator, state: web::Data<State>) -> Result<HttpRes
     Ok(HttpResponse::Ok().json(Listing { items, next_cursor: None }))
 }
 
-/// Has every device of this node load a model, after what it has in hand. `GET /admin/models` shows when one has; why one
-/// cannot is in the log and in the device's `last_error`.
-#[utoipa::path(tag = "admin", params(("id" = String, Path, description = "the model's name")), responses((status = 202, description = "the devices were told"), WriteRefusals))]
+/// Loads a model on every device of this node, each after its running batches. `GET /admin/models` shows which devices
+/// have loaded it; the reason for a failure is in the log and in the device's `last_error`.
+#[utoipa::path(tag = "admin", params(("id" = String, Path, description = "the model's name")), responses((status = 202, description = "accepted: the devices load it"), WriteRefusals))]
 #[post("/admin/models/{id}/load")]
 pub async fn load_model(
     operator: Operator,
@@ -89,7 +89,7 @@ async fn views(state: &State, store: Arc<ModelStore>) -> Result<Vec<ModelView>, 
         let store = Arc::clone(&store);
         web::block(move || models::list(&store)).await
     };
-    let listed = listed.map_err(|error| Problem::internal("looking at the models", error))?;
+    let listed = listed.map_err(|error| Problem::internal("listing the models", error))?;
     let devices = state.node.readiness().devices;
     let live = state.node.live.borrow().live.clone();
     let view = |model: ModelStatus| {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use crate::http::extract::Operator;
+use crate::http::extract::{Operator, Query};
 use crate::http::problem::Problem;
 use crate::http::refusals::ReadRefusals;
 use crate::http::state::State;
@@ -54,11 +54,7 @@ const MOST: f64 = 1e9;
 /// Compares 1, 2, 4, … devices for a job: wall time, device seconds and cost, and which the policy chooses.
 #[utoipa::path(tag = "admin", params(PlanQuery), responses((status = 200, description = "the rows and the choice", body = Plan), ReadRefusals))]
 #[get("/admin/plan")]
-pub async fn plan_job(
-    _: Operator,
-    query: web::Query<PlanQuery>,
-    state: web::Data<State>,
-) -> Result<HttpResponse, Problem> {
+pub async fn plan_job(_: Operator, query: Query<PlanQuery>, state: web::Data<State>) -> Result<HttpResponse, Problem> {
     let query = query.into_inner();
     let price = query.price.unwrap_or(state.node.live.borrow().live.planner.price_per_device_second);
     for (name, value) in [

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::audit;
-use crate::http::extract::{Id, Listing, Operator, PageQuery};
+use crate::http::extract::{Id, Json, Listing, Operator, PageQuery, Query};
 use crate::http::merge_patch::{object, present};
 use crate::http::problem::Problem;
 use crate::http::refusals::{ReadRefusals, WriteRefusals};
@@ -94,12 +94,16 @@ pub struct OwnLimits {
     pub queued_exports: Option<u32>,
     /// Single frames decoded at once; one more is refused.
     pub interactive_frames: Option<u32>,
-    /// Bytes of stored videos and results.
+    /// Bytes of open uploads, videos and results.
     pub storage_bytes: Option<u64>,
     /// Bytes of one upload.
     pub upload_bytes: Option<u64>,
     /// Requests a second; 0: unlimited.
     pub requests_per_second: Option<u32>,
+    /// WebSockets of one user or API key, open on one node; one more is refused.
+    pub sockets_per_user: Option<u32>,
+    /// WebSockets of the tenant, open on one node; one more is refused.
+    pub sockets_per_tenant: Option<u32>,
 }
 
 impl OwnLimits {
@@ -113,6 +117,8 @@ impl OwnLimits {
             storage_bytes: large(row.storage_bytes),
             upload_bytes: large(row.upload_bytes),
             requests_per_second: small(row.requests_per_second),
+            sockets_per_user: small(row.sockets_per_user),
+            sockets_per_tenant: small(row.sockets_per_tenant),
         }
     }
 
@@ -126,6 +132,8 @@ impl OwnLimits {
             storage_bytes: large(self.storage_bytes),
             upload_bytes: large(self.upload_bytes),
             requests_per_second: self.requests_per_second.map(i64::from),
+            sockets_per_user: self.sockets_per_user.map(i64::from),
+            sockets_per_tenant: self.sockets_per_tenant.map(i64::from),
         }
     }
 
@@ -141,6 +149,8 @@ impl OwnLimits {
             storage_bytes: over(&patch.storage_bytes, self.storage_bytes),
             upload_bytes: over(&patch.upload_bytes, self.upload_bytes),
             requests_per_second: over(&patch.requests_per_second, self.requests_per_second),
+            sockets_per_user: over(&patch.sockets_per_user, self.sockets_per_user),
+            sockets_per_tenant: over(&patch.sockets_per_tenant, self.sockets_per_tenant),
         }
     }
 
@@ -153,6 +163,8 @@ impl OwnLimits {
             ("interactive_frames", self.interactive_frames.map(u64::from)),
             ("storage_bytes", self.storage_bytes),
             ("upload_bytes", self.upload_bytes),
+            ("sockets_per_user", self.sockets_per_user.map(u64::from)),
+            ("sockets_per_tenant", self.sockets_per_tenant.map(u64::from)),
         ];
         let wrong = limits.into_iter().filter(|(_, limit)| limit.is_some_and(|limit| !possible.contains(&limit)));
         let describe = |(name, _)| {
@@ -212,9 +224,15 @@ pub struct LimitsPatch {
     upload_bytes: Option<Option<u64>>,
     #[serde(deserialize_with = "present")]
     requests_per_second: Option<Option<u32>>,
+    #[serde(deserialize_with = "present")]
+    #[schema(minimum = 1)]
+    sockets_per_user: Option<Option<u32>>,
+    #[serde(deserialize_with = "present")]
+    #[schema(minimum = 1)]
+    sockets_per_tenant: Option<Option<u32>>,
 }
 
-/// A tenant to be.
+/// A tenant to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewTenant {
@@ -228,7 +246,7 @@ pub struct NewTenant {
 #[get("/admin/tenants")]
 pub async fn list_tenants(
     _: Operator,
-    page: web::Query<PageQuery>,
+    page: Query<PageQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let page = tenants::list(&state.db, &page.request()?).await?;
@@ -242,12 +260,12 @@ pub async fn list_tenants(
     Ok(HttpResponse::Ok().json(Listing::from(page.map(view))))
 }
 
-/// Makes a tenant.
+/// Creates a tenant.
 #[utoipa::path(tag = "admin", responses((status = 201, description = "the tenant", body = TenantView), WriteRefusals))]
 #[post("/admin/tenants")]
 pub async fn create_tenant(
     operator: Operator,
-    new: web::Json<NewTenant>,
+    new: Json<NewTenant>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let name = new.name.trim();
@@ -279,17 +297,11 @@ pub async fn get_tenant(_: Operator, id: Id<TenantId>, state: web::Data<State>) 
 pub async fn change_tenant(
     operator: Operator,
     id: Id<TenantId>,
-    patch: web::Json<TenantPatch>,
+    patch: Json<TenantPatch>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let db = &state.db;
-    let tenant = tenants::get(db, id.0).await?.ok_or_else(|| Problem::not_found("tenant"))?;
-    let limits = tenant_limits::get(db, id.0).await?;
-    let own = OwnLimits::of(&limits).patched(&patch.limits);
-    let before = TenantView::new(tenant, &limits);
     let patch = patch.into_inner();
-    let mut wrong = own.check();
-    wrong.extend(patch.models.check(&state));
+    let mut wrong = patch.models.check(&state);
     let name = patch.name.as_deref().map(|name| name.trim().to_owned());
     if name.as_deref().is_some_and(|name| !is_name(name)) {
         wrong.push(FieldError::new("/name", "length", NAME_LENGTH));
@@ -297,10 +309,11 @@ pub async fn change_tenant(
     if patch.weight.is_some_and(|weight| !(0.01..=100.0).contains(&weight)) {
         wrong.push(FieldError::new("/weight", "out_of_range", "must be 0.01 to 100"));
     }
-    if !wrong.is_empty() {
-        return Err(Problem::invalid("invalid_request", "the tenant would not be valid; nothing was changed", wrong));
-    }
-    let limits = own.row(id.0);
+    let limits = |now: &TenantLimits| {
+        let own = OwnLimits::of(now).patched(&patch.limits);
+        let wrong: Vec<_> = own.check().into_iter().chain(wrong).collect();
+        if wrong.is_empty() { Ok(own.row(id.0)) } else { Err(wrong) }
+    };
     let change = TenantChange {
         name,
         state: patch.state,
@@ -308,10 +321,14 @@ pub async fn change_tenant(
         upscale_model: patch.models.upscale,
         detect_model: patch.models.detect,
     };
-    let tenant = tenants::change(db, id.0, change, &limits).await?.ok_or_else(|| Problem::not_found("tenant"))?;
+    let changed =
+        tenants::change(&state.db, id.0, change, limits).await?.ok_or_else(|| Problem::not_found("tenant"))?;
+    let ((before, limits_before), (tenant, limits)) = changed.map_err(|wrong| {
+        Problem::invalid("invalid_request", "the tenant would not be valid; nothing was changed", wrong)
+    })?;
     state.principals.forget();
     state.node.devices.set_weight(id.0, tenant.weight);
-    let after = TenantView::new(tenant, &limits);
+    let (before, after) = (TenantView::new(before, &limits_before), TenantView::new(tenant, &limits));
     let details = differences(&json!(before), &json!(after));
     audit::note(&state, &operator, Some(id.0), "tenant.change", id.0, details).await;
     Ok(HttpResponse::Ok().json(after))

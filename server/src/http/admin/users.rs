@@ -8,7 +8,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use crate::http::extract::{Id, Listing, Operator, PageQuery};
+use crate::http::extract::{Id, Json, Listing, Operator, PageQuery, Query};
 use crate::http::problem::Problem;
 use crate::http::refusals::{ReadRefusals, WriteRefusals};
 use crate::http::state::State;
@@ -19,7 +19,7 @@ pub fn routes(api: &mut ServiceConfig) {
     api.service(list_users).service(create_user).service(get_user).service(change_user).service(delete_user);
 }
 
-/// An account to be.
+/// An account to create.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateUser {
@@ -48,8 +48,8 @@ pub struct TenantQuery {
 #[get("/admin/users")]
 pub async fn list_users(
     operator: Operator,
-    tenant: web::Query<TenantQuery>,
-    page: web::Query<PageQuery>,
+    tenant: Query<TenantQuery>,
+    page: Query<PageQuery>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let tenant = tenant.tenant_id.unwrap_or(operator.tenant);
@@ -57,12 +57,12 @@ pub async fn list_users(
     Ok(HttpResponse::Ok().json(Listing::from(page.map(UserView::from))))
 }
 
-/// Makes an account, which can log in at once.
+/// Creates an account, which can log in at once.
 #[utoipa::path(tag = "admin", responses((status = 201, description = "the account", body = UserView, headers(("Location" = String))), WriteRefusals))]
 #[post("/admin/users")]
 pub async fn create_user(
     operator: Operator,
-    new: web::Json<CreateUser>,
+    new: Json<CreateUser>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let CreateUser { tenant_id, email, password, role } = new.into_inner();
@@ -88,7 +88,7 @@ pub async fn get_user(_: Operator, id: Id<UserId>, state: web::Data<State>) -> R
 pub async fn change_user(
     operator: Operator,
     id: Id<UserId>,
-    patch: web::Json<UserPatch>,
+    patch: Json<UserPatch>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let user = find(&state, id.0).await?;

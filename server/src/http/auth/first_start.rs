@@ -2,7 +2,7 @@
 
 use std::env;
 
-use actix_web::web;
+use actors::threads::named;
 use anyhow::Context;
 use entities::Database;
 use entities::users::{self, Role};
@@ -25,7 +25,7 @@ pub struct GeneratedLogin {
 
 /// Makes the tenant `default` and its operator on a deployment without users: from
 /// `TOUCHLINE_ADMIN_EMAIL` and `TOUCHLINE_ADMIN_PASSWORD`, or with a generated password, which is
-/// returned for the operator to be told.
+/// returned, to be printed once.
 ///
 /// # Errors
 /// When the given password is refused or the rows cannot be written.
@@ -40,7 +40,9 @@ pub async fn first_start(db: &Database) -> anyhow::Result<Option<GeneratedLogin>
     let password = chosen.unwrap_or_else(random_text::<18>);
     let hashed = {
         let password = password.clone();
-        web::block(move || password::hash(&password)).await.context("hashing the operator's password")?
+        named("argon2".to_owned(), move || password::hash(&password))
+            .await
+            .context("hashing the operator's password")?
     }
     .context("TOUCHLINE_ADMIN_PASSWORD cannot be used")?;
     let made = users::create_first(db, TENANT, &email, &hashed, Role::Operator).await?;

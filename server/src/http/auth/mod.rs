@@ -2,8 +2,11 @@
 
 pub mod api_key;
 pub mod first_start;
+pub mod hashing;
 pub mod issuer;
 pub mod logged_out;
+pub mod login;
+pub mod network;
 pub mod password;
 pub mod refresh;
 pub mod secret;
@@ -11,3 +14,4 @@ pub mod signature;
 pub mod throttle;
 pub mod ticket;
 pub mod token;
+mod turns;

@@ -1,13 +1,8 @@
 //! Passwords, kept as Argon2id PHC strings.
 
-use std::sync::LazyLock;
-
-use actix_web::web;
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-
-use super::secret::random_text;
 
 /// The shortest password accepted, in characters.
 pub const SHORTEST: usize = 8;
@@ -15,9 +10,10 @@ pub const SHORTEST: usize = 8;
 /// The longest password accepted, in bytes; bounds what a request can make us hash.
 pub const LONGEST: usize = 1024;
 
-/// A hash of no password: verifying against it makes an unknown address take as long as a
-/// known one.
-static DUMMY_HASH: LazyLock<String> = LazyLock::new(|| hash(&random_text::<32>()).unwrap_or_default());
+/// A hash of no known password, with the parameters of [`hash`]: verifying against it makes an unknown address take as
+/// long as a known one. A constant, because making one would double the time of the first such login.
+const DUMMY_HASH: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$dG91Y2hsaW5lLWR1bW15IQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// Why a password is refused when an account is made.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +30,7 @@ pub enum PasswordError {
 }
 
 /// Hashes a password with Argon2id and a random salt; takes tens of milliseconds and 19 MiB, so it
-/// belongs off the arbiter.
+/// belongs on a thread of [`super::hashing`].
 ///
 /// # Errors
 /// When the password is too short or too long.
@@ -57,15 +53,10 @@ pub fn matches(password: &str, hash: Option<&str>) -> bool {
     if password.len() > LONGEST {
         return false;
     }
-    let Ok(parsed) = PasswordHash::new(hash.unwrap_or(&DUMMY_HASH)) else {
+    let Ok(parsed) = PasswordHash::new(hash.unwrap_or(DUMMY_HASH)) else {
         return false;
     };
     Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok() && hash.is_some()
-}
-
-/// [`matches`] on the blocking pool.
-pub async fn check(password: String, hash: Option<String>) -> bool {
-    web::block(move || matches(&password, hash.as_deref())).await.unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -80,6 +71,18 @@ mod tests {
         assert!(!matches("battery staple", Some(&stored)));
         assert!(!matches("correct horse", None));
         assert_ne!(stored, hash("correct horse").unwrap(), "salts differ");
+    }
+
+    #[test]
+    fn an_unknown_account_takes_the_work_of_a_known_one() {
+        let parameters = |hash: &str| hash.rsplitn(3, '$').nth(2).map(str::to_owned);
+        assert_eq!(parameters(DUMMY_HASH), parameters(&hash("correct horse").unwrap()));
+        let (dummy, made) = (PasswordHash::new(DUMMY_HASH).unwrap(), hash("correct horse").unwrap());
+        let made = PasswordHash::new(&made).unwrap();
+        let lengths = |hash: &PasswordHash| {
+            (hash.salt.as_ref().map(|salt| salt.len()), hash.hash.as_ref().map(|output| output.len()))
+        };
+        assert_eq!(lengths(&dummy), lengths(&made));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::Utc;
-use entities::users::Role;
+use entities::users::{Role, User};
 use entities::{TenantId, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use moka::sync::Cache;
@@ -42,6 +42,9 @@ pub struct Claims {
     pub iat: i64,
     /// Expires at, seconds since 1970.
     pub exp: i64,
+    /// The user's session epoch: a change of the password ends the tokens of those before.
+    #[serde(default)]
+    pub epoch: i64,
 }
 
 /// Signs and checks access tokens, and remembers the ones that were logged out.
@@ -97,21 +100,22 @@ impl AccessTokens {
         self.life_seconds
     }
 
-    /// A new token for a user.
+    /// A new token for a user, as its row is.
     ///
     /// # Errors
     /// When the claims cannot be signed, which is a fault of the program.
-    pub fn issue(&self, user: UserId, tenant: TenantId, role: Role) -> Result<String, jsonwebtoken::errors::Error> {
+    pub fn issue(&self, user: &User) -> Result<String, jsonwebtoken::errors::Error> {
         let now = Utc::now().timestamp();
         let claims = Claims {
             iss: ISSUER.to_owned(),
             aud: AUDIENCE.to_owned(),
-            sub: user,
-            tid: tenant,
-            role,
+            sub: user.id,
+            tid: user.tenant_id,
+            role: user.role,
             jti: Uuid::now_v7(),
             iat: now,
             exp: now + self.life_seconds,
+            epoch: user.session_epoch,
         };
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.signing)
     }
@@ -195,6 +199,19 @@ mod tests {
             jti: Uuid::now_v7(),
             iat: exp - LIFE,
             exp,
+            epoch: 0,
+        }
+    }
+
+    fn user() -> User {
+        User {
+            id: UserId::new(),
+            tenant_id: TenantId::new(),
+            email: "ann@club.example".to_owned(),
+            password_hash: String::new(),
+            role: Role::Editor,
+            created_at: Utc::now(),
+            session_epoch: 3,
         }
     }
 
@@ -205,9 +222,10 @@ mod tests {
     #[test]
     fn an_issued_token_tells_who_it_is_for() {
         let tokens = AccessTokens::new(SECRET, None, LIFE);
-        let (user, tenant) = (UserId::new(), TenantId::new());
-        let claims = tokens.verify(&tokens.issue(user, tenant, Role::Editor).unwrap()).unwrap();
-        assert_eq!((claims.sub, claims.tid, claims.role), (user, tenant, Role::Editor));
+        let user = user();
+        let claims = tokens.verify(&tokens.issue(&user).unwrap()).unwrap();
+        assert_eq!((claims.sub, claims.tid, claims.role), (user.id, user.tenant_id, Role::Editor));
+        assert_eq!(claims.epoch, 3);
         assert_eq!(claims.exp - claims.iat, LIFE);
     }
 
@@ -243,7 +261,7 @@ mod tests {
     #[test]
     fn the_previous_secret_still_verifies_while_rotating() {
         let old = AccessTokens::new(SECRET, None, LIFE);
-        let token = old.issue(UserId::new(), TenantId::new(), Role::Viewer).unwrap();
+        let token = old.issue(&user()).unwrap();
         let next = b"fedcba9876543210fedcba9876543210";
         assert!(AccessTokens::new(next, Some(SECRET), LIFE).verify(&token).is_ok());
         assert!(AccessTokens::new(next, None, LIFE).verify(&token).is_err());
@@ -252,7 +270,7 @@ mod tests {
     #[test]
     fn a_logged_out_token_stays_out() {
         let tokens = AccessTokens::new(SECRET, None, LIFE);
-        let token = tokens.issue(UserId::new(), TenantId::new(), Role::Viewer).unwrap();
+        let token = tokens.issue(&user()).unwrap();
         let claims = tokens.verify(&token).unwrap();
         tokens.log_out(&claims);
         assert_eq!(tokens.verify(&token).unwrap_err(), TokenError::LoggedOut);

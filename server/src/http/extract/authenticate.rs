@@ -56,7 +56,8 @@ async fn identify(request: &ServiceRequest) -> Outcome {
     }
     let claims =
         state.tokens.verify(token).map_err(|error| Problem::unauthorized("invalid_token", error.to_string()))?;
-    let principal = Principal { tenant: claims.tid, identity: Identity::User(claims.sub), role: claims.role };
+    let (identity, session_epoch) = (Identity::User(claims.sub), claims.epoch);
+    let principal = Principal { tenant: claims.tid, identity, role: claims.role, session_epoch };
     let principal = state.principals.of(&state.db, principal).await?;
     Ok(Session { principal, claims: Some(claims) })
 }
@@ -67,7 +68,8 @@ async fn key_holder(state: &State, text: &str) -> Outcome {
     let key = key.filter(|key| key.is_valid(Utc::now())).ok_or_else(key_ended)?;
     active(db, key.tenant_id, key_ended).await?;
     state.key_use.note(db, key.id);
-    let principal = Principal { tenant: key.tenant_id, identity: Identity::Key(key.id), role: key.scope.role() };
+    let identity = Identity::Key(key.id);
+    let principal = Principal { tenant: key.tenant_id, identity, role: key.scope.role(), session_epoch: 0 };
     Ok(Session { principal, claims: None })
 }
 
@@ -89,5 +91,5 @@ async fn foreigner(state: &State, vouched: Result<Vouched, Refused>) -> Outcome 
     };
     check_active(&found)?;
     let identity = Identity::Foreign { subject, until };
-    Ok(Session { principal: Principal { tenant: found.id, identity, role }, claims: None })
+    Ok(Session { principal: Principal { tenant: found.id, identity, role, session_epoch: 0 }, claims: None })
 }

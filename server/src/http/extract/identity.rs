@@ -23,6 +23,16 @@ pub enum Identity {
     },
 }
 
+impl Identity {
+    /// The same without the end of a foreign token: all of a user's tokens are one user's.
+    pub fn without_end(self) -> Self {
+        match self {
+            Self::Foreign { subject, .. } => Self::Foreign { subject, until: 0 },
+            own => own,
+        }
+    }
+}
+
 /// As logs name it.
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

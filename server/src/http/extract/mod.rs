@@ -6,17 +6,23 @@
 mod authenticate;
 mod id;
 mod identity;
+mod json;
 mod page;
 mod principal;
 mod principal_cache;
+mod query;
 mod row;
 mod standing;
+mod texts;
 
 pub use authenticate::authenticate;
 pub use id::Id;
 pub use identity::Identity;
+pub use json::{Json, config as json_config, read as read_json};
 pub use page::{Listing, PageQuery};
 pub use principal::{Editor, Operator, Principal, Session, TenantAdmin, Viewer, tenant_of};
 pub use principal_cache::PrincipalCache;
+pub use query::Query;
 pub use row::{Row, find, noun};
-pub use standing::{check_active, standing};
+pub use standing::check_active;
+pub use texts::{storable, unstorable};

@@ -23,6 +23,8 @@ pub struct Principal {
     pub identity: Identity,
     /// What may be done: the lesser of the credential's and the account's role.
     pub role: Role,
+    /// A user's session epoch when the session began, see [`Claims::epoch`]; 0 for others.
+    pub session_epoch: i64,
 }
 
 impl Principal {

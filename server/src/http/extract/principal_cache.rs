@@ -1,15 +1,17 @@
-//! Roles and tenants of users, cached for half a second, so that a request does not read the same rows again.
+//! Roles, sessions and tenants of users, cached for half a second, so that a request or an open socket does not read the
+//! same rows again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use entities::users::Role;
-use entities::{Database, TenantId, UserId};
+use entities::{Database, TenantId};
 use moka::future::Cache;
 
 use super::identity::Identity;
 use super::principal::Principal;
-use super::standing::standing;
+use super::standing::{active_user, check_session, standing};
 use crate::http::problem::Problem;
 
 /// TTL of an entry. What another node or the command line changes takes effect after it at the latest, well within the
@@ -18,8 +20,8 @@ const REMEMBERED: Duration = Duration::from_millis(500);
 /// Entries held at most.
 const USERS: u64 = 100_000;
 
-/// The principals of users: their role, in a tenant that is active. Refusals are not cached, nor are API keys, which
-/// are found by their text anyway, and end at once wherever they are revoked.
+/// The principals of users: their role and session epoch, in a tenant that is active. Refusals are not cached. API keys are
+/// cached for sockets only: a request finds its key by the text anyway, and one that is revoked ends at once for it.
 pub struct PrincipalCache {
     entries: Cache<Key, Entry>,
     /// Grows whenever something changes here: entries of an earlier generation are not found any more.
@@ -29,13 +31,14 @@ pub struct PrincipalCache {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
     tenant: TenantId,
-    user: UserId,
+    identity: Identity,
     generation: u64,
 }
 
 #[derive(Clone, Copy)]
 struct Entry {
     role: Role,
+    session_epoch: i64,
     /// Before the rows were read.
     read_at: Instant,
 }
@@ -53,19 +56,49 @@ impl PrincipalCache {
     /// # Errors
     /// As [`standing`].
     pub async fn of(&self, db: &Database, principal: Principal) -> Result<Principal, Problem> {
-        let Identity::User(user) = principal.identity else { return standing(db, principal).await };
-        let key = Key { tenant: principal.tenant, user, generation: self.generation.load(Ordering::SeqCst) };
+        match principal.identity {
+            Identity::User(_) => self.cached(db, principal).await,
+            Identity::Key(_) | Identity::Foreign { .. } => standing(db, principal).await,
+        }
+    }
+
+    /// As [`standing`], for an open socket, which asks again and again: at most half a second old for keys and foreign
+    /// users, too. Any number of sockets of one user read the rows twice a second.
+    ///
+    /// # Errors
+    /// As [`standing`].
+    pub async fn while_listening(&self, db: &Database, principal: Principal) -> Result<Principal, Problem> {
+        match principal.identity {
+            // Each token ends at its own time, so it is not cached.
+            Identity::Foreign { until, .. } if until < Utc::now().timestamp() => standing(db, principal).await,
+            _ => self.cached(db, principal).await,
+        }
+    }
+
+    async fn cached(&self, db: &Database, principal: Principal) -> Result<Principal, Problem> {
+        let generation = self.generation.load(Ordering::SeqCst);
+        let key = Key { tenant: principal.tenant, identity: principal.identity.without_end(), generation };
         let read = async {
             let read_at = Instant::now();
-            // The account's own role: other tokens of the same user may have been given another one.
-            let role = standing(db, Principal { role: Role::Operator, ..principal }).await?.role;
-            Ok::<_, Problem>(Entry { role, read_at })
+            let (role, session_epoch) = match principal.identity {
+                Identity::User(user) => {
+                    let account = active_user(db, principal.tenant, user).await?;
+                    (account.role, account.session_epoch)
+                }
+                // Their sockets' own roles are compared below; sessions are those of users.
+                _ => {
+                    (standing(db, Principal { role: Role::Operator, ..principal }).await?.role, principal.session_epoch)
+                }
+            };
+            Ok::<_, Problem>(Entry { role, session_epoch, read_at })
         };
         // Of concurrent requests without an entry, one reads the rows.
         let entry = self.entries.try_get_with(key, read).await.map_err(|problem| (*problem).clone())?;
-        if entry.read_at.elapsed() > REMEMBERED {
+        // A session of a later epoch began at another node since the rows were read.
+        if entry.read_at.elapsed() > REMEMBERED || entry.session_epoch < principal.session_epoch {
             return standing(db, principal).await;
         }
+        check_session(principal.session_epoch, entry.session_epoch)?;
         Ok(Principal { role: entry.role.min(principal.role), ..principal })
     }
 
@@ -78,7 +111,7 @@ impl PrincipalCache {
 #[cfg(test)]
 mod tests {
     use entities::tenants::{self, TenantState};
-    use entities::users::{self, NewUser};
+    use entities::users::{self, NewUser, UserChange};
 
     use super::*;
 
@@ -90,7 +123,7 @@ mod tests {
         let email = "coach@club.example".to_owned();
         let new = NewUser { tenant_id: tenant, email, password_hash: "-".to_owned(), role: Role::Editor };
         let user = users::create(&db, new).await?.id;
-        let admin = Principal { tenant, identity: Identity::User(user), role: Role::Admin };
+        let admin = Principal { tenant, identity: Identity::User(user), role: Role::Admin, session_epoch: 0 };
         let principals = PrincipalCache::default();
         let role = async || anyhow::Ok(principals.of(&db, admin).await.ok().map(|principal| principal.role));
         assert_eq!(role().await?, Some(Role::Editor), "the account's role is less than the token's");
@@ -98,16 +131,42 @@ mod tests {
         let asked = principals.of(&db, viewer).await.map_err(|problem| anyhow::anyhow!("{problem}"))?;
         assert_eq!(asked.role, Role::Viewer, "the token's role is less than the account's");
 
+        // The same holds for a socket, also one that an API key or a foreign token opened.
+        let listening = async |identity| {
+            let principal = Principal { identity, ..admin };
+            principals.while_listening(&db, principal).await.ok().map(|principal| principal.role)
+        };
+        let foreign = |until| Identity::Foreign { subject: uuid::Uuid::from_u128(1), until };
+        let now = Utc::now().timestamp();
+        assert_eq!(listening(admin.identity).await, Some(Role::Editor));
+        assert_eq!(listening(foreign(now + 60)).await, Some(Role::Admin));
+        assert_eq!(listening(foreign(now - 60)).await, None, "its token has ended, whatever another one's entry says");
+
         tenants::set_state(&db, tenant, TenantState::Suspended).await?;
         principals.forget();
         assert_eq!(role().await?, None);
+        assert_eq!(listening(foreign(now + 60)).await, None);
         // Refusals are not remembered, so this needs no invalidation.
         tenants::set_state(&db, tenant, TenantState::Active).await?;
         assert_eq!(role().await?, Some(Role::Editor));
+
+        // Another node sets a new password.
+        let change = UserChange { password_hash: Some("-".to_owned()), ..UserChange::default() };
+        users::change(&db, tenant, user, change).await?;
+        let later = Principal { session_epoch: 1, ..admin };
+        assert!(principals.of(&db, later).await.is_ok(), "a new session waits for no entry to expire");
+        ends_soon(&role).await?;
+        assert!(principals.of(&db, later).await.is_ok());
+        let role = async || anyhow::Ok(principals.of(&db, later).await.ok().map(|principal| principal.role));
         users::delete(&db, tenant, user).await?;
+        ends_soon(&role).await
+    }
+
+    /// Waits until the principal is refused.
+    async fn ends_soon(role: &impl AsyncFn() -> anyhow::Result<Option<Role>>) -> anyhow::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(20);
         while role().await?.is_some() {
-            assert!(Instant::now() < deadline, "a deleted user still stands");
+            anyhow::ensure!(Instant::now() < deadline, "the user still stands");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(())
