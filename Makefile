@@ -6,8 +6,7 @@ TOUCHLINE := target/release/touchline
 INPUTS := inputs::every_file_comes_out_as_the_table_says
 
 # 'make test' runs the tests of the API a second time, with each server on a private PostgreSQL and a private Redis. Not
-# again: 'backends', which has both anyway, and 'contract', whose random texts have U+0000 now and then, which PostgreSQL
-# cannot keep (such a call is answered 500 still). A name after --skip that is out of date runs more tests, never fewer.
+# again: 'backends', which has both anyway. A name after --skip that is out of date runs more tests, never fewer.
 ON_SHARED := TOUCHLINE_TEST_BACKENDS=shared cargo test --release --locked --workspace
 # Most tests wait, for timers or for a program that they started, so twice as many as there are cores run side by side.
 export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
@@ -38,7 +37,7 @@ test: ## Check format and lints, then run every test, those of servers also on P
 	@$(MAKE) --no-print-directory bake
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cargo test --release --locked --workspace
-	$(ON_SHARED) --test api -- --skip backends:: --skip contract::
+	$(ON_SHARED) --test api -- --skip backends::
 
 fresh: ## Run demo and test in a minimal Debian 12 made for it (needs root, about an hour): see scripts/fresh --help
 	@scripts/fresh

@@ -25,3 +25,13 @@ pub fn render(kind: &str, input: &Path, spec: &Value, output: &Path) -> Result<V
     ensure!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     Ok(serde_json::from_slice(&run.stdout)?)
 }
+
+/// The lines of stderr but those of progress, which slow renders print every few seconds.
+pub fn without_progress(stderr: &str) -> Vec<&str> {
+    stderr.lines().filter(|line| !is_progress(line)).collect()
+}
+
+/// Whether a line of stderr has the progress of a render.
+pub fn is_progress(line: &str) -> bool {
+    line.contains(" %  ") && line.contains(" frames  ")
+}

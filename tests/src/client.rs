@@ -93,8 +93,13 @@ pub struct Progress {
 impl Progress {
     /// Whether nothing follows.
     pub fn is_last(&self) -> bool {
-        matches!(self.state.as_str(), "complete" | "failed" | "cancelled")
+        is_terminal(&self.state)
     }
+}
+
+/// Whether an export in this state is over.
+pub fn is_terminal(state: &str) -> bool {
+    matches!(state, "complete" | "failed" | "cancelled")
 }
 
 /// Stored detections.

@@ -48,6 +48,7 @@ pub mod server;
 pub mod shared_server;
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use anyhow::{Context, Result, ensure};
 
@@ -64,9 +65,25 @@ pub fn binary() -> Result<PathBuf> {
     Ok(found)
 }
 
-/// The folder of the repository.
+/// The folder of the repository, an absolute path: the one that the running program lies in, or else the one around the
+/// working folder. Found at run time, since a checkout may be moved or copied together with what it has built.
+///
+/// # Panics
+/// When neither lies in a checkout.
 pub fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in a folder of the repository")
+    static FOUND: LazyLock<PathBuf> = LazyLock::new(|| {
+        let program = std::env::current_exe().ok();
+        let working = std::env::current_dir().ok();
+        let found = [program, working].into_iter().flatten().find_map(|path| repository_around(&path));
+        found.expect("neither the running program nor the working folder lies in a checkout of Touchline")
+    });
+    &FOUND
+}
+
+/// The nearest folder at or above `path` that holds the workspace with this crate.
+fn repository_around(path: &Path) -> Option<PathBuf> {
+    let is_root = |folder: &&Path| folder.join("Cargo.lock").is_file() && folder.join("tests/Cargo.toml").is_file();
+    path.ancestors().find(is_root).map(Path::to_owned)
 }
 
 /// Everything that lies below a folder, as files.

@@ -1,6 +1,7 @@
 //! Child processes that end with this process, whatever ends it, and signals to them without the `kill` program, which a
 //! minimal Debian does not have.
 
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::{Child, Command};
@@ -51,4 +52,29 @@ pub fn spawn(command: Command) -> io::Result<Child> {
 pub fn signal(child: &Child, signal: Signal) -> Result<()> {
     let id = i32::try_from(child.id()).context("a process id fits")?;
     nix::sys::signal::kill(Pid::from_raw(id), signal).with_context(|| format!("sending {signal} to process {id}"))
+}
+
+/// Kills a process that is no child of this one, by its id. One that has ended meanwhile is no error.
+pub fn kill(id: u32) -> Result<()> {
+    let id = Pid::from_raw(i32::try_from(id)?);
+    match nix::sys::signal::kill(id, Signal::SIGKILL) {
+        Err(nix::errno::Errno::ESRCH) => Ok(()),
+        killed => killed.with_context(|| format!("killing process {id}")),
+    }
+}
+
+/// How many files, sockets and shared memories a process has open.
+pub fn descriptors(process: u32) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{process}/fd"))?.count())
+}
+
+/// The children of a process, running or dead and not waited for.
+pub fn children(process: u32) -> Result<Vec<u32>> {
+    let mut all = Vec::new();
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        // A thread may end meanwhile.
+        let children = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+        all.extend(children.split_whitespace().map(str::parse).collect::<Result<Vec<u32>, _>>()?);
+    }
+    Ok(all)
 }

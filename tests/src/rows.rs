@@ -25,7 +25,7 @@ pub struct SegmentRow {
 
 /// What an export's row says it took.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Booked {
+pub struct Totals {
     pub frames_done: i64,
     pub frames_total: i64,
     pub device_seconds: f64,
@@ -89,10 +89,10 @@ impl Rows {
     }
 
     /// What an export's row says it took.
-    pub async fn booked(&self, export: &str) -> Result<Booked> {
+    pub async fn totals(&self, export: &str) -> Result<Totals> {
         let sql = "select frames_done, frames_total, device_seconds from exports where id = $1";
         let row = self.of(export, sql).await?.into_iter().next().context("the export has no row")?;
-        Ok(Booked {
+        Ok(Totals {
             frames_done: row.try_get("", "frames_done")?,
             frames_total: row.try_get("", "frames_total")?,
             device_seconds: row.try_get("", "device_seconds")?,

@@ -155,6 +155,11 @@ impl Server {
         std::fs::read_to_string(self.data.join("stdout.log")).unwrap_or_default()
     }
 
+    /// The settings of the server, as the environment of its commands.
+    pub fn environment(&self) -> &[(String, String)] {
+        &self.variables
+    }
+
     /// Runs a command of the program with the server's settings.
     pub fn command(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(binary()?);

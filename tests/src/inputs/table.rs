@@ -21,6 +21,28 @@ anything else is:
 `make inputs` writes this page anew.
 ";
 
+const FORMATS: &str = "
+## Formats
+
+An upload reaches these demuxers and decoders of libav (by its names) and no others. Whatever else a file holds is not
+opened: covers and subtitles are not decoded, and references to other files or addresses are not followed. Headers that
+claim what the file cannot hold are refused before it is opened (`unreadable`): more than 10 million frames or 64
+tracks, tables longer than their boxes, boxes nested without end. A video of another codec is refused
+(`unsupported_codec`).
+
+";
+
+/// The lists of what is read.
+fn formats() -> String {
+    let row = |title: &str, names: &[&str]| format!("| {title} | {} |\n", names.join(", "));
+    let rows = [
+        row("containers", media::CONTAINERS),
+        row("pictures", media::VIDEO_DECODERS),
+        row("sound", media::SOUND_DECODERS),
+    ];
+    format!("{FORMATS}| what | names |\n| --- | --- |\n{}", rows.concat())
+}
+
 /// The page; `outcome` gives the outcome of each file in the order of the groups.
 pub fn page(groups: &[Group], mut outcome: impl FnMut(&str) -> String) -> String {
     let mut page = HEAD.to_owned();
@@ -30,5 +52,6 @@ pub fn page(groups: &[Group], mut outcome: impl FnMut(&str) -> String) -> String
             page.push_str(&format!("| `{}` | {} | {} |\n", case.file, case.what, outcome(case.file)));
         }
     }
+    page.push_str(&formats());
     page
 }

@@ -46,11 +46,13 @@ async fn measure(size: Size) -> Result<Vec<Finding>> {
     Ok(found.collect().await)
 }
 
-/// The state goes forward four times, and each is another crash. A failed export is asked for once more, no oftener.
+/// The state goes forward four times, and each is another crash. A failed export is asked for once more, no oftener; one
+/// that was cancelled is not cancelled again.
 fn times(point: Point, size: Size) -> u32 {
     match point {
         Point::StateAdvanced => size.times.max(4),
         Point::ExportFailed => size.times.min(2),
+        Point::ExportCancelled | Point::ExportRetried => size.times.min(1),
         _ => size.times,
     }
 }
@@ -70,17 +72,18 @@ fn finding(point: Point, before: u32, outcome: Result<bool>) -> Option<Finding> 
     Some(Finding::new(what, "as without it, nothing left over", found, met))
 }
 
-/// Devices on which an export lasts for seconds: one that has ended is not cancelled, and on a loaded machine the request
-/// comes late.
-const SLOWER: (&str, &str) = ("TOUCHLINE__DEVICES__SIM_FRAME_MS", "100.0");
+/// Devices on which an export lasts for half a minute: one that has ended is not cancelled, and on a loaded machine the
+/// request comes seconds late.
+const SLOWER: (&str, &str) = ("TOUCHLINE__DEVICES__SIM_FRAME_MS", "6000.0");
 
 /// Crashes at one point and runs the flow again; false when the point was not reached.
 async fn crash(point: Point, before: u32) -> Result<bool> {
     let (flow, others) = Flow::through(point);
-    let slow = (flow == Flow::Cancel).then_some(SLOWER);
-    let variables: Vec<_> = variables().into_iter().chain(slow).collect();
-    let (mut server, mut client) = prepared(&variables).await?;
+    let (mut server, mut client) = prepared(&variables()).await?;
     let before = if before > 0 { format!("{before}*off->") } else { String::new() };
+    if flow == Flow::Cancel {
+        server.set(&[variables().as_slice(), &[SLOWER]].concat());
+    }
     server.restart(Some(&format!("{others}{}={before}return(crash)", point.name()))).await?;
     let outcome = client.run(&server, flow).await;
     // A flow that went through may have passed the point after its answer; one that did not, has.
@@ -88,6 +91,7 @@ async fn crash(point: Point, before: u32) -> Result<bool> {
     if !server.dies_within(patience).await? {
         return outcome.map(|()| false).context("the server goes on, but the flow did not");
     }
+    server.set(&variables());
     if flow == Flow::Cancel {
         // What a cancelled export leaves must be gone before it is requested again.
         server.restart(None).await?;

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, Utc};
-use reqwest::Method;
+use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use crate::client::{Client, answered};
+use crate::client::{Client, answered, is_terminal};
 use crate::footage;
 use crate::server::{Server, metrics};
 
@@ -92,12 +92,21 @@ impl Club {
         Ok(self.client.start(&spec).await?.id)
     }
 
+    /// Detects persons in one frame now.
+    ///
+    /// # Errors
+    /// A [`Refusal`](crate::client::Refusal) for every answer that is not a success.
+    pub async fn detect(&self, frame: u32) -> Result<Response> {
+        let request = self.client.request(Method::POST, &format!("/videos/{}/detections/frame", self.video));
+        answered(request.json(&json!({"frame": frame})).send().await?).await
+    }
+
     /// How many of these exports have not ended.
     pub async fn unfinished(&self, exports: &[String]) -> Result<usize> {
         let mut unfinished = 0;
         for export in exports {
             let state = self.client.export(export).await?.state;
-            unfinished += usize::from(!matches!(state.as_str(), "complete" | "failed" | "cancelled"));
+            unfinished += usize::from(!is_terminal(&state));
         }
         Ok(unfinished)
     }

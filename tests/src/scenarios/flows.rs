@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::test_server::TestServer;
-use crate::client::{Export, Refusal};
+use crate::client::{Export, Refusal, is_terminal};
 use crate::footage;
 
 /// What a client wants.
@@ -60,7 +60,7 @@ impl Flow {
             | Point::VideoCommitted
             | Point::VideoIndexed
             | Point::VideoReady => (Self::Upload, ""),
-            Point::FailureBooked | Point::ExportFailed => (Self::Export, "segment-begun=return(broken);"),
+            Point::FailureRecorded | Point::ExportFailed => (Self::Export, "segment-begun=return(broken);"),
             Point::ExportRetried | Point::ExportCancelled => (Self::Cancel, ""),
             Point::ExportDeleted => (Self::DeleteExport, ""),
             Point::VideoDeleted => (Self::DeleteVideo, ""),
@@ -150,17 +150,21 @@ impl FlowClient {
         server.completed(export).await?;
         ensure!(server.result(export).await? == self.expected, "the export has other bytes than the undisturbed one");
         let rows = server.rows().await?;
-        let (segments, booked) = (rows.segments(export).await?, rows.booked(export).await?);
+        let (segments, totals) = (rows.segments(export).await?, rows.totals(export).await?);
         let sum: f64 = segments.iter().map(|segment| segment.device_seconds).sum();
         let frames: i64 = segments.iter().map(|segment| segment.frames).sum();
-        let exact = (sum - booked.device_seconds).abs() <= 1e-9 * sum.max(1.0);
-        ensure!(exact && frames == booked.frames_done, "the ledger says {booked:?}, the segments {sum} s, {frames}");
+        let exact = (sum - totals.device_seconds).abs() <= 1e-9 * sum.max(1.0);
+        ensure!(
+            exact && frames == totals.frames_done,
+            "the export's row says {totals:?}, the segments {sum} s, {frames}"
+        );
         Ok(())
     }
 
     async fn cancel(&self, server: &TestServer) -> Result<()> {
         let export = self.started(server).await?;
         if export.attempt == 1 {
+            self.stored_something(server, &export.id).await?;
             let cancelled: Result<Export> =
                 server.club.post(&format!("/exports/{}/cancel", export.id), &Value::Null).await;
             // It may have been quicker; then there is nothing to cancel.
@@ -175,6 +179,18 @@ impl FlowClient {
             }
         }
         self.check(server, &export.id).await
+    }
+
+    /// Waits until a part of the export is stored, so that its cancellation has files to remove.
+    async fn stored_something(&self, server: &TestServer, export: &str) -> Result<()> {
+        let rows = server.rows().await?;
+        while rows.segments(export).await?.is_empty() {
+            if is_terminal(&server.club.export(export).await?.state) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
     }
 
     /// Runs the flow where the disk is full at some step; the code of the problem that the server answers.

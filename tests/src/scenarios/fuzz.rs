@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::{Finding, Running};
+use crate::cli::without_progress;
 use crate::damage::damaged;
 use crate::inputs::list;
 
@@ -238,11 +239,11 @@ fn accepted(output: &Output) -> Result<bool> {
     let stderr = String::from_utf8_lossy(&output.stderr);
     match output.status.code() {
         Some(0) => {
-            ensure!(stderr.is_empty(), "it succeeds and says {stderr}");
+            ensure!(without_progress(&stderr).is_empty(), "it succeeds and says {stderr}");
             Ok(true)
         }
         Some(3) => {
-            ensure!(stderr.lines().count() == 1 && output.stdout.is_empty(), "it refuses with {stderr:?}");
+            ensure!(without_progress(&stderr).len() == 1 && output.stdout.is_empty(), "it refuses with {stderr:?}");
             Ok(false)
         }
         _ => bail!("{}: {stderr}", output.status),

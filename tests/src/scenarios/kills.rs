@@ -118,7 +118,7 @@ async fn goes_on(server: &TestServer, export: &str) -> Result<Duration> {
 
 async fn judge(server: &TestServer, size: Size, seen: &Seen, expected: &[u8]) -> Result<Vec<Finding>> {
     let rows = server.rows().await?;
-    let (mut complete, mut equal, mut again, mut kept, mut ledgers) = (0, 0, 0, 0, 0);
+    let (mut complete, mut equal, mut again, mut kept, mut totals_right) = (0, 0, 0, 0, 0);
     for export in &seen.exports {
         let ended = server.ended(export).await?;
         complete += u32::from(ended.state == "complete");
@@ -127,15 +127,15 @@ async fn judge(server: &TestServer, size: Size, seen: &Seen, expected: &[u8]) ->
         let before = seen.finished.get(export).map_or(&[][..], Vec::as_slice);
         kept += before.len();
         again += before.iter().filter(|segment| !last.contains(segment)).count();
-        let booked = rows.booked(export).await?;
+        let totals = rows.totals(export).await?;
         let sum: f64 = last.iter().map(|segment| segment.device_seconds).sum();
         let report = ended.report.context("a complete export has a report")?;
         let exact = |seconds: f64| (seconds - sum).abs() <= 1e-9 * sum.max(1.0);
         let frames: i64 = last.iter().map(|segment| segment.frames).sum();
         let reported = report["device_seconds"].as_f64().unwrap_or(f64::NAN);
-        let frames_right = frames == booked.frames_done && frames == booked.frames_total;
-        let seconds = [booked.device_seconds, reported, rows.used(export).await?];
-        ledgers += u32::from(frames_right && seconds.into_iter().all(exact));
+        let frames_right = frames == totals.frames_done && frames == totals.frames_total;
+        let seconds = [totals.device_seconds, reported, rows.used(export).await?];
+        totals_right += u32::from(frames_right && seconds.into_iter().all(exact));
     }
     let all = seen.exports.len() as u32;
     let orphans = server.orphans().await?;
@@ -153,8 +153,8 @@ async fn judge(server: &TestServer, size: Size, seen: &Seen, expected: &[u8]) ->
         Finding::new(
             what("exports whose row, report and account are the sum of their segments"),
             format!("{all} of {all}"),
-            ledgers.to_string(),
-            ledgers == all,
+            totals_right.to_string(),
+            totals_right == all,
         ),
         Finding::new(what("files without a row"), "none", format!("{orphans:?}"), orphans.is_empty()),
         Finding::new(

@@ -4,12 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
-use reqwest::Method;
-use serde_json::json;
 
 use super::crowd::{self, Club};
 use super::{Finding, Running};
-use crate::client::answered;
 
 /// How big the scenario is.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +55,8 @@ async fn measure(size: Size) -> Result<Vec<Finding>> {
     let still_queued = queued(&server).await?;
     timings.sort_by(|a, b| a.waited.total_cmp(&b.waited));
     let batch = timings.iter().map(|timing| timing.device).sum::<f64>() / timings.len() as f64;
-    let p99 = timings[(timings.len() * 99).div_ceil(100) - 1].waited;
+    let waits: Vec<f64> = timings.iter().map(|timing| timing.waited).collect();
+    let p99 = super::p99(&waits).context("nothing was timed")?;
     let median = timings[timings.len() / 2].waited;
     Ok(vec![
         Finding::new(
@@ -91,8 +89,7 @@ async fn detect_often(club: &Club, calls: usize) -> Result<Vec<Timing>> {
     let mut timings = Vec::with_capacity(calls);
     for call in 0..calls {
         let frame = call as u32 % (SECONDS * crowd::FPS);
-        let request = club.client.request(Method::POST, &format!("/videos/{}/detections/frame", club.video));
-        let answer = answered(request.json(&json!({"frame": frame})).send().await?).await?;
+        let answer = club.detect(frame).await?;
         let timing = answer.headers().get("server-timing").context("the answer has no Server-Timing")?.to_str()?;
         let of = |name: &str| {
             let entry = timing.split(", ").find_map(|entry| entry.strip_prefix(name)?.strip_prefix(";dur="));

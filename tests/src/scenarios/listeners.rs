@@ -59,7 +59,9 @@ async fn measure(size: Size) -> Result<Vec<Finding>> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("match.mp4");
     crowd::footage(&file, size.seconds)?;
-    let (server, operator) = crowd::server(1, FRAME_MS).await?;
+    let most = (2 * size.listeners).to_string();
+    let limits = [("TOUCHLINE__LIMITS__SOCKETS_PER_USER", &*most), ("TOUCHLINE__LIMITS__SOCKETS_PER_TENANT", &*most)];
+    let (server, operator) = crowd::server_with(1, FRAME_MS, &limits).await?;
     let club = crowd::club(&server, "club", &file).await?;
     let device = async |verb: &str| {
         let request = operator.request(Method::POST, &format!("/admin/devices/{DEVICE}/{verb}"));

@@ -12,16 +12,23 @@ pub mod settings;
 pub mod devices;
 pub mod scaling;
 
+pub mod attack;
 pub mod crowd;
 pub mod fairness;
 pub mod latency;
 
+pub mod cancels;
 pub mod crash_points;
 pub mod disk;
 pub mod flows;
+pub mod hostile_files;
 pub mod kills;
+mod memory;
+pub mod process_kills;
 pub mod test_server;
 pub mod uploads;
+
+use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::future::LocalBoxFuture;
@@ -48,6 +55,16 @@ impl Finding {
     pub fn new(what: impl Into<String>, asked: impl Into<String>, found: impl Into<String>, met: bool) -> Self {
         Self { what: what.into(), asked: asked.into(), found: found.into(), met }
     }
+}
+
+/// What 99 of 100 of `sorted` are at most; None of nothing.
+fn p99<T: Copy>(sorted: &[T]) -> Option<T> {
+    sorted.get((sorted.len() * 99).div_ceil(100).saturating_sub(1)).copied()
+}
+
+/// A time in milliseconds.
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 /// For tests: every figure is as it has to be.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use crate::client::{Client, Export};
+use crate::client::{Client, Export, is_terminal};
 use crate::rows::Rows;
 use crate::server::{self, Account, Server};
 
@@ -26,6 +26,8 @@ pub struct TestServer {
 /// How long an export may take on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(10);
+/// How long a change may take that is waited for with [`TestServer::until`].
+const CHANGE: Duration = Duration::from_secs(60);
 
 impl TestServer {
     /// A new server with a tenant and an editor of it.
@@ -55,6 +57,11 @@ impl TestServer {
         let (folder, token) = (owned.path().to_owned(), self.token.clone());
         let club = Client::with_token("", &token);
         Ok(Self { folder, variables: with_long_tokens(variables), token, server: None, club, _owned: Some(owned) })
+    }
+
+    /// Replaces the variables of the server from its next start on.
+    pub fn set(&mut self, variables: &[(&str, &str)]) {
+        self.variables = with_long_tokens(variables);
     }
 
     /// Starts the server again, killing the one that runs. `faults` are what `FAILPOINTS` says.
@@ -105,6 +112,11 @@ impl TestServer {
         Ok(self.running()?.url())
     }
 
+    /// The process id of the server.
+    pub fn id(&self) -> Result<u32> {
+        Ok(self.running()?.id())
+    }
+
     fn running(&self) -> Result<&Server> {
         self.server.as_ref().context("no server runs")
     }
@@ -132,12 +144,22 @@ impl TestServer {
         Ok(fs::read(&file)?)
     }
 
+    /// Waits until something of the server is so, and looks at it so often.
+    pub async fn until(&self, every: Duration, is_so: impl Fn() -> Result<bool>) -> Result<()> {
+        let deadline = Instant::now() + CHANGE;
+        while !is_so()? {
+            ensure!(Instant::now() < deadline, "nothing changes: {}", self.log());
+            tokio::time::sleep(every).await;
+        }
+        Ok(())
+    }
+
     /// Waits for an export's end, whatever it is.
     pub async fn ended(&self, export: &str) -> Result<Export> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let export = self.club.export(export).await?;
-            if matches!(export.state.as_str(), "complete" | "failed" | "cancelled") {
+            if is_terminal(&export.state) {
                 return Ok(export);
             }
             ensure!(Instant::now() < deadline, "export {} stays {}: {}", export.id, export.state, self.log());
@@ -196,6 +218,9 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
 /// Files of a server that are not its media: rows, secret, lock.
 const OWN: [&str; 5] = ["touchline.db", "touchline.db-wal", "touchline.db-shm", "lock", "secret"];
 
+/// Beginnings of keys in the storage that no row accounts for: its marks, and files that were set aside.
+const OWN_MEDIA: [&str; 2] = [".touchline", "lost+found/"];
+
 async fn orphans(data_dir: &Path, rows: &Rows) -> Result<Vec<String>> {
     let (files, uploads) = (rows.files().await?, rows.uploads().await?);
     let mut found = Vec::new();
@@ -211,7 +236,7 @@ async fn orphans(data_dir: &Path, rows: &Rows) -> Result<Vec<String>> {
             let name = path.strip_prefix(data_dir)?.to_string_lossy().into_owned();
             let accounted = match name.split_once('/') {
                 None => OWN.contains(&name.as_str()),
-                Some(("media", key)) => key == ".touchline" || files.contains(key),
+                Some(("media", key)) => OWN_MEDIA.iter().any(|own| key.starts_with(own)) || files.contains(key),
                 Some(("uploads", file)) => {
                     let id = file.rsplit('/').next().and_then(|name| name.parse().ok());
                     id.is_some_and(|id| uploads.contains(&id))

@@ -78,3 +78,39 @@ async fn two_nodes_are_one_deployment_and_outlive_their_redis() -> Result<()> {
     ensure!(opens(here, &given).await, "tickets are not shared again");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_password_and_failed_logins_are_known_at_every_node() -> Result<()> {
+    let nodes = Nodes::start(&[("TOUCHLINE__DEVICES__LIST", r#"["sim:0"]"#)]).await?;
+    let (here, there) = (&nodes.here, &nodes.there);
+    let account = here.account("club", "coach@club.example", "editor")?;
+    let (own, other) =
+        (token(here, &account.email, &account.password).await?, token(there, &account.email, &account.password).await?);
+    ensure!(me(there, &own).await? == 200 && me(there, &other).await? == 200);
+    let passwords = serde_json::json!({"current": account.password, "new": "a-second-password"});
+    let request = reqwest::Client::new().post(format!("{}/api/v1/me/password", here.url())).bearer_auth(&own);
+    let fresh: Value = request.json(&passwords).send().await?.error_for_status()?.json().await?;
+    // The node that has the account in its cache takes the new token at once, and soon no former one.
+    ensure!(me(there, fresh["access_token"].as_str().context("a token")?).await? == 200);
+    let deadline = Instant::now() + PATIENCE;
+    for former in [&own, &other] {
+        ensure!(me(here, former).await? == 401, "a former token holds where the password was changed");
+        while me(there, former).await? != 401 {
+            ensure!(Instant::now() < deadline, "a former token holds at another node");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    // Ten wrong passwords, whichever node checks them.
+    let fail = async |node: &Server| {
+        let body = serde_json::json!({"email": account.email, "password": account.password});
+        let request = reqwest::Client::new().post(format!("{}/api/v1/auth/token", node.url())).json(&body);
+        anyhow::Ok(request.send().await?.status().as_u16())
+    };
+    for number in 0..10 {
+        let node = if number % 2 == 0 { here } else { there };
+        ensure!(fail(node).await? == 401, "failure {number} is refused");
+    }
+    ensure!(fail(here).await? == 429 && fail(there).await? == 429, "each node counts its own failures");
+    Ok(())
+}

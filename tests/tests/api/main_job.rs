@@ -106,6 +106,13 @@ async fn detections(club: &Client, export: &str) -> Result<()> {
     assert!(boxed >= 4, "walkers were found in {boxed} of {} frames", value.frames.len());
     assert!(value.frames.iter().flat_map(|frame| &frame.boxes).all(|found| found.label == "person"));
     assert!(matches!(club.detections(export, Some(&etag)).await?, Read::NotModified));
+    // Confidences are rounded to hundredths.
+    for (confidence, same) in [("0.5", true), ("0.5004", true), ("0.99", false)] {
+        let path = format!("/exports/{export}/detections?confidence={confidence}");
+        let answer = club.request(Method::GET, &path).send().await?.error_for_status()?;
+        let found = answer.headers().get("etag").context("no ETag")?.to_str()?;
+        assert_eq!(found.trim_matches('"') == etag.trim_matches('"'), same, "{confidence}: {found}, not {etag}");
+    }
     assert_eq!(club.metric("touchline_device_frames_total").await?, served, "reading detections ran inference");
     Ok(())
 }

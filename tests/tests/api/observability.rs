@@ -93,6 +93,49 @@ async fn every_metric_is_described_on_the_operations_page() -> Result<()> {
 }
 
 #[tokio::test]
+async fn invented_methods_and_paths_add_no_series() -> Result<()> {
+    let fixture = fixture(&[DEVICES]).await?;
+    let (url, http) = (fixture.server.url(), reqwest::Client::new());
+    let document: Value = http.get(format!("{url}/api/v1/openapi.json")).send().await?.json().await?;
+    let paths = document["paths"].as_object().context("paths")?;
+    let mut routes: BTreeSet<&str> = paths.keys().map(String::as_str).collect();
+    routes.insert("unmatched");
+    let known = ["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS", "PUT", "TRACE"];
+    let fill = |path: &str| path.replace("{id}", "0198c0de-0000-7000-8000-000000000000").replace(['{', '}'], "");
+    for number in 0..300 {
+        let method = match known.get(number % 16) {
+            Some(method) => (*method).to_owned(),
+            None => format!("M{number}"),
+        };
+        let path = match paths.keys().nth(number * 7 % (2 * paths.len())) {
+            Some(path) => fill(path),
+            None => format!("/api/v1/videos{number}/{number}?{number}"),
+        };
+        // A handshake that does not come, or a method that is no use to the client, may end the connection.
+        let _ = http.request(Method::from_bytes(method.as_bytes())?, format!("{url}{path}")).send().await;
+    }
+    let text = touchline_tests::server::metrics(&url).await?;
+    ensure!(text.len() < 1_000_000, "the metrics are {} bytes", text.len());
+    let methods: BTreeSet<&str> = ["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS", "other"].into();
+    let label =
+        |series: &str, name: &str| Some(series.split_once(&format!("{name}=\""))?.1.split('"').next()?.to_owned());
+    let mut found = BTreeSet::new();
+    for series in text.lines().filter(|line| line.starts_with("touchline_http_request")) {
+        let method = label(series, "method").context("a method")?;
+        let route = label(series, "route").context("a route")?;
+        ensure!(methods.contains(method.as_str()), "{series}");
+        ensure!(routes.contains(route.as_str()), "{series}");
+        if let Some(status) = label(series, "status") {
+            ensure!(status.len() == 3 && status.parse::<u16>().is_ok(), "{series}");
+        }
+        found.insert((method, route));
+    }
+    ensure!(found.contains(&("other".to_owned(), "unmatched".to_owned())), "{found:?}");
+    ensure!(!text.contains("M9") && !text.contains("videos9"), "an invented name is a label");
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_queue_is_shown_to_operators_alone() -> Result<()> {
     let fixture = fixture(&[DEVICES, ("TOUCHLINE__DEVICES__SIM_FRAME_MS", "200")]).await?;
     let Fixture { server, club, operator, account, .. } = &fixture;

@@ -4,11 +4,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use futures_util::StreamExt;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use touchline_tests::client::{Client, Refusal, answered};
 use touchline_tests::server::{Account, Server};
-use touchline_tests::shared_server::{shared_server, unique};
+use touchline_tests::shared_server::{shared_operator, shared_server, unique};
 
 const OLD: &str = "the first secret of these tests, longer than 32 bytes";
 const NEW: &str = "the second secret of these tests, longer than 32 bytes";
@@ -52,9 +53,10 @@ async fn a_refresh_token_works_once_and_its_theft_ends_the_login() -> Result<()>
     let elsewhere = log_in(server, &account).await?;
     let second = refresh(server, &first).await?;
     assert_ne!(first["refresh_token"], second["refresh_token"]);
-    // Another client has a copy of the first: both of them are out.
+    let third = refresh(server, &second).await?;
+    // Another client has a copy of the first, which is not the one that was exchanged last: both of them are out.
     assert_eq!(refused(refresh(server, &first).await)?, StatusCode::UNAUTHORIZED);
-    assert_eq!(refused(refresh(server, &second).await)?, StatusCode::UNAUTHORIZED);
+    assert_eq!(refused(refresh(server, &third).await)?, StatusCode::UNAUTHORIZED);
     let elsewhere = refresh(server, &elsewhere).await.context("another login goes on")?;
 
     let again = log_in(server, &account).await?;
@@ -70,6 +72,90 @@ async fn a_refresh_token_works_once_and_its_theft_ends_the_login() -> Result<()>
     assert_eq!(refused(refresh(server, &elsewhere).await)?, StatusCode::UNAUTHORIZED);
     let anonymous = Client::with_token(&server.url(), "").request(Method::POST, "/auth/logout").send().await?;
     assert_eq!(anonymous.status(), StatusCode::UNAUTHORIZED);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tabs_that_refresh_at_once_all_live() -> Result<()> {
+    let server = shared_server().await?;
+    let mut tokens = log_in(server, &account(server, "ann", "viewer")?).await?;
+    for _ in 0..3 {
+        let tabs = futures_util::future::join_all((0..8).map(|_| refresh(server, &tokens))).await;
+        let tabs = tabs.into_iter().collect::<Result<Vec<_>>>()?;
+        for tab in &tabs {
+            assert_eq!(tab["refresh_token"], tabs[0]["refresh_token"], "each has the same successor");
+            holder(server, tab).get::<Value>("/me").await?;
+        }
+        assert_ne!(tabs[0]["refresh_token"], tokens["refresh_token"]);
+        tokens = tabs[0].clone();
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_suspension_spends_no_refresh_token() -> Result<()> {
+    let (server, operator) = (shared_server().await?, shared_operator().await?);
+    let account = account(server, "ann", "viewer")?;
+    let tokens = log_in(server, &account).await?;
+    let set_state = async |state: &str| {
+        let path = format!("/admin/tenants/{}", account.tenant_id);
+        let request = operator.request(Method::PATCH, &path).json(&json!({"state": state}));
+        answered(request.send().await?).await
+    };
+    set_state("suspended").await?;
+    for _ in 0..2 {
+        let refusal = refresh(server, &tokens).await.err().context("it is refused")?.downcast::<Refusal>()?;
+        assert_eq!((refusal.status, &refusal.problem["code"]), (StatusCode::FORBIDDEN, &json!("tenant_suspended")));
+    }
+    set_state("active").await?;
+    let fresh = refresh(server, &tokens).await.context("the token works again")?;
+    holder(server, &fresh).get::<Value>("/me").await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_password_ends_every_session_at_once() -> Result<()> {
+    let server = shared_server().await?;
+    let ann = account(server, "ann", "viewer")?;
+    let (here, elsewhere) = (log_in(server, &ann).await?, log_in(server, &ann).await?);
+    let (client, other) = (holder(server, &here), holder(server, &elsewhere));
+    let ticket = async || anyhow::Ok(other.post::<Value>("/ws-tickets", &Value::Null).await?["ticket"].clone());
+    let address = server.url().replacen("http", "ws", 1);
+    let open = async |ticket: Value| {
+        let ticket = ticket.as_str().unwrap_or_default().to_owned();
+        tokio_tungstenite::connect_async(format!("{address}/api/v1/ws?ticket={ticket}")).await
+    };
+    let (mut socket, _) = open(ticket().await?).await?;
+    let unused = ticket().await?;
+
+    let body = json!({"current": ann.password, "new": "a-second-password"});
+    let fresh: Value = client.post("/me/password", &body).await?;
+    for ended in [&here, &elsewhere] {
+        assert_eq!(refused(holder(server, ended).get::<Value>("/me").await)?, StatusCode::UNAUTHORIZED);
+        assert_eq!(refused(refresh(server, ended).await)?, StatusCode::UNAUTHORIZED);
+    }
+    ensure!(open(unused).await.is_err(), "a ticket of an ended session opens a socket");
+    let closed = async {
+        while let Some(Ok(message)) = socket.next().await {
+            if message.is_close() {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), closed).await.context("the socket stays open")?;
+    // The session that changed it goes on with the tokens of the answer.
+    holder(server, &fresh).get::<Value>("/me").await?;
+    let fresh = refresh(server, &fresh).await?;
+
+    // An admin's change ends it as well.
+    let operator = shared_operator().await?;
+    let path = format!("/admin/users/{}", ann.id);
+    let change = operator.request(Method::PATCH, &path).json(&json!({"password": "a-third-password"}));
+    answered(change.send().await?).await?;
+    assert_eq!(refused(holder(server, &fresh).get::<Value>("/me").await)?, StatusCode::UNAUTHORIZED);
+    assert_eq!(refused(refresh(server, &fresh).await)?, StatusCode::UNAUTHORIZED);
+    let third = Account { password: "a-third-password".to_owned(), ..ann };
+    holder(server, &log_in(server, &third).await?).get::<Value>("/me").await?;
     Ok(())
 }
 
@@ -104,26 +190,6 @@ async fn a_changed_secret_keeps_what_the_one_before_it_signed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn only_failures_are_throttled_and_only_for_their_address() -> Result<()> {
-    let server = shared_server().await?;
-    let (ann, bob) = (account(server, "ann", "viewer")?, account(server, "bob", "viewer")?);
-    for _ in 0..12 {
-        log_in(server, &ann).await.context("successes are not counted")?;
-    }
-    let wrong = Account { password: "not the password".to_owned(), email: ann.email.to_uppercase(), ..ann };
-    for _ in 0..10 {
-        assert_eq!(refused(log_in(server, &wrong).await)?, StatusCode::UNAUTHORIZED);
-    }
-    let body = json!({"email": wrong.email.to_lowercase(), "password": "any password"});
-    let answer = Client::with_token(&server.url(), "").request(Method::POST, "/auth/token").json(&body).send().await?;
-    assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
-    let wait: u64 = answer.headers().get("retry-after").context("no Retry-After")?.to_str()?.parse()?;
-    ensure!((1..=61).contains(&wait), "{wait}");
-    log_in(server, &bob).await.context("another address is not throttled")?;
-    Ok(())
-}
-
-#[tokio::test]
 async fn logs_hold_no_secrets() -> Result<()> {
     let secrets = variables(&[("TOUCHLINE__AUTH__SECRET", OLD), ("TOUCHLINE__LOG__LEVEL", "trace")]);
     let server = Server::start(&secrets).await?;
@@ -145,6 +211,7 @@ async fn logs_hold_no_secrets() -> Result<()> {
     let key = key["key"].as_str().context("a key")?.to_owned();
     Client::with_token(&server.url(), &key).get::<Value>("/me").await?;
     let fresh = refresh(&server, &tokens).await?;
+    refresh(&server, &fresh).await?;
     // Mistakes are logged in more words.
     let wrong = Account { password: "a password that is wrong".to_owned(), ..account };
     assert_eq!(refused(log_in(&server, &wrong).await)?, StatusCode::UNAUTHORIZED);

@@ -55,8 +55,11 @@ async fn an_admin_runs_the_people_of_its_own_tenant() -> Result<()> {
     assert_eq!(refusal(client.get::<Value>("/users").await)?.status, StatusCode::FORBIDDEN, "the token says viewer");
     let again = Client::log_in(&server.url(), &address_of_ann, "a-first-password").await?;
     again.get::<Value>("/users").await?;
-    send(&boss, Method::PATCH, &path, json!({"role": "viewer", "password": "a-second-password"})).await?;
+    send(&boss, Method::PATCH, &path, json!({"role": "viewer"})).await?;
     assert_eq!(refusal(again.get::<Value>("/users").await)?.status, StatusCode::FORBIDDEN, "the account says viewer");
+    send(&boss, Method::PATCH, &path, json!({"password": "a-second-password"})).await?;
+    assert_eq!(refusal(again.get::<Value>("/me").await)?.status, StatusCode::UNAUTHORIZED, "a new password ends it");
+    let again = Client::log_in(&server.url(), &address_of_ann, "a-second-password").await?;
     assert!(Client::log_in(&server.url(), &address_of_ann, "a-first-password").await.is_err());
 
     // Another tenant's people are not there; an operator finds them.
@@ -76,7 +79,7 @@ async fn an_admin_runs_the_people_of_its_own_tenant() -> Result<()> {
     // Everything of it is in the log, no password is, and only operators read it.
     let log: Value = operator.get(&format!("/admin/audit?tenant_id={}", account.tenant_id)).await?;
     let actions: Vec<_> = log["items"].as_array().context("items")?.iter().map(|entry| &entry["action"]).collect();
-    let expected = ["user.delete", "user.change", "user.change", "user.create"];
+    let expected = ["user.delete", "user.change", "user.change", "user.change", "user.create"];
     assert_eq!(actions, expected.map(|action| json!(action)).iter().collect::<Vec<_>>());
     assert!(!log.to_string().contains("password\":\""), "{log}");
     assert_eq!(log["items"][0]["actor"], format!("user {}", account.id));
@@ -143,8 +146,11 @@ async fn people_change_their_own_password() -> Result<()> {
         StatusCode::UNPROCESSABLE_ENTITY
     );
     let right = json!({"current": account.password, "new": "a-second-password"});
-    send(&ann, Method::POST, "/me/password", right).await?;
-    // Every session of the old password has ended.
+    let fresh: Value = send(&ann, Method::POST, "/me/password", right).await?.json().await?;
+    // Every session of the old password has ended, and the answer has begun a new one.
+    assert_eq!(refusal(ann.get::<Value>("/me").await)?.status, StatusCode::UNAUTHORIZED);
+    let again = Client::with_token(&server.url(), fresh["access_token"].as_str().context("a token")?);
+    assert_eq!(again.get::<Value>("/me").await?["email"], account.email);
     let refresh = json!({"refresh_token": tokens["refresh_token"]});
     assert_eq!(refusal(stranger.post::<Value>("/auth/refresh", &refresh).await)?.status, StatusCode::UNAUTHORIZED);
     assert!(Client::log_in(&server.url(), &account.email, &account.password).await.is_err());

@@ -237,3 +237,58 @@ async fn a_webhook_is_its_tenants_and_no_way_inside() -> Result<()> {
 async fn change(client: &Client, id: &str, body: Value) -> Result<reqwest::Response> {
     answered(client.request(Method::PATCH, &format!("/webhooks/{id}")).json(&body).send().await?).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receivers_that_never_answer_delay_no_other_tenant() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("match.mp4");
+    crowd::footage(&file, 1)?;
+    // Longer than the test takes, so that no try of the silent ones ends.
+    let patient = [("TOUCHLINE__WEBHOOKS__ALLOW_PRIVATE", "true"), ("TOUCHLINE__WEBHOOKS__TIMEOUT_SECONDS", "60.0")];
+    let server = shared_server_with(&patient).await?;
+    let many = crowd::club_as(server, &unique("many"), "admin", &file).await?;
+    let few = crowd::club_as(server, &unique("few"), "admin", &file).await?;
+    let (silent, prompt) = (Receiver::start().await?, Receiver::start().await?);
+    silent.answer(&[Answer::Silence]);
+    for number in 0..20 {
+        let body = json!({"url": silent.url(&format!("/{number}")), "events": ["export.complete"]});
+        many.client.post::<Value>("/webhooks", &body).await?;
+    }
+    let export = many.start(1).await?;
+    many.finished(&export).await?;
+    silent.wait(1).await?;
+
+    let made: Value = few.client.post("/webhooks", &json!({"url": prompt.url("/hook")})).await?;
+    few.client.post::<Value>(&format!("/webhooks/{}/test", text(&made["id"])?), &json!({})).await?;
+    prompt.wait(1).await?;
+    // The share of the tenant is on its way; the rest waits and leaves the senders to others.
+    assert!(silent.all().len() <= 4, "{} silent receivers are called at a time", silent.all().len());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn test_messages_have_a_rate_for_each_tenant() -> Result<()> {
+    let fixture = Fixture::start().await?;
+    let (id, _) = fixture.webhook(json!(["webhook.test"])).await?;
+    let test = format!("/webhooks/{id}/test");
+    let mut refused = None;
+    for _ in 0..30 {
+        let answer = fixture.club.client.request(Method::POST, &test).json(&json!({})).send().await?;
+        if answer.status() != StatusCode::ACCEPTED {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.context("thirty test messages were accepted at once")?;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    let wait: u64 = refused.headers().get("retry-after").context("no Retry-After")?.to_str()?.parse()?;
+    assert!((1..=60).contains(&wait), "{wait}");
+    let problem: Value = refused.json().await?;
+    assert_eq!((&problem["code"], &problem["limit"]), (&json!("limit_reached"), &json!("webhook_tests")));
+    // Another tenant has a rate of its own, and messages of events have none.
+    let other = Fixture::start().await?;
+    let (id, _) = other.webhook(json!([])).await?;
+    other.club.client.post::<Value>(&format!("/webhooks/{id}/test"), &json!({})).await?;
+    other.receiver.wait(1).await?;
+    Ok(())
+}

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use touchline_tests::cli::without_progress;
 use touchline_tests::client::Client;
 use touchline_tests::ffmpeg::ffmpeg;
 use touchline_tests::process::{self, Signal};
@@ -55,7 +56,7 @@ impl Workspace {
     fn refused(&self, output: &Output, code: i32, says: &str) -> Result<()> {
         let stderr = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.code() == Some(code), "exit {:?}, not {code}: {stderr}", output.status);
-        ensure!(stderr.lines().count() == 1 && stderr.contains(says), "not one line with {says:?}: {stderr}");
+        ensure!(without_progress(&stderr).len() == 1 && stderr.contains(says), "not one line with {says:?}: {stderr}");
         ensure!(output.stdout.is_empty(), "stdout: {}", String::from_utf8_lossy(&output.stdout));
         self.nothing_left()
     }
@@ -79,7 +80,8 @@ fn a_render_reports_every_field_and_leaves_only_its_output() -> Result<()> {
     let workspace = Workspace::new()?;
     let output = workspace.render("framing", &workspace.input, &framing(), SIM)?.output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    ensure!(output.stderr.is_empty(), "stderr: {}", String::from_utf8_lossy(&output.stderr));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(without_progress(&stderr).is_empty(), "stderr: {stderr}");
     let report: Value = serde_json::from_slice(&output.stdout)?;
     for field in ["frames", "frames_inferred", "seconds", "fps", "device_seconds", "peak_rss_bytes"] {
         ensure!(report[field].is_number(), "{field} is missing: {report}");
@@ -93,6 +95,17 @@ fn a_render_reports_every_field_and_leaves_only_its_output() -> Result<()> {
     assert_eq!(report["bytes"].as_u64(), Some(fs::metadata(&out)?.len()));
     fs::remove_file(out)?;
     workspace.nothing_left()
+}
+
+#[test]
+fn a_slow_render_prints_its_progress_where_stderr_is_no_terminal() -> Result<()> {
+    let workspace = Workspace::new()?;
+    let slow = ["--devices", "sim:0", "--sim-frame-ms", "200"];
+    let output = workspace.render("framing", &workspace.input, &framing(), &slow)?.output()?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success() && without_progress(&stderr).is_empty(), "{stderr}");
+    ensure!(stderr.lines().any(|line| line.starts_with("rendering ") && line.contains("/60 frames")), "{stderr}");
+    Ok(())
 }
 
 #[test]
@@ -151,6 +164,20 @@ fn probe_decodes_the_whole_file() -> Result<()> {
 }
 
 #[test]
+fn probe_is_given_all_the_time_in_which_it_advances() -> Result<()> {
+    let workspace = Workspace::new()?;
+    let long = workspace.path("long.mp4");
+    let name = long.to_string_lossy();
+    // Some seconds of decoding, which is longer than a process may stall.
+    ffmpeg(["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30:duration=200", "-preset", "ultrafast", &name])?;
+    let output = workspace.touchline(&["probe", &name])?.env("TOUCHLINE__PROCESSES__STALL_S", "1.0").output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let probed: Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!(probed["frames"], json!(6000));
+    Ok(())
+}
+
+#[test]
 fn an_interrupted_render_leaves_nothing() -> Result<()> {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let workspace = Workspace::new()?;
@@ -187,6 +214,53 @@ async fn accounts_made_beside_a_running_server_log_in_at_once() -> Result<()> {
     let status = refusal.context("a suspended tenant logs in")?;
     ensure!(status.to_string().contains("403"), "{status}");
     ensure!(server.stop()?.success(), "the server does not stop cleanly: {}", server.log());
+    Ok(())
+}
+
+/// A lost password is replaced beside a running server: the old one and the sessions made with it end.
+#[tokio::test]
+async fn a_lost_password_is_replaced_by_a_generated_one() -> Result<()> {
+    let mut server = Server::start(&[("TOUCHLINE__DEVICES__LIST", r#"["sim:0"]"#)]).await?;
+    let account = server.account("FC Example", "coach@example.com", "operator")?;
+    let before = Client::log_in(&server.url(), &account.email, &account.password).await?;
+    let changed = server.json(&["user", "password", "Coach@Example.com"])?;
+    assert_eq!((&changed["email"], &changed["role"]), (&json!("coach@example.com"), &json!("operator")));
+    let password = changed["password"].as_str().context("no password is printed")?;
+    let after = Client::log_in(&server.url(), &account.email, password).await?;
+    after.get::<Value>("/me").await?;
+    let refused = Client::log_in(&server.url(), &account.email, &account.password).await.err();
+    ensure!(refused.context("the old password is accepted")?.to_string().contains("401"));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while before.get::<Value>("/me").await.is_ok() {
+        ensure!(Instant::now() < deadline, "the session of the old password goes on");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let unknown = server.command(&["user", "password", "stranger@example.com"])?;
+    assert_eq!(unknown.status.code(), Some(2), "{}", String::from_utf8_lossy(&unknown.stderr));
+    ensure!(server.stop()?.success(), "the server does not stop cleanly: {}", server.log());
+    Ok(())
+}
+
+#[test]
+fn commands_that_need_a_database_create_none() -> Result<()> {
+    let workspace = Workspace::new()?;
+    let database = workspace.path("data/touchline.db");
+    let email = "coach@example.com";
+    let commands: [&[&str]; 8] = [
+        &["tenant", "list"],
+        &["tenant", "suspend", "club"],
+        &["key", "list", "--tenant", "club"],
+        &["key", "create", "--tenant", "club", "--scope", "read"],
+        &["user", "create", "--tenant", "club", "--email", email, "--role", "editor"],
+        &["user", "password", email],
+        &["schema", "status"],
+        &["storage", "status"],
+    ];
+    for arguments in commands {
+        let output = workspace.touchline(arguments)?.output()?;
+        workspace.refused(&output, 2, &format!("no database at {}; run this", database.display()))?;
+        ensure!(!workspace.path("data").exists(), "{arguments:?} has created the data folder");
+    }
     Ok(())
 }
 

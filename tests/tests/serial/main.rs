@@ -1,5 +1,6 @@
 //! Scenarios that measure times or load the whole machine: one at a time, however many threads the harness has.
 
+mod attack;
 mod devices;
 mod fairness;
 mod kills;

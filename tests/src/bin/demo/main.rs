@@ -86,7 +86,7 @@ async fn main() -> Result<()> {
     };
     contact.draw(&detections.frames, &out.join("contact.png"))?;
 
-    summary(&export, &lit, &detections, began.elapsed().as_secs_f64());
+    summary(&export, &lit, &detections, &out, began.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -160,7 +160,7 @@ fn write_json(file: &Path, value: &Value) -> Result<()> {
     std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))
 }
 
-fn summary(export: &Export, lit: &Export, detections: &Detections, seconds: f64) {
+fn summary(export: &Export, lit: &Export, detections: &Detections, out: &Path, seconds: f64) {
     let report = export.report.clone().unwrap_or_default();
     let number = |name: &str| report[name].as_f64().unwrap_or_default();
     let boxes: usize = detections.frames.iter().map(|frame| frame.boxes.len()).sum();
@@ -184,11 +184,17 @@ fn summary(export: &Export, lit: &Export, detections: &Detections, seconds: f64)
     );
     println!("The demo took {seconds:.0} s.");
     println!();
-    println!("  demo/out/contact.png      source and crop | Lanczos | AI | people: open this one first");
-    println!("  demo/out/reel.mp4         the reel");
-    println!("  demo/out/spotlight.mp4    the reel with a spotlight on the walker");
-    println!("  demo/out/annotated.mp4    two moments with their cards");
-    println!("  demo/out/clip.mp4         her way across the square, packets as they were");
-    println!("  demo/out/report.json      where the time went");
-    println!("  demo/out/detections.json  who was seen where");
+    let files = [
+        ("contact.png", "source and crop | Lanczos | AI | people: open this one first"),
+        ("reel.mp4", "the reel"),
+        ("spotlight.mp4", "the reel with a spotlight on the walker"),
+        ("annotated.mp4", "two moments with their cards"),
+        ("clip.mp4", "her way across the square, packets as they were"),
+        ("report.json", "where the time went"),
+        ("detections.json", "who was seen where"),
+    ];
+    println!("In {}:", out.display());
+    for (name, what) in files {
+        println!("  {name:<16} {what}");
+    }
 }

@@ -12,8 +12,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use touchline_tests::repository;
 use touchline_tests::scenarios::{
-    Finding, Running, crash_points, devices, disk, fairness, fuzz, kills, latency, listeners, load, scaling, settings,
-    uploads,
+    Finding, Running, attack, cancels, crash_points, devices, disk, fairness, fuzz, hostile_files, kills, latency,
+    listeners, load, process_kills, scaling, settings, uploads,
 };
 
 use page::{Page, Section};
@@ -33,6 +33,21 @@ const SCENARIOS: &[Scenario] = &[
         name: "kills",
         about: "A real export (two clips, upscaled, with detection of people) whose server is killed at random moments.",
         run: || kills::run(kills::Size::SOAK),
+    },
+    Scenario {
+        name: "process_kills",
+        about: "Render processes, and now and then their template, are killed at random moments of exports.",
+        run: || process_kills::run(process_kills::Size::SOAK),
+    },
+    Scenario {
+        name: "cancels",
+        about: "Exports are cancelled while their processes decode, and while these wait for a device.",
+        run: || cancels::run(cancels::Size::SOAK),
+    },
+    Scenario {
+        name: "hostile_files",
+        about: "Files that are made to hurt are uploaded, and the server is killed while one is indexed.",
+        run: || hostile_files::run(hostile_files::Size::SOAK),
     },
     Scenario {
         name: "crash_points",
@@ -78,6 +93,11 @@ const SCENARIOS: &[Scenario] = &[
         name: "listeners",
         about: "A thousand WebSocket listeners watch one export, from its queue to its end.",
         run: || listeners::run(listeners::Size::SOAK),
+    },
+    Scenario {
+        name: "attack",
+        about: "One tenant attacks by lookups, webhooks, uploads, sockets, logins and huge specs while another works.",
+        run: || attack::run(attack::Size::SOAK),
     },
     Scenario {
         name: "settings",

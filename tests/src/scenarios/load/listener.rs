@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::client::{Client, Socket};
+use crate::client::{Client, Socket, is_terminal};
 
 /// A WebSocket that is read for ever.
 pub struct Listener {
@@ -86,7 +86,7 @@ impl Heard {
     }
 
     fn note(&mut self, message: &ProgressMessage<'_>) {
-        if matches!(message.state, "complete" | "failed" | "cancelled") {
+        if is_terminal(message.state) {
             self.progress.remove(message.export_id);
             self.ended.insert(message.export_id.to_owned());
             return;

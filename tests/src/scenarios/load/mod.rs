@@ -6,7 +6,6 @@
 
 mod club;
 mod listener;
-mod memory;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,13 +14,13 @@ use anyhow::{Context, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
+use super::memory::Memory;
 use super::{Finding, Running};
 use crate::client::Client;
 use crate::ffmpeg::ffmpeg;
 use crate::server::Server;
 use club::{Club, Tally};
 use listener::Listener;
-use memory::Memory;
 
 /// How large the crowd is, and how long it stays.
 #[derive(Debug, Clone, Copy)]
@@ -210,7 +209,7 @@ fn memory_is_flat(memory: &Memory) -> Finding {
     let (before, after) = memory.thirds();
     let found =
         format!("{:.0} MB, then {:.0} MB ({:+.1} %)", before / 1e6, after / 1e6, (after / before - 1.0) * 100.0);
-    let what = "resident memory of the server, median of the second third of that time and of the last";
+    let what = "resident memory of server and processes, median of the second third of that time and of the last";
     Finding::new(what, "grows by at most 10 %", found, before > 0.0 && after <= before * FLAT)
 }
 

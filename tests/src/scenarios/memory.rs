@@ -1,12 +1,14 @@
-//! The server's memory over time.
+//! The memory of a server and of the processes that it started, over time.
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::process::children;
+
 const EVERY: Duration = Duration::from_millis(250);
 
-/// Resident memory of a process, sampled four times a second, in bytes.
+/// Resident memory of a process and of all below it, sampled four times a second, in bytes.
 pub struct Memory(Vec<f64>);
 
 /// A watch that goes on until it is ended.
@@ -34,6 +36,11 @@ impl Memory {
         let third = self.0.len() / 3;
         (median(&self.0[third..2 * third]), median(&self.0[2 * third..]))
     }
+
+    /// The most that was seen; 0 where nothing was.
+    pub fn most(&self) -> f64 {
+        self.0.iter().copied().fold(0.0, f64::max)
+    }
 }
 
 impl Watch {
@@ -51,9 +58,13 @@ fn median(samples: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
+/// Resident memory of a process and of all below it. A page that several of them share counts once (`Pss` of proc(5)):
+/// render processes are forked from one, so the sum of their resident sets would be several times what they take.
+/// None where the process is no more.
 fn resident(process: u32) -> Option<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let rollup = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok()?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
     let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
-    Some(kibibytes * 1024.0)
+    let below: f64 = children(process).ok()?.into_iter().filter_map(resident).sum();
+    Some(kibibytes * 1024.0 + below)
 }

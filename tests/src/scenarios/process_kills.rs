@@ -1,0 +1,121 @@
+//! Render processes that are killed at random moments of an export, and now and then the template of all of them. A task
+//! that is killed fails alone and is tried again: every export is complete, with the same bytes, and nothing is left.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use super::flows::{prepared, spec, variables};
+use super::test_server::TestServer;
+use super::{Finding, Running};
+use crate::process;
+use crate::random::Random;
+
+/// How often something is killed, and where the random numbers begin.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    pub kills: u32,
+    pub seed: u64,
+}
+
+impl Size {
+    /// For every test run.
+    pub const TEST: Self = Self { kills: 8, seed: 11 };
+    /// For a soak.
+    pub const SOAK: Self = Self { kills: 100, seed: 13 };
+}
+
+/// An export has some of its processes killed; a segment fails for good only at its third.
+const KILLS_AN_EXPORT: u32 = 2;
+/// Every so many kills it is the template.
+const TEMPLATE_EVERY: u32 = 5;
+/// Longest pause before a kill, in milliseconds: within the length of an export.
+const LATEST_KILL: usize = 400;
+/// Devices on which an export lasts for about a second.
+const SLOW: (&str, &str) = ("TOUCHLINE__DEVICES__SIM_FRAME_MS", "15.0");
+
+/// Descriptors that come and go: of connections of clients and to the database. A task has several, and there are
+/// hundreds of tasks.
+const IDLE: usize = 16;
+
+/// Kills render processes of a server with simulated devices.
+pub fn run(size: Size) -> Running {
+    Box::pin(measure(size))
+}
+
+async fn measure(size: Size) -> Result<Vec<Finding>> {
+    eprintln!("process_kills: seed {}", size.seed);
+    let with = [variables().as_slice(), &[SLOW]].concat();
+    let (mut server, client) = prepared(&with).await?;
+    server.restart(None).await?;
+    let mut random = Random::new(size.seed);
+    let (mut kills, mut all, mut complete, mut equal) = (0, 0, 0, 0);
+    let mut killed: BTreeMap<&str, u32> = BTreeMap::new();
+    let warm = server.club.start(&spec(&client.video)).await?.id;
+    server.completed(&warm).await?;
+    let before = process::descriptors(server.id()?)?;
+    while kills < size.kills {
+        let export = server.club.start(&spec(&client.video)).await?.id;
+        for _ in 0..KILLS_AN_EXPORT.min(size.kills - kills) {
+            tokio::time::sleep(Duration::from_millis(random.below(LATEST_KILL) as u64)).await;
+            let what = if kills % TEMPLATE_EVERY == TEMPLATE_EVERY - 1 { "template" } else { "task" };
+            if let Some(process) = victim(&server, what, &export, &mut random).await? {
+                process::kill(process)?;
+                *killed.entry(what).or_default() += 1;
+                kills += 1;
+            }
+        }
+        // The kills of the next export are to hit its own tasks.
+        let ended = server.ended(&export).await?;
+        if let Some(problem) = &ended.problem {
+            eprintln!("process_kills: {problem}");
+        }
+        complete += u32::from(ended.state == "complete");
+        equal += u32::from(ended.state == "complete" && server.result(&export).await? == client.expected);
+        all += 1;
+    }
+    let orphans = server.orphans().await?;
+    let left = process::descriptors(server.id()?)?.saturating_sub(before);
+    let killed: Vec<_> = killed.iter().map(|(what, times)| format!("{times} {what}s")).collect();
+    let what = |what: &str| format!("kill -9 of {}: {what}", killed.join(" and "));
+    server.stop()?;
+    Ok(vec![
+        Finding::new(what("exports that complete"), format!("{all} of {all}"), complete.to_string(), complete == all),
+        Finding::new(
+            what("bytes equal to the undisturbed run's"),
+            format!("{all} of {all}"),
+            equal.to_string(),
+            equal == all,
+        ),
+        Finding::new(
+            what("descriptors of the server that are left"),
+            format!("<= {IDLE}: connections that wait"),
+            left.to_string(),
+            left <= IDLE,
+        ),
+        Finding::new(what("files without a row"), "0", orphans.len().to_string(), orphans.is_empty()),
+    ])
+}
+
+/// The process id of a task that runs, or of the template; None when the export is over before there is one.
+async fn victim(server: &TestServer, what: &str, export: &str, random: &mut Random) -> Result<Option<u32>> {
+    let began = Instant::now();
+    loop {
+        let templates = process::children(server.id()?)?;
+        let tasks = match templates.first() {
+            Some(template) => process::children(*template).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        match (what, templates.first()) {
+            ("template", Some(template)) => return Ok(Some(*template)),
+            _ if !tasks.is_empty() => return Ok(Some(tasks[random.below(tasks.len())])),
+            _ => {}
+        }
+        if matches!(server.club.export(export).await?.state.as_str(), "complete" | "failed") {
+            return Ok(None);
+        }
+        ensure!(began.elapsed() < Duration::from_secs(60), "no task runs: {}", server.log());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
