@@ -138,7 +138,8 @@ impl FrameJob {
         let failed_on = Mutex::new(Vec::new());
         let reply = Mutex::new(Some(reply));
         let queued = Instant::now();
-        let job = Self { tenant, export, lane, task, image, estimate, queued, reply, failed_on, held: Mutex::new(held) };
+        let job =
+            Self { tenant, export, lane, task, image, estimate, queued, reply, failed_on, held: Mutex::new(held) };
         (Arc::new(job), answer)
     }
 
