@@ -139,6 +139,9 @@ pub struct DevicesSettings {
     pub sim: Vec<SimSettings>,
     /// Seconds without an owed result after which a device counts as stalled.
     pub stall_seconds: f64,
+    /// Private memory of the process of a device, in MiB; 0: no limit. Not for GPUs, whose drivers reserve address space as
+    /// they like.
+    pub memory_mb: u32,
 }
 
 impl DevicesSettings {
@@ -319,6 +322,8 @@ impl Settings {
             "must be 0 to 60000 milliseconds",
         );
         want((1.0..=86_400.0).contains(&devices.stall_seconds), "/devices/stall_seconds", "must be 1 to 86400 seconds");
+        let memory = devices.memory_mb == 0 || (256..=1_048_576).contains(&devices.memory_mb);
+        want(memory, "/devices/memory_mb", "must be 256 to 1048576, or 0 for no limit");
         want(!self.models.dir.as_os_str().is_empty(), "/models/dir", "must name a folder");
         for (secret, pointer) in [(&auth.secret, "/auth/secret"), (&auth.previous_secret, "/auth/previous_secret")] {
             let long_enough = secret.expose().is_none_or(|s| s.len() >= MIN_SECRET);

@@ -38,6 +38,10 @@ pub enum SimFault {
     Slow,
     /// The call panics.
     Panic,
+    /// The process of the device exits.
+    Exit,
+    /// The process takes memory until it is refused more.
+    Grow,
 }
 
 fn one() -> f64 {

@@ -45,6 +45,11 @@ impl ModelStore {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// The folder that it was opened with.
+    pub fn weights(&self) -> &Path {
+        &self.inner.weights
+    }
+
     /// All models of the manifest, in its order.
     pub fn names(&self) -> Vec<&str> {
         self.entries().iter().map(|model| model.name.as_str()).collect()

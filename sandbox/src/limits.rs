@@ -20,6 +20,10 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// None but those that its owner was started with.
+    pub const NONE: Self =
+        Self { memory_bytes: u64::MAX, file_bytes: u64::MAX, cpu_seconds: u64::MAX, open_files: u64::MAX };
+
     /// Applies them to the calling process, for good.
     pub(crate) fn apply(&self) -> io::Result<()> {
         let set = |resource, most: u64| -> io::Result<()> {

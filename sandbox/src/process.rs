@@ -79,7 +79,7 @@ impl Template {
         descriptors::send(&self.control, confinement, &given)?;
         // Here the child's ends are closed, so that its death closes the last ones.
         drop((their_channel, their_status, their_errors));
-        let gone = || io::Error::other("the template of the render processes is gone");
+        let gone = || io::Error::other("the template of the processes is gone");
         let (started, mut descriptors) = descriptors::receive(&status)?.ok_or_else(gone)?;
         if let Started::Failed(reason) = started {
             return Err(io::Error::other(format!("starting a process: {reason}")));
@@ -123,10 +123,16 @@ impl Process {
     pub fn wait(&self) -> Exit {
         let ended = descriptors::receive::<Ended>(&self.status);
         let ended = ended.ok().flatten().map_or(Ended::WithTemplate, |(ended, _)| ended);
+        // What was not written by now is not written any more.
+        Exit { ended, last_words: self.words() }
+    }
+
+    /// Takes what it has written on standard error since the last call, 2 KiB at most. Never blocks.
+    pub fn words(&self) -> String {
         let mut words = Vec::new();
-        // It does not block: what was not written by now is not written any more.
+        // Refused where nothing is there yet.
         let _ = (&self.errors).take(LAST_WORDS).read_to_end(&mut words);
-        Exit { ended, last_words: String::from_utf8_lossy(&words).into_owned() }
+        String::from_utf8_lossy(&words).into_owned()
     }
 }
 

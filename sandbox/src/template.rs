@@ -32,7 +32,8 @@ const NICE: i32 = 5;
 /// What a process may do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confinement {
-    pub access: Access,
+    /// What it may open and call. None: what its owner may, for drivers that open what they like.
+    pub access: Option<Access>,
     pub limits: Limits,
 }
 
@@ -40,7 +41,8 @@ pub struct Confinement {
 pub struct Task {
     pub channel: Channel,
     pub exchange: Exchange,
-    /// Whether Landlock confines its files; without, only the limits and the filter of system calls hold.
+    /// Whether Landlock confines its files; without, only the limits and, where access was restricted at all, the filter
+    /// of system calls hold.
     pub files_confined: bool,
 }
 
@@ -169,7 +171,8 @@ fn confine(order: &Confinement, template: Pid, keep: [&OwnedFd; 2], errors: Borr
     order.limits.apply()?;
     rustix::process::nice(NICE)?;
     rustix::thread::set_no_new_privs(true)?;
-    let files_confined = order.access.restrict().map_err(io::Error::other)?;
+    let Some(access) = &order.access else { return Ok(false) };
+    let files_confined = access.restrict().map_err(io::Error::other)?;
     syscalls::restrict()?;
     Ok(files_confined)
 }

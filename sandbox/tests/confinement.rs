@@ -51,10 +51,11 @@ fn main() -> ExitCode {
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
     let program = std::env::current_exe().expect("this program's path");
     let template = Arc::new(Template::start(&program, &[TEMPLATE], &[]).expect("a template"));
-    let tests: [Test; 9] = [
+    let tests: [Test; 10] = [
         ("messages_and_pictures_cross", messages_and_pictures_cross),
         ("only_the_files_of_the_task_can_be_opened", only_the_files_of_the_task_can_be_opened),
         ("nothing_reaches_beyond_the_task", nothing_reaches_beyond_the_task),
+        ("without_restricted_access_limits_alone_hold", without_restricted_access_limits_alone_hold),
         ("a_fault_ends_only_its_own_process", a_fault_ends_only_its_own_process),
         ("limits_hold", limits_hold),
         ("a_kill_ends_it_at_once", a_kill_ends_it_at_once),
@@ -169,7 +170,8 @@ const LIMITS: Limits = Limits { memory_bytes: 512 << 20, file_bytes: 1 << 20, cp
 
 fn confined(read: &[&Path], work: Option<&Path>) -> Confinement {
     let read = read.iter().map(|path| path.to_path_buf()).collect();
-    Confinement { access: Access { read, read_below: None, work: work.map(Path::to_path_buf) }, limits: LIMITS }
+    let access = Access { read, read_below: None, work: work.map(Path::to_path_buf) };
+    Confinement { access: Some(access), limits: LIMITS }
 }
 
 fn process(template: &Template) -> Process {
@@ -215,7 +217,7 @@ fn only_the_files_of_the_task_can_be_opened(template: &Template) {
     fs::create_dir(&parts).unwrap();
     fs::write(parts.join("one"), "a part").unwrap();
     let mut confinement = confined(&[&mine], Some(&work));
-    confinement.access.read_below = Some(parts.clone());
+    confinement.access.as_mut().unwrap().read_below = Some(parts.clone());
     let process = template.spawn(&confinement, 0).unwrap();
     let path = |path: &Path| path.to_str().unwrap().to_owned();
     assert_eq!(ask(&process, Attempt::Read(path(&mine))), Ok("mine".into()));
@@ -251,6 +253,16 @@ fn nothing_reaches_beyond_the_task(template: &Template) {
         assert!(ask(&process, trial).is_err(), "{name} is let through");
     }
     assert_eq!(ask(&process, Attempt::Add(1, 1)), Ok("2".into()), "it lives");
+}
+
+fn without_restricted_access_limits_alone_hold(template: &Template) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "a model").unwrap();
+    let limits = Limits { memory_bytes: 64 << 20, ..Limits::NONE };
+    let process = template.spawn(&Confinement { access: None, limits }, 0).unwrap();
+    assert_eq!(ask(&process, Attempt::Read(file.to_str().unwrap().to_owned())), Ok("a model".into()));
+    assert!(ask(&process, Attempt::Allocate { mebibytes: 128 }).is_err(), "it is twice as much");
 }
 
 fn a_fault_ends_only_its_own_process(template: &Template) {

@@ -68,6 +68,26 @@ pub fn descriptors(process: u32) -> Result<usize> {
     Ok(fs::read_dir(format!("/proc/{process}/fd"))?.count())
 }
 
+/// The template of a server's render processes; None while it is being started.
+pub fn render_template(server: u32) -> Result<Option<u32>> {
+    template(server, "render-template")
+}
+
+/// The template of a server's device processes; None while it is being started.
+pub fn device_template(server: u32) -> Result<Option<u32>> {
+    template(server, "device-template")
+}
+
+/// The child of a process that was started with `argument`.
+fn template(process: u32, argument: &str) -> Result<Option<u32>> {
+    let with = |child: &u32| {
+        // One that has just died has no command line.
+        let line = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).nth(1) == Some(argument.as_bytes())
+    };
+    Ok(children(process)?.into_iter().find(with))
+}
+
 /// The children of a process, running or dead and not waited for.
 pub fn children(process: u32) -> Result<Vec<u32>> {
     let mut all = Vec::new();

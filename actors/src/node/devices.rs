@@ -15,11 +15,11 @@ use uuid::Uuid;
 use super::NodeOptions;
 use super::error::StartError;
 use crate::inference::device::{
-    self, DeviceHealth, DeviceSetup, DeviceState, DeviceSupervisor, EngineFactory, Load, ModelEngine, Operate,
-    Operation, SimDevice, SimEngine,
+    self, DeviceHealth, DeviceSetup, DeviceState, DeviceSupervisor, Load, Operate, Operation, SimDevice,
 };
 use crate::inference::profile::{DeviceClass, ModelProfile, Profiles};
 use crate::inference::queue::{FrameJob, FrameQueue, Task, TaskKind, TenantQueue};
+use crate::processes::devices::{DeviceProcesses, Work};
 use crate::settings::config_keeper::Versioned;
 
 /// Handles to the devices of a node. Cheap to clone.
@@ -236,19 +236,20 @@ pub(super) fn setups(
     models: Option<&Arc<ModelStore>>,
     warm: &[(TaskKind, Arc<ModelProfile>)],
 ) -> Vec<DeviceSetup> {
+    let processes = Arc::new(DeviceProcesses::default());
     let setup = |name: &DeviceName| {
-        let factory: EngineFactory = match (kind_of(name, settings), models) {
-            (Some(kind), Some(store)) => {
-                let (store, warm) = (Arc::clone(store), warm.to_vec());
-                Arc::new(move || Ok(Box::new(ModelEngine::load(Arc::clone(&store), kind.clone(), &warm)?)))
+        let work = match (kind_of(name, settings), models) {
+            (Some(device), Some(store)) => {
+                Work::Models { store: ModelStore::clone(store), device, warm: warm.to_vec() }
             }
             _ => {
                 let per_frame = Duration::from_secs_f64(settings.devices.sim_frame_ms / 1e3);
-                let device = Arc::new(SimDevice::new(per_frame, settings.devices.sim_of(*name)));
-                Arc::new(move || Ok(Box::new(SimEngine::load(Arc::clone(&device))?)))
+                Work::Sim(Arc::new(SimDevice::new(per_frame, settings.devices.sim_of(*name))))
             }
         };
         let class = class_of(name);
+        let memory_mb = if class == DeviceClass::Cuda { 0 } else { settings.devices.memory_mb };
+        let factory = processes.engines(work, memory_mb);
         let default = if class == DeviceClass::Cuda { GPU_BATCH } else { 1 };
         DeviceSetup {
             id: name.to_string().into(),

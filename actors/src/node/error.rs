@@ -26,8 +26,6 @@ pub enum StartError {
     Models(#[from] models::ModelError),
     #[error("redis.url: {0}")]
     Redis(String),
-    #[error("starting the render processes: {0}")]
-    Processes(std::io::Error),
     #[error("{0}; without seccomp and resource limits no file of a tenant is opened")]
     Confinement(ProcessError),
     #[error("devices.list: {0}")]

@@ -124,7 +124,7 @@ impl Node {
         let devices = Devices::start(setups, Arc::clone(&queue), Arc::clone(&profiles), models.clone());
         actix::spawn(queue::observe(Arc::downgrade(&queue)));
 
-        let processes = RenderProcesses::start(&settings.processes).map_err(StartError::Processes)?;
+        let processes = RenderProcesses::new(&settings.processes);
         processes.check().await.map_err(StartError::Confinement)?;
         let redis = connect_redis(&settings).await?;
         let (detections, cache) = start_detections(&db, redis.as_ref());

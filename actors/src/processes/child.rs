@@ -10,29 +10,30 @@ use edits::{CropRect, RgbImage};
 use media::{Cropper, FrameDecoder, FrameIndex, MediaError};
 use sandbox::Channel;
 
-use super::TEMPLATE_ARGUMENT;
 use super::child_port::{BEAT_EVERY, Port};
 use super::child_render;
 use super::log::Forward;
 use super::message::{Answer, Message, Order};
 use super::task::{PictureTask, Task};
+use super::{DEVICE_ARGUMENT, TEMPLATE_ARGUMENT, device_child};
 use crate::failpoints;
 use crate::render::RenderError;
 
 /// A person waits for a single picture: frames of its group of pictures may be decoded side by side.
 const MOST_DECODE_THREADS: usize = 4;
 
-/// Serves as the template of render processes, where the program's arguments ask for that: the first thing in `main`,
-/// before the program has a second thread. None: they ask for something else.
+/// Serves as the template of render or device processes, where the program's arguments ask for that: the first thing in
+/// `main`, before the program has a second thread. None: they ask for something else.
 pub fn serve_if_asked() -> Option<ExitCode> {
     let mut arguments = std::env::args().skip(1);
-    if arguments.next()? != TEMPLATE_ARGUMENT {
-        return None;
-    }
+    let argument = arguments.next().filter(|argument| [TEMPLATE_ARGUMENT, DEVICE_ARGUMENT].contains(&&**argument))?;
     let Some(owner) = arguments.next().and_then(|owner| owner.parse().ok()) else {
-        eprintln!("{TEMPLATE_ARGUMENT} is started by the server itself");
+        eprintln!("{argument} is started by the server itself");
         return Some(ExitCode::FAILURE);
     };
+    if argument == DEVICE_ARGUMENT {
+        return Some(sandbox::serve(owner, device_child::run));
+    }
     failpoints::arm();
     // Once, so that no task pays for it, and the fonts because a task can open no file of theirs.
     media::init();
@@ -47,7 +48,7 @@ fn run(given: sandbox::Task) {
     let channel = Arc::clone(&port.channel);
     let Ok(Some(Order { task, log, trace })) = channel.receive::<Order>() else { return };
     // One subscriber a process, and this one has had none.
-    let _ = tracing::subscriber::set_global_default(Forward::new(Arc::clone(&channel), log, trace));
+    let _ = tracing::subscriber::set_global_default(Forward::of_task(Arc::clone(&channel), log, trace));
     failpoints::in_task(task.name());
     let done = perform(task, &port, files_confined);
     let message = Message::Done(done);

@@ -10,12 +10,13 @@ use tracing::level_filters::LevelFilter;
 use tracing::span;
 use tracing::{Event, Level, Metadata, Subscriber};
 
+use super::device_message::DeviceMessage;
 use super::message::{Line, Message, Row, Threshold};
 use crate::render::Slice;
 
 /// Longest line that is taken over, in bytes.
 const MOST_BYTES: usize = 1024;
-/// Most lines of one task: a damaged file can make a decoder complain about every packet.
+/// Most lines of one task, or of a device's batch: a damaged file can make a decoder complain about every packet.
 const MOST_LINES: u64 = 200;
 
 impl Threshold {
@@ -28,7 +29,7 @@ impl Threshold {
 
 const LEVELS: [Level; 5] = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
 
-/// Takes over the log of one task: no more and no longer lines than it should have sent.
+/// Takes over the log of one task or batch: no more and no longer lines than it should have sent.
 pub struct Repeat {
     task: &'static str,
     left: u64,
@@ -64,23 +65,37 @@ impl Line {
 /// Sends what is logged in this process to its owner, and, where that is asked for, when a thread begins and ends what a
 /// trace shows.
 pub struct Forward {
-    to: Arc<Channel>,
+    to: Box<dyn Fn(Message) + Send + Sync>,
     threshold: Threshold,
     trace: bool,
+    most_lines: u64,
     lines: AtomicU64,
 }
 
 impl Forward {
-    pub fn new(to: Arc<Channel>, threshold: Threshold, trace: bool) -> Self {
-        Self { to, threshold, trace, lines: AtomicU64::new(0) }
+    /// Of a render process, whose owner is at the other end of `to`.
+    pub fn of_task(to: Arc<Channel>, threshold: Threshold, trace: bool) -> Self {
+        // An owner that is gone reads no log and traces nothing.
+        let send = move |message| drop(to.send(&message));
+        Self { to: Box::new(send), threshold, trace, most_lines: MOST_LINES, lines: AtomicU64::new(0) }
+    }
+
+    /// Of a device process, which lives for many batches: its owner bounds the lines of each.
+    pub fn of_device(to: Arc<Channel>, threshold: Threshold) -> Self {
+        let send = move |message| {
+            if let Message::Log(line) = message {
+                // An owner that is gone reads no log.
+                let _ = to.send(&DeviceMessage::Log(line));
+            }
+        };
+        Self { to: Box::new(send), threshold, trace: false, most_lines: u64::MAX, lines: AtomicU64::new(0) }
     }
 
     fn slice(&self, id: &span::Id, begins: bool) {
         let decodes = std::thread::current().name().is_some_and(|name| name.starts_with("decode"));
         let row = if decodes { Row::Decoder } else { Row::Main };
         if let Some(slice) = slice_of(id) {
-            // An owner that is gone traces nothing.
-            let _ = self.to.send(&Message::Trace { row, slice, begins });
+            (self.to)(Message::Trace { row, slice, begins });
         }
     }
 }
@@ -103,14 +118,13 @@ impl Subscriber for Forward {
     }
 
     fn event(&self, event: &Event<'_>) {
-        if self.lines.fetch_add(1, Ordering::Relaxed) >= MOST_LINES {
+        if self.lines.fetch_add(1, Ordering::Relaxed) >= self.most_lines {
             return;
         }
         let mut text = Text(format!("{}: ", event.metadata().target()));
         event.record(&mut text);
         let level = LEVELS.iter().position(|level| level == event.metadata().level()).unwrap_or(LEVELS.len());
-        // An owner that is gone reads no log.
-        let _ = self.to.send(&Message::Log(Line { level: level as u8, text: text.0 }));
+        (self.to)(Message::Log(Line { level: level as u8, text: text.0 }));
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

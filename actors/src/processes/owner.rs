@@ -2,18 +2,19 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use config::ProcessesSettings;
 use edits::RgbImage;
 use media::{FrameIndex, MediaError, Probe};
-use sandbox::{Confinement, Exit, Limits, Process, Template};
+use sandbox::{Confinement, Exit, Limits, Process};
 use serde::de::DeserializeOwned;
 
 use super::TEMPLATE_ARGUMENT;
 use super::error::ProcessError;
+use super::kept_template::KeptTemplate;
 use super::log::Repeat;
 use super::message::{Answer, Message, Order, Threshold};
 use super::task::{PictureTask, Task};
@@ -21,20 +22,20 @@ use super::watch::{Ender, Patience, Signs, Watch};
 use crate::render::{RenderError, Slice};
 use crate::threads::{self, blocking};
 
-/// This program, also when its file was replaced meanwhile.
-const THIS_PROGRAM: &str = "/proc/self/exe";
 /// Largest file that a task may write.
 const FILE_BYTES: u64 = 1 << 40;
 /// CPU time of one task: far beyond what the longest index takes, so that nothing runs for ever that does not stall.
 const CPU_SECONDS: u64 = 4 * 3600;
 /// Longest reason for which a task fails: it is kept in rows, and shown.
 const MOST_REASON_BYTES: usize = 16 << 10;
+/// What a process needs of the environment, which may hold secrets.
+const VARIABLES: [&str; 2] = ["LD_LIBRARY_PATH", "FAILPOINTS"];
 /// How long the file of an upload may be inspected: the client waits for the answer.
 const INSPECTION: Duration = Duration::from_secs(10);
 
 /// See the [module](self).
 pub struct RenderProcesses {
-    template: Mutex<Arc<Template>>,
+    template: Arc<KeptTemplate>,
     memory_bytes: u64,
     stall: Duration,
 }
@@ -76,16 +77,13 @@ impl Listener for Beats {
 }
 
 impl RenderProcesses {
-    /// Starts the template.
-    ///
-    /// # Errors
-    /// When the program cannot be started again.
-    pub fn start(settings: &ProcessesSettings) -> std::io::Result<Self> {
-        Ok(Self {
-            template: Mutex::new(Arc::new(template()?)),
+    /// Of a node with these settings. The first task starts the template.
+    pub fn new(settings: &ProcessesSettings) -> Self {
+        Self {
+            template: Arc::new(KeptTemplate::new(TEMPLATE_ARGUMENT, |name| VARIABLES.contains(&name))),
             memory_bytes: u64::from(settings.memory_mb) << 20,
             stall: Duration::from_secs_f64(settings.stall_s),
-        })
+        }
     }
 
     /// Starts a process that does nothing.
@@ -251,26 +249,17 @@ impl RenderProcesses {
         })
     }
 
-    /// Starts a process for `task`, with a new template where the old one is gone.
+    /// Starts a process for `task`.
     async fn spawn(&self, task: &Task) -> Result<Process, ProcessError> {
         let (doing, bytes) = (task.doing(), task.exchange_bytes());
-        let failed = |source| ProcessError::NotStarted { doing, source };
-        let template = self.template();
-        let spawn = |template: Arc<Template>| {
-            let confinement = self.confinement(task);
-            blocking(doing, move || template.spawn(&confinement, bytes))
-        };
-        let error = match spawn(Arc::clone(&template)).await? {
-            Ok(process) => return Ok(process),
-            Err(error) => error,
-        };
-        tracing::error!(%error, doing, "no render process could be started; starting another template");
-        spawn(self.replaced(&template).map_err(failed)?).await?.map_err(failed)
+        let (template, confinement) = (Arc::clone(&self.template), self.confinement(task));
+        let spawned = blocking(doing, move || template.spawn(&confinement, bytes)).await?;
+        spawned.map_err(|source| ProcessError::NotStarted { doing, source })
     }
 
     fn confinement(&self, task: &Task) -> Confinement {
         Confinement {
-            access: task.access(),
+            access: Some(task.access()),
             limits: Limits {
                 memory_bytes: self.memory_bytes.saturating_add(task.picture_bytes()),
                 file_bytes: FILE_BYTES,
@@ -279,26 +268,6 @@ impl RenderProcesses {
             },
         }
     }
-
-    fn template(&self) -> Arc<Template> {
-        Arc::clone(&self.template.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// The template after `failed`: another task may have started it already.
-    fn replaced(&self, failed: &Arc<Template>) -> std::io::Result<Arc<Template>> {
-        let mut held = self.template.lock().unwrap_or_else(PoisonError::into_inner);
-        if Arc::ptr_eq(&held, failed) {
-            *held = Arc::new(template()?);
-        }
-        Ok(Arc::clone(&held))
-    }
-}
-
-fn template() -> std::io::Result<Template> {
-    // Beside these it needs nothing of the environment, which may hold secrets.
-    let kept = ["LD_LIBRARY_PATH", "FAILPOINTS"];
-    let variables = kept.into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
-    Template::start(Path::new(THIS_PROGRAM), &[TEMPLATE_ARGUMENT], &variables.collect::<Vec<_>>())
 }
 
 fn parse<T: DeserializeOwned>(answer: &Answer, doing: &'static str) -> Result<T, ProcessError> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix::{Actor, Addr};
 use actors::inference::device::{
-    DeviceHealth, DeviceSetup, DeviceState, DeviceSupervisor, Engine, EngineFactory, Operate, Operation,
+    DeviceHealth, DeviceSetup, DeviceState, DeviceSupervisor, Engine, EngineFactory, EngineFault, Operate, Operation,
 };
 use actors::inference::profile::{DeviceClass, ModelProfile};
 use actors::inference::queue::{DeviceFault, FrameJob, FrameQueue, Output, Served, Task, TaskKind};
@@ -20,7 +20,7 @@ use tokio::sync::{oneshot, watch};
 struct Made<F>(F);
 
 impl<F: FnMut()> Engine for Made<F> {
-    fn run(&mut self, _: &Task, images: &[&RgbImage]) -> Result<Vec<Output>, String> {
+    fn run(&mut self, _: &Task, images: &[&RgbImage]) -> Result<Vec<Output>, EngineFault> {
         (self.0)();
         Ok(images.iter().map(|image| Output::Image((*image).clone())).collect())
     }
@@ -37,7 +37,7 @@ fn made(before: impl FnMut() + 'static) -> Result<Box<dyn Engine>, String> {
 /// An engine that counts its calls over all workers, and does something in each.
 fn counted(each: impl Fn(u32) + Clone + Send + Sync + 'static) -> EngineFactory {
     let calls = Arc::new(AtomicU32::new(0));
-    Arc::new(move || {
+    Arc::new(move |_| {
         let (calls, each) = (Arc::clone(&calls), each.clone());
         made(move || each(calls.fetch_add(1, SeqCst)))
     })
@@ -117,7 +117,7 @@ pub fn a_device_whose_calls_never_return_stays_out() {
         let queue = Arc::new(FrameQueue::new(4, 1.0));
         let workers = Arc::new(AtomicU32::new(0));
         // The first worker hangs in its first call, the others while they load.
-        let factory: EngineFactory = Arc::new(move || {
+        let factory: EngineFactory = Arc::new(move |_| {
             if workers.fetch_add(1, SeqCst) > 0 {
                 hang();
             }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use actors::processes::error::ProcessError;
 use actors::processes::owner::RenderProcesses;
-use anyhow::Context;
 use clap::Args;
 use config::Settings;
 use serde_json::{Value, json};
@@ -42,7 +41,7 @@ pub fn run(args: &ProbeArgs, settings: &Settings) -> Result<(), CliError> {
 
 /// Reads a file in a render process, before there is a node.
 pub fn in_process<T>(settings: &Settings, read: impl AsyncFnOnce(&RenderProcesses) -> T) -> Result<T, CliError> {
-    let processes = RenderProcesses::start(&settings.processes).context("starting a render process")?;
+    let processes = RenderProcesses::new(&settings.processes);
     Ok(actix::System::new().block_on(read(&processes)))
 }
 

@@ -3,14 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::flows::{prepared, spec, variables};
 use super::test_server::TestServer;
 use super::{Finding, Running, millis, p99};
 use crate::client::Export;
-use crate::process::children;
+use crate::process::{children, render_template};
 use crate::random::Random;
 
 /// How often an export is cancelled in each of both, where the random numbers begin, and how soon 99 of 100 must be over.
@@ -78,7 +78,7 @@ async fn cancel_often(
     times: usize,
     random: &mut Random,
 ) -> Result<(Vec<Duration>, Vec<Duration>)> {
-    let template = children(server.id()?)?[0];
+    let template = render_template(server.id()?)?.context("no template of render processes")?;
     let (mut all, mut answered) = (Vec::new(), Vec::new());
     while all.len() < times {
         let export = server.club.start(spec).await?.id;

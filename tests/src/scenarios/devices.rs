@@ -1,4 +1,4 @@
-//! Four simulated devices of which three are broken: an export completes on what is left, with the bytes of a run
+//! Six simulated devices of which five are broken: an export completes on what is left, with the bytes of a run
 //! without faults, and every fault is seen. Then an operator takes devices out and brings them back.
 
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ impl Size {
 
 /// A device that owes a result for so long has stalled.
 const STALL: Duration = Duration::from_secs(1);
-const DEVICES: [&str; 4] = ["sim:0", "sim:1", "sim:2", "sim:3"];
+const DEVICES: [&str; 6] = ["sim:0", "sim:1", "sim:2", "sim:3", "sim:4", "sim:5"];
 /// The one that always works.
 const GOOD: &str = DEVICES[0];
 /// How long anything may take on a slow machine.
@@ -55,21 +55,22 @@ async fn measure(size: Size) -> Result<Vec<Finding>> {
     let bytes = faultless.bytes(&export).await?;
     drop(faultless);
 
-    // In mid-export: each of the four has served a fifth of its share.
+    // In mid-export: each has served a fifth of its share.
     let middle = size.seconds * 30 / DEVICES.len() as u32 / 5;
     let faults = format!(
         r#"[{{device = "sim:1", fault = "error"}}, {{device = "sim:3", fault = "garbage"}},
-            {{device = "sim:2", fault = "hang", after = {middle}, times = 1}}]"#
+            {{device = "sim:2", fault = "hang", after = {middle}, times = 1}},
+            {{device = "sim:4", fault = "exit"}}, {{device = "sim:5", fault = "grow", times = 3}}]"#
     );
     let node = Node::start(&source, size, &faults).await?;
-    let mut findings = three_are_broken(&node, size, &bytes).await?;
+    let mut findings = five_are_broken(&node, size, &bytes).await?;
     findings.extend(broken_ones_leave(&node).await?);
     findings.extend(an_operator_takes_devices_out(&node, size, &bytes).await?);
     Ok(findings)
 }
 
 /// The export completes on what is left.
-async fn three_are_broken(node: &Node, size: Size, bytes: &[u8]) -> Result<Vec<Finding>> {
+async fn five_are_broken(node: &Node, size: Size, bytes: &[u8]) -> Result<Vec<Finding>> {
     let mut advanced = Instant::now();
     let (mut longest, mut done) = (Duration::ZERO, None);
     let export = node
@@ -85,7 +86,7 @@ async fn three_are_broken(node: &Node, size: Size, bytes: &[u8]) -> Result<Vec<F
     let equal = node.bytes(&export).await? == bytes;
     let mut findings = vec![
         Finding::new(
-            "1 device errs always, 1 hangs in mid-export, 1 returns garbage, 1 works: bytes against no faults",
+            "1 device errs, 1 hangs in mid-export, 1 returns garbage, 1 exits, 1 takes all memory it may, 1 works: bytes against no faults",
             "equal",
             if equal { "equal" } else { "different" },
             equal,
@@ -112,6 +113,8 @@ async fn three_are_broken(node: &Node, size: Size, bytes: &[u8]) -> Result<Vec<F
         ("sim:1", "errs", "touchline_device_faults_total", "a fault on purpose"),
         ("sim:2", "hangs", "touchline_device_stalls_total", "no answer within"),
         ("sim:3", "returns garbage", "touchline_device_faults_total", "was asked for"),
+        ("sim:4", "exits", "touchline_device_faults_total", "ended with status 3"),
+        ("sim:5", "takes all memory it may", "touchline_device_faults_total", "SIGABRT"),
     ] {
         let counted = node.client.metric_of(metric, &[("device", device)]).await?;
         let error = node.state(device).await?["last_error"].to_string();
@@ -122,6 +125,8 @@ async fn three_are_broken(node: &Node, size: Size, bytes: &[u8]) -> Result<Vec<F
             counted >= 1.0 && (error.contains(says) || error.contains("canary")),
         ));
     }
+    let hung = node.state("sim:2").await?["hung_threads"].clone();
+    findings.push(Finding::new("threads that wait for the process that hung", "0", hung.to_string(), hung == 0));
     let good = node.client.metric_of("touchline_device_faults_total", &[("device", GOOD)]).await?;
     findings.push(Finding::new(format!("faults of {GOOD}, which works"), "0", format!("{good}"), good == 0.0));
     Ok(findings)
@@ -132,16 +137,18 @@ async fn broken_ones_leave(node: &Node) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     // One that comes back is ready as soon as it has served a batch.
     let (out, back): (&[&str], &[&str]) = (&["out_of_service"], &["suspect", "ready"]);
-    for (device, wanted) in [("sim:1", out), ("sim:3", out), ("sim:2", back)] {
+    for (device, wanted) in [("sim:1", out), ("sim:3", out), ("sim:4", out), ("sim:2", back), ("sim:5", back)] {
         let reached = |health: &str| wanted.contains(&health);
         let health = node.health_becomes(device, reached).await?;
         let asked = wanted.join(" or ");
         findings.push(Finding::new(format!("{device}: health afterwards"), asked, health.clone(), reached(&health)));
     }
     let (status, readiness) = node.readiness().await?;
-    let named = ["sim:1", "sim:3"].iter().all(|device| strings(&readiness["degraded"]).contains(&(*device).to_owned()));
+    let named = ["sim:1", "sim:3", "sim:4"]
+        .iter()
+        .all(|device| strings(&readiness["degraded"]).contains(&(*device).to_owned()));
     findings.push(Finding::new(
-        "/readyz while two devices are out",
+        "/readyz while three devices are out",
         "200, and names them",
         format!("{status}, degraded: {}", readiness["degraded"]),
         status == StatusCode::OK && named,
@@ -153,8 +160,9 @@ async fn broken_ones_leave(node: &Node) -> Result<Vec<Finding>> {
 async fn an_operator_takes_devices_out(node: &Node, size: Size, bytes: &[u8]) -> Result<Vec<Finding>> {
     let started = node.client.start(&node.spec(size)).await?;
     node.wait(|| async { Ok(node.client.export(&started.id).await?.frames_done > 0) }).await?;
-    node.operate("sim:1", "disable").await?;
-    node.operate("sim:3", "disable").await?;
+    for device in ["sim:1", "sim:3", "sim:4", "sim:5"] {
+        node.operate(device, "disable").await?;
+    }
     node.operate("sim:2", "drain").await?;
     let drained = node.health_becomes("sim:2", |health| health == "disabled").await?;
     let in_hand = node.state("sim:2").await?["in_hand"].clone();
@@ -218,14 +226,14 @@ async fn measure_cancelling() -> Result<Vec<Finding>> {
     let more = served().await? - before;
     let state = node.client.export(&started.id).await?.state;
     Ok(vec![Finding::new(
-        "frames served after an export on 4 devices was cancelled, 400 ms a frame",
-        "at most 4, cancelled",
+        "frames served after an export on 6 devices was cancelled, 400 ms a frame",
+        "at most 6, cancelled",
         format!("{more}, {state}"),
-        more <= 4.0 && state == "cancelled",
+        more <= DEVICES.len() as f64 && state == "cancelled",
     )])
 }
 
-/// A server with four simulated devices, and who talks to it.
+/// A server with simulated devices, and who talks to it.
 struct Node {
     server: Server,
     client: Client,
@@ -243,6 +251,7 @@ impl Node {
             ("TOUCHLINE__DEVICES__SIM", faults),
             ("TOUCHLINE__DEVICES__SIM_FRAME_MS", &frame_ms),
             ("TOUCHLINE__DEVICES__STALL_SECONDS", &stall),
+            ("TOUCHLINE__DEVICES__MEMORY_MB", "256"),
             ("TOUCHLINE__SEGMENTS__SECONDS", "1"),
         ])
         .await?;

@@ -14,7 +14,7 @@ use super::flows::{prepared, variables};
 use super::memory::Memory;
 use super::{Finding, Running, millis, p99};
 use crate::client::{Client, Refusal};
-use crate::process::children;
+use crate::process::{children, render_template};
 use crate::server::Server;
 
 /// How thoroughly it is tried.
@@ -176,7 +176,7 @@ async fn restarts(size: Size) -> Result<Vec<Finding>> {
     let mut slowest = Duration::ZERO;
     for kill in 0..size.kills {
         if kill < GIVEN_UP_AFTER {
-            let template = children(server.id()?)?[0];
+            let template = render_template(server.id()?)?.context("no template of render processes")?;
             server.until(PAUSE, || Ok(!children(template)?.is_empty())).await?;
         }
         server.kill()?;

@@ -1,5 +1,6 @@
-//! Render processes that are killed at random moments of an export, and now and then the template of all of them. A task
-//! that is killed fails alone and is tried again: every export is complete, with the same bytes, and nothing is left.
+//! Render processes that are killed at random moments of an export, and now and then a device process or the template of
+//! all processes of a kind. A task that is killed fails alone and is tried again, a device starts another process: every
+//! export is complete, with the same bytes, and nothing is left.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -28,8 +29,29 @@ impl Size {
 
 /// An export has some of its processes killed; a segment fails for good only at its third.
 const KILLS_AN_EXPORT: u32 = 2;
-/// Every so many kills it is the template.
-const TEMPLATE_EVERY: u32 = 5;
+/// What is killed in turn: tasks mostly.
+const VICTIMS: [Victim; 5] =
+    [Victim::Task, Victim::Device, Victim::Task, Victim::RenderTemplate, Victim::DeviceTemplate];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Victim {
+    Task,
+    Device,
+    RenderTemplate,
+    DeviceTemplate,
+}
+
+impl Victim {
+    /// Several of them, in the report.
+    fn plural(self) -> &'static str {
+        match self {
+            Self::Task => "tasks",
+            Self::Device => "device processes",
+            Self::RenderTemplate => "templates of tasks",
+            Self::DeviceTemplate => "templates of device processes",
+        }
+    }
+}
 /// Longest pause before a kill, in milliseconds: within the length of an export.
 const LATEST_KILL: usize = 400;
 /// Devices on which an export lasts for about a second.
@@ -51,7 +73,7 @@ async fn measure(size: Size) -> Result<Vec<Finding>> {
     server.restart(None).await?;
     let mut random = Random::new(size.seed);
     let (mut kills, mut all, mut complete, mut equal) = (0, 0, 0, 0);
-    let mut killed: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut killed: BTreeMap<Victim, u32> = BTreeMap::new();
     let warm = server.club.start(&spec(&client.video)).await?.id;
     server.completed(&warm).await?;
     let before = process::descriptors(server.id()?)?;
@@ -59,10 +81,10 @@ async fn measure(size: Size) -> Result<Vec<Finding>> {
         let export = server.club.start(&spec(&client.video)).await?.id;
         for _ in 0..KILLS_AN_EXPORT.min(size.kills - kills) {
             tokio::time::sleep(Duration::from_millis(random.below(LATEST_KILL) as u64)).await;
-            let what = if kills % TEMPLATE_EVERY == TEMPLATE_EVERY - 1 { "template" } else { "task" };
-            if let Some(process) = victim(&server, what, &export, &mut random).await? {
+            let victim = VICTIMS[kills as usize % VICTIMS.len()];
+            if let Some(process) = running(&server, victim, &export, &mut random).await? {
                 process::kill(process)?;
-                *killed.entry(what).or_default() += 1;
+                *killed.entry(victim).or_default() += 1;
                 kills += 1;
             }
         }
@@ -77,8 +99,8 @@ async fn measure(size: Size) -> Result<Vec<Finding>> {
     }
     let orphans = server.orphans().await?;
     let left = process::descriptors(server.id()?)?.saturating_sub(before);
-    let killed: Vec<_> = killed.iter().map(|(what, times)| format!("{times} {what}s")).collect();
-    let what = |what: &str| format!("kill -9 of {}: {what}", killed.join(" and "));
+    let killed: Vec<_> = killed.iter().map(|(victim, times)| format!("{times} {}", victim.plural())).collect();
+    let what = |what: &str| format!("kill -9 of {}: {what}", killed.join(", "));
     server.stop()?;
     Ok(vec![
         Finding::new(what("exports that complete"), format!("{all} of {all}"), complete.to_string(), complete == all),
@@ -98,24 +120,31 @@ async fn measure(size: Size) -> Result<Vec<Finding>> {
     ])
 }
 
-/// The process id of a task that runs, or of the template; None when the export is over before there is one.
-async fn victim(server: &TestServer, what: &str, export: &str, random: &mut Random) -> Result<Option<u32>> {
+/// The process id of what is to be killed; None when the export is over before there is one.
+async fn running(server: &TestServer, victim: Victim, export: &str, random: &mut Random) -> Result<Option<u32>> {
     let began = Instant::now();
     loop {
-        let templates = process::children(server.id()?)?;
-        let tasks = match templates.first() {
-            Some(template) => process::children(*template).unwrap_or_default(),
-            None => Vec::new(),
+        let id = server.id()?;
+        let found = match victim {
+            Victim::RenderTemplate => process::render_template(id)?,
+            Victim::DeviceTemplate => process::device_template(id)?,
+            Victim::Task => child(process::render_template(id)?, random),
+            Victim::Device => child(process::device_template(id)?, random),
         };
-        match (what, templates.first()) {
-            ("template", Some(template)) => return Ok(Some(*template)),
-            _ if !tasks.is_empty() => return Ok(Some(tasks[random.below(tasks.len())])),
-            _ => {}
+        if found.is_some() {
+            return Ok(found);
         }
         if matches!(server.club.export(export).await?.state.as_str(), "complete" | "failed") {
             return Ok(None);
         }
-        ensure!(began.elapsed() < Duration::from_secs(60), "no task runs: {}", server.log());
+        ensure!(began.elapsed() < Duration::from_secs(60), "there is no {victim:?}: {}", server.log());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// A child of a template, by chance.
+fn child(template: Option<u32>, random: &mut Random) -> Option<u32> {
+    // A template may end meanwhile.
+    let children = process::children(template?).ok()?;
+    (!children.is_empty()).then(|| children[random.below(children.len())])
 }

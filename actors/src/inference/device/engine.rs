@@ -1,10 +1,12 @@
-//! What serves a batch inside a device's worker: an [`Engine`], such as loaded models.
+//! What serves a batch inside a device's worker: an [`Engine`], which has a process do it; and what that process runs: a
+//! [`ModelEngine`].
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use edits::RgbImage;
 use models::{Detector, DeviceKind, ModelStore, NumericProfile, Upscaler};
+use sandbox::Killer;
 
 use crate::inference::profile::ModelProfile;
 use crate::inference::queue::{Output, Task, TaskKind};
@@ -14,8 +16,8 @@ pub trait Engine {
     /// Answers for each image of a batch, in order. All images have one size.
     ///
     /// # Errors
-    /// The reason, for the log and the report; the batch may be tried elsewhere.
-    fn run(&mut self, task: &Task, images: &[&RgbImage]) -> Result<Vec<Output>, String>;
+    /// See [`EngineFault`]; the batch may be tried elsewhere.
+    fn run(&mut self, task: &Task, images: &[&RgbImage]) -> Result<Vec<Output>, EngineFault>;
 
     /// How many times as large the pictures come back; 1 where none do.
     ///
@@ -24,13 +26,55 @@ pub trait Engine {
     fn scale(&mut self, task: &Task) -> Result<u32, String>;
 }
 
+/// Why a batch was not served: a reason for the log and the report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineFault {
+    /// This batch failed; the engine goes on.
+    Batch(String),
+    /// The engine is of no use any more, as when its process has ended.
+    Engine(String),
+}
+
+/// The process that a worker's engine waits for, as who abandons the worker sees it.
+#[derive(Debug, Clone, Default)]
+pub struct WorkerProcess(Arc<Mutex<Held>>);
+
+#[derive(Debug, Default)]
+enum Held {
+    /// None is started yet.
+    #[default]
+    Nothing,
+    Process(Killer),
+    /// The worker is abandoned: what is started now is killed.
+    Abandoned,
+}
+
+impl WorkerProcess {
+    /// The worker's engine has this process from now on.
+    pub fn holds(&self, process: Killer) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *held {
+            Held::Abandoned => process.kill(),
+            held => *held = Held::Process(process),
+        }
+    }
+
+    /// Kills the process, and each that is started later.
+    pub fn abandon(&self) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Held::Process(process) = std::mem::replace(&mut *held, Held::Abandoned) {
+            process.kill();
+        }
+    }
+}
+
 /// Makes a fresh engine, loads its models and checks them against known answers: once per worker generation.
-pub type EngineFactory = Arc<dyn Fn() -> Result<Box<dyn Engine>, String> + Send + Sync>;
+pub type EngineFactory = Arc<dyn Fn(&WorkerProcess) -> Result<Box<dyn Engine>, String> + Send + Sync>;
 
 /// A CPU share or a GPU with its models, each by its whole profile: two exports may have fixed different ones of one
-/// model. Further models are loaded when an export first asks for them.
+/// model. Further models are loaded when an export first asks for them. Lives in a device process.
 pub struct ModelEngine {
-    store: Arc<ModelStore>,
+    store: ModelStore,
     device: DeviceKind,
     upscalers: HashMap<NumericProfile, Upscaler>,
     detectors: HashMap<NumericProfile, Detector>,
@@ -38,11 +82,7 @@ pub struct ModelEngine {
 
 impl ModelEngine {
     /// Loads `warm` and checks each by its canary.
-    pub fn load(
-        store: Arc<ModelStore>,
-        device: DeviceKind,
-        warm: &[(TaskKind, Arc<ModelProfile>)],
-    ) -> Result<Self, String> {
+    pub fn load(store: ModelStore, device: DeviceKind, warm: &[(TaskKind, Arc<ModelProfile>)]) -> Result<Self, String> {
         let mut engine = Self { store, device, upscalers: HashMap::new(), detectors: HashMap::new() };
         for (kind, profile) in warm {
             match kind {
@@ -70,10 +110,12 @@ impl ModelEngine {
         }
         Ok(self.detectors.get_mut(numeric).expect("inserted above"))
     }
-}
 
-impl Engine for ModelEngine {
-    fn run(&mut self, task: &Task, images: &[&RgbImage]) -> Result<Vec<Output>, String> {
+    /// Answers for each image of a batch, in order.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn run(&mut self, task: &Task, images: &[&RgbImage]) -> Result<Vec<Output>, String> {
         match task.kind {
             TaskKind::Upscale => {
                 let images = self.upscaler(&task.profile)?.infer(images).map_err(|error| error.to_string())?;
@@ -83,13 +125,6 @@ impl Engine for ModelEngine {
                 let boxes = self.detector(&task.profile)?.detect(images).map_err(|error| error.to_string())?;
                 Ok(boxes.into_iter().map(Output::Boxes).collect())
             }
-        }
-    }
-
-    fn scale(&mut self, task: &Task) -> Result<u32, String> {
-        match task.kind {
-            TaskKind::Upscale => Ok(self.upscaler(&task.profile)?.scale()),
-            TaskKind::Detect => Ok(1),
         }
     }
 }

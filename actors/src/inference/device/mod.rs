@@ -19,7 +19,7 @@ mod utilization;
 mod validate;
 mod worker;
 
-pub use engine::{Engine, EngineFactory, ModelEngine};
+pub use engine::{Engine, EngineFactory, EngineFault, ModelEngine, WorkerProcess};
 pub use health::DeviceHealth;
 pub use list::auto;
 pub use sim::{SimDevice, SimEngine};

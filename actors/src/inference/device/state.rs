@@ -42,7 +42,7 @@ pub struct DeviceState {
     pub restarts: u64,
     /// Whose results count: what earlier workers still say is ignored.
     pub generation: u64,
-    /// Threads of earlier workers that are inside a call which does not return.
+    /// Threads of earlier workers that wait for processes which cannot be killed.
     pub hung_threads: usize,
     /// What went wrong last.
     pub last_error: Option<String>,
@@ -141,7 +141,7 @@ pub(crate) fn describe() {
     describe_gauge!(
         "touchline_device_hung_threads",
         Count,
-        "Threads of a device's earlier workers that do not return."
+        "Threads that wait for earlier processes of a device which cannot be killed."
     );
     describe_gauge!("touchline_device_generation", Count, "The worker generation whose results count.");
     describe_counter!("touchline_device_frames_total", Count, "Frames that a device served.");
@@ -156,7 +156,7 @@ pub(crate) fn describe() {
     describe_counter!(
         "touchline_device_restarts_total",
         Count,
-        "Workers of a device that were started after the first."
+        "Workers of a device, each with its process, that were started after the first."
     );
 }
 

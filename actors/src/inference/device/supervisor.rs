@@ -76,7 +76,7 @@ const MOST_REASON_BYTES: usize = 4096;
 const TICK: Duration = Duration::from_millis(250);
 /// Loading models may take so many times as long as answering a batch.
 const LOAD_STALLS: u32 = 5;
-/// Threads that do not return, until no further worker is started: each holds its memory, and the device's.
+/// Threads that do not return, until no further worker is started: their processes hold memory, the device's too.
 const MOST_HUNG: usize = 3;
 
 impl DeviceSupervisor {

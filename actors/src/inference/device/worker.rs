@@ -1,7 +1,8 @@
-//! A worker: one OS thread that owns a device's loaded models and serves the batches it is handed.
+//! A worker: one OS thread that owns the process of a device, and has it serve the batches that the worker is handed.
 //!
-//! A worker that hangs cannot be killed. Its supervisor abandons it, starts the next generation, and ignores what the
-//! old one still sends: all answers go through the supervisor, and each event carries the generation of its sender.
+//! A worker whose process hangs is abandoned: the process is killed, the next generation starts, and what the old one
+//! still sends is ignored: all answers go through the supervisor, and each event carries the generation of its sender.
+//! A process that cannot be killed, in a call of a driver that the kernel does not interrupt, keeps its thread.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +15,7 @@ use edits::RgbImage;
 use tokio::sync::mpsc::Sender;
 use tracing::{Span, trace_span};
 
-use super::engine::{Engine, EngineFactory};
+use super::engine::{Engine, EngineFactory, EngineFault, WorkerProcess};
 use super::validate;
 use crate::inference::queue::{FrameJob, Output, TaskKind};
 
@@ -39,7 +40,7 @@ pub enum WorkerNews {
     Skipped,
     /// The first batch failed; the worker goes on.
     Failed { reason: String },
-    /// The worker is gone: its models did not load, or it panicked.
+    /// The worker is gone: its models did not load, its process has ended, or it panicked.
     Ended { reason: String },
 }
 
@@ -49,6 +50,7 @@ pub const IN_HAND: usize = 2;
 /// A running worker. Dropped, it ends after the batch it is in.
 pub struct Worker {
     batches: SyncSender<Batch>,
+    process: WorkerProcess,
     life: Weak<()>,
 }
 
@@ -67,13 +69,15 @@ impl Worker {
         let name = Arc::clone(&device);
         let alive = Arc::new(());
         let life = Arc::downgrade(&alive);
+        let process = WorkerProcess::default();
+        let held = process.clone();
         thread::Builder::new().name(format!("device-{device}")).spawn(move || {
             let _alive = alive;
             let report = |what| {
                 // The supervisor may have gone: then the node is stopping, and so does this thread.
                 let _ = events.blocking_send(WorkerEvent { epoch, what });
             };
-            let ended = catch_unwind(AssertUnwindSafe(|| serve(&name, &factory, &inbox, &report)));
+            let ended = catch_unwind(AssertUnwindSafe(|| serve(&name, || factory(&held), &inbox, &report)));
             let reason = match ended {
                 Ok(Ok(())) => return,
                 Ok(Err(reason)) => reason,
@@ -81,7 +85,7 @@ impl Worker {
             };
             report(WorkerNews::Ended { reason });
         })?;
-        Ok(Self { batches, life })
+        Ok(Self { batches, process, life })
     }
 
     /// Hands a batch over, or gives it back when the worker is gone. At most [`IN_HAND`] may be unanswered.
@@ -91,19 +95,20 @@ impl Worker {
         })
     }
 
-    /// Abandons the worker. The returned reference can be upgraded as long as its thread exists.
+    /// Abandons the worker and kills its process. The returned reference can be upgraded as long as its thread exists.
     pub fn leave(self) -> Weak<()> {
+        self.process.abandon();
         self.life
     }
 }
 
 fn serve(
     device: &Arc<str>,
-    factory: &EngineFactory,
+    make: impl FnOnce() -> Result<Box<dyn Engine>, String>,
     inbox: &Receiver<Batch>,
     report: &dyn Fn(WorkerNews),
 ) -> Result<(), String> {
-    let mut engine = factory()?;
+    let mut engine = make()?;
     report(WorkerNews::Ready);
     while let Ok(batch) = inbox.recv() {
         if batch.iter().all(|job| job.is_dead()) {
@@ -114,7 +119,8 @@ fn serve(
         report(WorkerNews::Began { at: began });
         report(match span_of(device, &batch).in_scope(|| run(engine.as_mut(), &batch)) {
             Ok(answers) => WorkerNews::Served { answers, began, ended: Instant::now() },
-            Err(reason) => WorkerNews::Failed { reason },
+            Err(EngineFault::Batch(reason)) => WorkerNews::Failed { reason },
+            Err(EngineFault::Engine(reason)) => return Err(reason),
         });
     }
     Ok(())
@@ -136,12 +142,12 @@ fn span_of(device: &Arc<str>, batch: &Batch) -> Span {
 }
 
 /// Serves one batch; a panic inside the engine is a failure of the batch's device and passes through.
-fn run(engine: &mut dyn Engine, batch: &Batch) -> Result<Vec<Output>, String> {
-    let task = &batch.first().ok_or("an empty batch")?.task;
+fn run(engine: &mut dyn Engine, batch: &Batch) -> Result<Vec<Output>, EngineFault> {
+    let task = &batch.first().ok_or_else(|| EngineFault::Batch("an empty batch".to_owned()))?.task;
     let images: Vec<&RgbImage> = batch.iter().map(|job| job.image.as_ref()).collect();
     let answers = engine.run(task, &images)?;
-    validate::check(task, engine.scale(task)?, &images, &answers)?;
-    Ok(answers)
+    let checked = engine.scale(task).and_then(|scale| validate::check(task, scale, &images, &answers));
+    checked.map(|()| answers).map_err(EngineFault::Batch)
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

@@ -36,7 +36,7 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "process_kills",
-        about: "Render processes, and now and then their template, are killed at random moments of exports.",
+        about: "Render and device processes, and now and then their templates, are killed at random moments of exports.",
         run: || process_kills::run(process_kills::Size::SOAK),
     },
     Scenario {
@@ -66,7 +66,7 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "devices",
-        about: "Three of four simulated devices err, hang or return garbage; an operator takes some out and brings them back.",
+        about: "Five of six simulated devices err, hang, exit, grow or return garbage; an operator takes some out and brings them back.",
         run: || devices::run(devices::Size::SOAK),
     },
     Scenario {
