@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, memfd_create};
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -32,6 +32,26 @@ impl Exchange {
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+
+    /// Room for so many bytes.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn bytes(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    /// Gives the memory behind the first `kept` bytes back to the system; what lies there reads as zeros then.
+    ///
+    /// # Errors
+    /// When the system refuses it.
+    pub fn release_behind(&self, kept: u64) -> io::Result<()> {
+        let length = self.bytes()?.saturating_sub(kept);
+        if length > 0 {
+            fallocate(&self.0, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, kept, length)?;
+        }
+        Ok(())
     }
 
     /// Writes all of `bytes` at `offset`.
@@ -66,5 +86,21 @@ mod tests {
         assert!(there.write((1 << 20) - 1, b"beyond").is_err());
         assert!(there.0.set_len(4 << 20).is_err() && there.0.set_len(0).is_err());
         assert!(here.read((1 << 20) - 1, &mut read).is_err());
+    }
+
+    #[test]
+    fn memory_is_given_back_and_the_room_stays() {
+        use std::os::unix::fs::MetadataExt;
+
+        let exchange = Exchange::new(8 << 20).unwrap();
+        exchange.write(0, &[7; 8 << 20]).unwrap();
+        let held = || exchange.0.metadata().unwrap().blocks() * 512;
+        assert!(held() >= 8 << 20);
+        exchange.release_behind(1 << 20).unwrap();
+        assert!(held() <= 1 << 20, "{}", held());
+        let mut read = [1; 2];
+        exchange.read((1 << 20) - 1, &mut read).unwrap();
+        assert_eq!((read, exchange.bytes().unwrap()), ([7, 0], 8 << 20));
+        exchange.write(7 << 20, b"again").unwrap();
     }
 }

@@ -28,5 +28,5 @@ pub use exchange::Exchange;
 pub use exit::{Ended, Exit, NOT_CONFINED};
 pub use fault::Fault;
 pub use limits::Limits;
-pub use process::{Killer, Process, Template};
+pub use process::{Killer, Process, SpawnError, Template};
 pub use template::{Confinement, Task, serve};

@@ -12,6 +12,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, pidfd_send_signal};
 
@@ -23,8 +24,9 @@ use crate::template::{Confinement, Started};
 
 /// How long an owner waits for a process that does not read what it is sent.
 const READS_WITHIN: Duration = Duration::from_secs(60);
-/// Most bytes of what a process wrote on standard error that are kept.
-const LAST_WORDS: u64 = 2048;
+/// Most bytes of what a process wrote on standard error that are kept, and that are read at a time.
+const LAST_WORDS: usize = 2048;
+const MOST_WORDS: u64 = 256 << 10;
 
 /// A process that forks others, see the [crate]. Dropping it ends it and all of them.
 #[derive(Debug)]
@@ -69,25 +71,52 @@ impl Template {
     /// Starts a process, confined, with `exchange_bytes` of shared memory. Blocks for the time of a fork.
     ///
     /// # Errors
-    /// When the template is gone, or the system has no descriptor or process left.
-    pub fn spawn(&self, confinement: &Confinement, exchange_bytes: u64) -> io::Result<Process> {
+    /// See [`SpawnError`].
+    pub fn spawn(&self, confinement: &Confinement, exchange_bytes: u64) -> Result<Process, SpawnError> {
         let (channel, their_channel) = UnixStream::pair()?;
         let (status, their_status) = descriptors::pair()?;
-        let (errors, their_errors) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let (errors, their_errors) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(io::Error::from)?;
         let exchange = Exchange::new(exchange_bytes)?;
         let given = [their_channel.as_fd(), exchange.fd(), their_errors.as_fd(), their_status.as_fd()];
-        descriptors::send(&self.control, confinement, &given)?;
+        descriptors::send(&self.control, confinement, &given).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => SpawnError::TemplateGone,
+            _ => SpawnError::System(error),
+        })?;
         // Here the child's ends are closed, so that its death closes the last ones.
         drop((their_channel, their_status, their_errors));
-        let gone = || io::Error::other("the template of the processes is gone");
-        let (started, mut descriptors) = descriptors::receive(&status)?.ok_or_else(gone)?;
+        let (started, mut descriptors) = descriptors::receive(&status)?.ok_or(SpawnError::TemplateGone)?;
         if let Started::Failed(reason) = started {
-            return Err(io::Error::other(format!("starting a process: {reason}")));
+            return Err(SpawnError::System(io::Error::other(reason)));
         }
-        let pidfd = descriptors.pop().ok_or_else(gone)?;
+        let no_descriptor = || io::Error::other("no descriptor is left for the process");
+        let pidfd = descriptors.pop().ok_or_else(no_descriptor)?;
         let (killer, channel) = (Killer(Arc::new(pidfd)), Channel::new(channel));
         channel.wait_at_most(READS_WITHIN)?;
         Ok(Process { channel, exchange, killer, status, errors: File::from(errors) })
+    }
+}
+
+/// Why a process was not started.
+#[derive(Debug)]
+pub enum SpawnError {
+    /// The template has ended: only another one can start processes.
+    TemplateGone,
+    /// The system has no descriptor, memory or process left. The template is there.
+    System(io::Error),
+}
+
+impl From<io::Error> for SpawnError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+impl From<SpawnError> for io::Error {
+    fn from(error: SpawnError) -> Self {
+        match error {
+            SpawnError::TemplateGone => Self::other("the template of the processes is gone"),
+            SpawnError::System(error) => error,
+        }
     }
 }
 
@@ -127,12 +156,21 @@ impl Process {
         Exit { ended, last_words: self.words() }
     }
 
-    /// Takes what it has written on standard error since the last call, 2 KiB at most. Never blocks.
+    /// Takes what it has written on standard error since the last call: the last 2 KiB of it. Never blocks.
     pub fn words(&self) -> String {
         let mut words = Vec::new();
-        // Refused where nothing is there yet.
-        let _ = (&self.errors).take(LAST_WORDS).read_to_end(&mut words);
-        String::from_utf8_lossy(&words).into_owned()
+        // It ends where nothing is there yet; the bound is for one that never stops writing.
+        let _ = (&self.errors).take(MOST_WORDS).read_to_end(&mut words);
+        let from = words.len().saturating_sub(LAST_WORDS);
+        String::from_utf8_lossy(&words[from..]).into_owned()
+    }
+
+    /// Whether it has ended, or its template has.
+    pub fn has_ended(&self) -> bool {
+        let mut status = [PollFd::new(&self.status, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // Where the system cannot say, who sends it something finds out.
+        poll(&mut status, Some(&now)).is_ok_and(|ready| ready > 0)
     }
 }
 

@@ -77,6 +77,9 @@ fn run(owner: u32, work: fn(Task)) -> io::Result<()> {
     if getppid().is_none_or(|parent| parent.as_raw_nonzero().get().cast_unsigned() != owner) {
         return Err(io::Error::other("the process that started this one is gone"));
     }
+    // A service manager sends it to every process of the service, while the owner still has work for them and ends them
+    // itself. SAFETY: ignoring a signal runs no code when it comes.
+    unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
     let control = io::stdin().as_fd().try_clone_to_owned()?;
     let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
@@ -170,8 +173,8 @@ fn confine(order: &Confinement, template: Pid, keep: [&OwnedFd; 2], errors: Borr
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     order.limits.apply()?;
     rustix::process::nice(NICE)?;
-    rustix::thread::set_no_new_privs(true)?;
     let Some(access) = &order.access else { return Ok(false) };
+    rustix::thread::set_no_new_privs(true)?;
     let files_confined = access.restrict().map_err(io::Error::other)?;
     syscalls::restrict()?;
     Ok(files_confined)

@@ -34,6 +34,7 @@ enum Attempt {
     OutliveParent,
     RaiseLimits,
     Thread,
+    Chatter,
 }
 
 /// A test by its name.
@@ -51,11 +52,12 @@ fn main() -> ExitCode {
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
     let program = std::env::current_exe().expect("this program's path");
     let template = Arc::new(Template::start(&program, &[TEMPLATE], &[]).expect("a template"));
-    let tests: [Test; 10] = [
+    let tests: [Test; 11] = [
         ("messages_and_pictures_cross", messages_and_pictures_cross),
         ("only_the_files_of_the_task_can_be_opened", only_the_files_of_the_task_can_be_opened),
         ("nothing_reaches_beyond_the_task", nothing_reaches_beyond_the_task),
         ("without_restricted_access_limits_alone_hold", without_restricted_access_limits_alone_hold),
+        ("its_last_words_are_the_last", its_last_words_are_the_last),
         ("a_fault_ends_only_its_own_process", a_fault_ends_only_its_own_process),
         ("limits_hold", limits_hold),
         ("a_kill_ends_it_at_once", a_kill_ends_it_at_once),
@@ -156,6 +158,10 @@ fn try_it(task: &Task, trial: Attempt) -> Result<String, String> {
             // SAFETY: the pointer is to a value that lives through the call.
             let set = unsafe { libc::setrlimit(libc::RLIMIT_DATA, &most) };
             if set == 0 { Ok("raised".into()) } else { Err(io::Error::last_os_error().to_string()) }
+        }
+        Attempt::Chatter => {
+            eprint!("{}the end", "x".repeat(10_000));
+            Ok("written".into())
         }
         Attempt::Thread => {
             let thread = std::thread::Builder::new().name("decode-0".into()).spawn(|| 7);
@@ -263,6 +269,18 @@ fn without_restricted_access_limits_alone_hold(template: &Template) {
     let process = template.spawn(&Confinement { access: None, limits }, 0).unwrap();
     assert_eq!(ask(&process, Attempt::Read(file.to_str().unwrap().to_owned())), Ok("a model".into()));
     assert!(ask(&process, Attempt::Allocate { mebibytes: 128 }).is_err(), "it is twice as much");
+}
+
+fn its_last_words_are_the_last(template: &Template) {
+    let process = process(template);
+    assert_eq!(ask(&process, Attempt::Chatter), Ok("written".into()));
+    let words = process.words();
+    assert!(words.len() <= 2048 && words.ends_with("xthe end"), "{words}");
+    assert_eq!(process.words(), "");
+    assert!(!process.has_ended());
+    process.killer().kill();
+    process.wait();
+    assert!(process.has_ended());
 }
 
 fn a_fault_ends_only_its_own_process(template: &Template) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use edits::RgbImage;
 use models::{DeviceKind, ModelStore};
-use sandbox::{Bounds, Confinement, Limits, Process};
+use sandbox::{Bounds, Confinement, Exit, Limits, Process};
 
 use super::DEVICE_ARGUMENT;
 use super::device_message::{BatchOrder, DeviceMessage, EngineOrder, Opening};
@@ -24,12 +24,23 @@ use crate::inference::queue::{Output, Task, TaskKind};
 const EXCHANGE_BYTES: u64 = 4 << 30;
 /// What is found in the pictures of a batch takes less.
 const BOUNDS: Bounds = Bounds { value: 2 << 20, attached: 0 };
+/// What a process keeps of it between batches: that of most pictures. The rest is given back.
+const KEPT_BYTES: u64 = 64 << 20;
 /// Longest reason for which a batch fails, in bytes.
 const MOST_REASON_BYTES: usize = 4096;
 /// Variables by which drivers and runtimes are set up begin so.
-const DRIVERS: [&str; 8] = ["CUDA_", "NVIDIA_", "ORT_", "OMP_", "OPENVINO_", "TBB_", "MKL_", "VK_"];
-/// Where libraries lie and caches of compiled kernels are.
-const PATHS: [&str; 5] = ["LD_LIBRARY_PATH", "HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "TMPDIR"];
+const DRIVERS: [&str; 7] = ["CUDA_", "ORT_", "OMP_", "OPENVINO_", "TBB_", "MKL_", "VK_"];
+/// Others of them, where libraries lie, and where caches of compiled kernels are.
+const VARIABLES: [&str; 8] = [
+    "NVIDIA_VISIBLE_DEVICES",
+    "NVIDIA_DRIVER_CAPABILITIES",
+    "NVIDIA_TF32_OVERRIDE",
+    "LD_LIBRARY_PATH",
+    "HOME",
+    "XDG_CACHE_HOME",
+    "XDG_RUNTIME_DIR",
+    "TMPDIR",
+];
 
 /// Starts the device processes of a node. The first device that needs one starts their template.
 pub struct DeviceProcesses(KeptTemplate);
@@ -46,7 +57,7 @@ pub enum Work {
 
 impl Default for DeviceProcesses {
     fn default() -> Self {
-        let keeps = |name: &str| PATHS.contains(&name) || DRIVERS.iter().any(|prefix| name.starts_with(prefix));
+        let keeps = |name: &str| VARIABLES.contains(&name) || DRIVERS.iter().any(|prefix| name.starts_with(prefix));
         Self(KeptTemplate::new(DEVICE_ARGUMENT, keeps))
     }
 }
@@ -78,19 +89,20 @@ struct RemoteEngine {
     work: Work,
     limits: Limits,
     worker: WorkerProcess,
-    process: Option<Process>,
+    process: Option<Arc<Process>>,
 }
 
 impl RemoteEngine {
     /// The process, whose models are loaded.
-    fn process(&mut self) -> Result<&Process, String> {
-        if self.process.is_none() {
-            self.process = Some(self.start()?);
-        }
-        Ok(self.process.as_ref().expect("started above"))
+    fn process(&mut self) -> Result<Arc<Process>, String> {
+        let process = match self.process.take() {
+            Some(process) => process,
+            None => self.start()?,
+        };
+        Ok(Arc::clone(self.process.insert(process)))
     }
 
-    fn start(&self) -> Result<Process, String> {
+    fn start(&self) -> Result<Arc<Process>, String> {
         let order = match &self.work {
             Work::Models { store, device, warm } => {
                 EngineOrder::Models { weights: store.weights().to_owned(), device: device.clone(), warm: warm.clone() }
@@ -99,11 +111,11 @@ impl RemoteEngine {
         };
         let failed = |error: std::io::Error| format!("its process does not start: {error}");
         let confinement = Confinement { access: None, limits: self.limits };
-        let process = self.processes.0.spawn(&confinement, EXCHANGE_BYTES).map_err(failed)?;
-        self.worker.holds(process.killer());
+        let process = Arc::new(self.processes.0.spawn(&confinement, EXCHANGE_BYTES).map_err(failed)?);
+        self.worker.holds(&process);
         let engine = serde_json::to_string(&order).map_err(|error| error.to_string())?;
         process.channel.send(&Opening { engine, log: Threshold::current() }).map_err(failed)?;
-        match answer(&process)? {
+        match answer(&process).map_err(|exit| exit.to_string())? {
             DeviceMessage::Loaded(loaded) => loaded.map(|()| process),
             _ => Err(NONSENSE.to_owned()),
         }
@@ -115,7 +127,10 @@ impl RemoteEngine {
             Work::Models { .. } => None,
             Work::Sim(device) => device.next_batch(),
         };
-        let process = self.process().map_err(EngineFault::Engine)?;
+        let process = self.process().map_err(EngineFault::Lost)?;
+        if process.has_ended() {
+            return Err(EngineFault::Lost(format!("while it had nothing to do: {}", ended(&process))));
+        }
         let first = images.first().ok_or_else(|| EngineFault::Batch("an empty batch".to_owned()))?;
         let order = BatchOrder {
             kind: task.kind,
@@ -125,6 +140,12 @@ impl RemoteEngine {
             count: images.len() as u32,
             fault,
         };
+        let scale = u64::from(self.scale(task).map_err(EngineFault::Batch)?);
+        let pictures: u64 = images.iter().map(|image| image.data.len() as u64).sum();
+        if pictures.saturating_mul(scale * scale) > EXCHANGE_BYTES {
+            let (count, width, height) = (images.len(), first.width, first.height);
+            return Err(EngineFault::Batch(format!("{count} pictures of {width}x{height} are too large for a batch")));
+        }
         let mut offset = 0;
         for image in images {
             let placed = process.exchange.write(offset, &image.data);
@@ -133,9 +154,9 @@ impl RemoteEngine {
             offset += image.data.len() as u64;
         }
         if process.channel.send(&order).is_err() {
-            return Err(EngineFault::Engine(ended(process)));
+            return Err(fault_of(&ended(&process)));
         }
-        match answer(process).map_err(EngineFault::Engine)? {
+        match answer(&process).map_err(|exit| fault_of(&exit))? {
             DeviceMessage::Served(served) => served.map_err(|mut reason| {
                 reason.truncate(reason.floor_char_boundary(MOST_REASON_BYTES));
                 EngineFault::Batch(reason)
@@ -168,7 +189,10 @@ impl Engine for RemoteEngine {
                 Ok(Output::Image(image))
             }
         };
-        served.into_iter().map(take).collect()
+        let outputs = served.into_iter().map(take).collect();
+        let released = process.exchange.release_behind(KEPT_BYTES);
+        released.map_err(|error| EngineFault::Engine(format!("its exchange is not given back: {error}")))?;
+        outputs
     }
 
     fn scale(&mut self, task: &Task) -> Result<u32, String> {
@@ -185,7 +209,7 @@ impl Engine for RemoteEngine {
 ///
 /// # Errors
 /// How the process ended.
-fn answer(process: &Process) -> Result<DeviceMessage, String> {
+fn answer(process: &Process) -> Result<DeviceMessage, Exit> {
     let mut log = Repeat::of("device");
     loop {
         match process.channel.receive_within(BOUNDS) {
@@ -203,7 +227,15 @@ fn answer(process: &Process) -> Result<DeviceMessage, String> {
 }
 
 /// How a process ended that does not answer.
-fn ended(process: &Process) -> String {
+fn ended(process: &Process) -> Exit {
     process.killer().kill();
-    process.wait().to_string()
+    process.wait()
+}
+
+/// What the end of a process in the middle of a batch says about that batch.
+fn fault_of(exit: &Exit) -> EngineFault {
+    match exit.ended.is_of_its_own() {
+        true => EngineFault::Engine(exit.to_string()),
+        false => EngineFault::Lost(exit.to_string()),
+    }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sandbox::{Confinement, Process, Template};
+use sandbox::{Confinement, Process, SpawnError, Template};
 
 /// This program, also when its file was replaced meanwhile.
 const THIS_PROGRAM: &str = "/proc/self/exe";
@@ -30,12 +30,13 @@ impl KeptTemplate {
     /// When the program cannot be started again, or the system has no descriptor or process left.
     pub fn spawn(&self, confinement: &Confinement, exchange_bytes: u64) -> io::Result<Process> {
         let template = self.instead_of(None)?;
-        let error = match template.spawn(confinement, exchange_bytes) {
-            Ok(process) => return Ok(process),
-            Err(error) => error,
-        };
-        tracing::error!(%error, template = self.argument, "no process could be started; starting another template");
-        self.instead_of(Some(&template))?.spawn(confinement, exchange_bytes)
+        match template.spawn(confinement, exchange_bytes) {
+            Err(SpawnError::TemplateGone) => {}
+            // Another template would end what this one has started, and find no more room.
+            spawned => return Ok(spawned?),
+        }
+        tracing::error!(template = self.argument, "the template of processes is gone; starting another");
+        Ok(self.instead_of(Some(&template))?.spawn(confinement, exchange_bytes)?)
     }
 
     /// The template, or the one after `failed`: another thread may have started it already.

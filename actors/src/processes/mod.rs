@@ -14,7 +14,7 @@
 //!   from.
 //!
 //! The server's own process opens none of these files. A decoder that crashes, hangs, or asks for more memory than
-//! `processes.memory_mb` ends its own task; no other tenant notices. It loads no model either: a driver that hangs or
+//! `processes.memory_mb` ends its own task; no other tenant notices. It serves no frame either: a driver that hangs or
 //! loses its device costs one device process, whose memory is free with it.
 
 pub mod child;

@@ -15,6 +15,7 @@ use super::rendering::Rendering;
 use super::task::{Output, Task, Work};
 use super::trace::Rows;
 use super::watch::{Patience, Signs};
+use crate::inference::device::{MOST_BOXES, MOST_LABEL_BYTES};
 use crate::render::{Joined, Prepared, SegmentPlan, TaskMeter};
 
 /// What rendering a part gave, beside its file.
@@ -152,15 +153,11 @@ impl RenderProcesses {
 /// Whether detections can be what devices answered for so many pictures.
 fn are_plausible(detections: &[FrameDetections], pictures: u64) -> bool {
     let boxes: usize = detections.iter().map(|frame| frame.boxes.len()).sum();
-    let labelled = |frame: &FrameDetections| frame.boxes.iter().all(|found| found.label.len() <= LABEL_BYTES);
+    let labelled = |frame: &FrameDetections| frame.boxes.iter().all(|found| found.label.len() <= MOST_LABEL_BYTES);
     detections.len() as u64 <= pictures
-        && boxes as u64 <= pictures.saturating_mul(BOXES)
+        && boxes as u64 <= pictures.saturating_mul(MOST_BOXES as u64)
         && detections.iter().all(labelled)
 }
-
-/// More boxes than these no detector answers for a picture, and no longer label for a box.
-const BOXES: u64 = 1000;
-const LABEL_BYTES: usize = 64;
 
 /// The listener of a task of an export.
 struct Ear {

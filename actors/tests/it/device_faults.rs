@@ -9,9 +9,12 @@ use std::time::Duration;
 use actix::{Actor, Addr};
 use actors::inference::device::{
     DeviceHealth, DeviceSetup, DeviceState, DeviceSupervisor, Engine, EngineFactory, EngineFault, Operate, Operation,
+    SimDevice,
 };
 use actors::inference::profile::{DeviceClass, ModelProfile};
 use actors::inference::queue::{DeviceFault, FrameJob, FrameQueue, Output, Served, Task, TaskKind};
+use actors::processes::DEVICE_ARGUMENT;
+use actors::processes::devices::{DeviceProcesses, Work};
 use edits::RgbImage;
 use entities::{ExportId, TenantId};
 use tokio::sync::{oneshot, watch};
@@ -159,4 +162,38 @@ pub fn a_disabled_device_gives_its_frame_to_the_other() {
         let _second = Device::start("sim:1", &queue, NEVER, counted(|_| {}));
         assert_eq!(served_by(answer).await, "sim:1");
     });
+}
+
+pub fn a_frame_outlives_the_template_of_idle_devices() {
+    in_system(async {
+        let queue = Arc::new(FrameQueue::new(4, 1.0));
+        let processes = Arc::new(DeviceProcesses::default());
+        // More than the tries of a frame.
+        let mut devices: Vec<_> = (0..7)
+            .map(|n| {
+                let work = Work::Sim(Arc::new(SimDevice::new(Duration::ZERO, None)));
+                Device::start(&format!("sim:{n}"), &queue, NEVER, processes.engines(work, 0))
+            })
+            .collect();
+        for device in &mut devices {
+            device.becomes(|state| state.health == DeviceHealth::Ready).await;
+        }
+        kill_template();
+        served_by(push(&queue)).await;
+    });
+}
+
+/// Kills the template of this program's device processes.
+fn kill_template() {
+    let children =
+        |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let children: Vec<_> = threads
+        .flat_map(|thread| children(thread.unwrap()).split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    let is_template = |child: &&String| {
+        std::fs::read_to_string(format!("/proc/{child}/cmdline")).is_ok_and(|line| line.contains(DEVICE_ARGUMENT))
+    };
+    let template = children.iter().find(is_template).expect("a template").parse().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(template), nix::sys::signal::Signal::SIGKILL).unwrap();
 }

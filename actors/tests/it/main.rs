@@ -29,6 +29,7 @@ fn run() -> ExitCode {
         device_faults::a_device_whose_calls_never_return_stays_out,
         device_faults::a_worker_that_panics_is_replaced_and_its_frame_served,
         device_faults::a_disabled_device_gives_its_frame_to_the_other,
+        device_faults::a_frame_outlives_the_template_of_idle_devices,
         exports::a_framing_export_completes_with_its_frames_report_and_detections,
         exports::a_stopped_node_goes_on_and_makes_the_same_bytes,
         exports::a_cancelled_export_stops_and_leaves_no_file,

@@ -1,5 +1,5 @@
-//! Exports that are cancelled in the middle of a decode and in the middle of an inference: how long it takes until the
-//! last process that works for them is gone.
+//! Exports that are cancelled in the middle of a decode and in the middle of an inference: how long it takes until their
+//! last render process is gone. A device finishes the batch that it is in.
 
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,7 @@ async fn measure(size: Size) -> Result<Vec<Finding>> {
         let (took, answered) = cancel_often(&server, &spec, size.times, &mut random).await?;
         let p99 = |all: &[Duration]| p99(all).unwrap_or_default();
         findings.push(Finding::new(
-            format!("{} cancellations in the middle of {what}: until the last process is gone, p99", took.len()),
+            format!("{} cancellations in the middle of {what}: until the last render process is gone, p99", took.len()),
             format!("<= {} ms", size.over_within.as_millis()),
             format!(
                 "{:.1} ms, median {:.1} ms; to the answer {:.1} ms, median {:.1} ms",

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use edits::RgbImage;
 use models::{Detector, DeviceKind, ModelStore, NumericProfile, Upscaler};
-use sandbox::Killer;
+use sandbox::Process;
 
 use crate::inference::profile::ModelProfile;
 use crate::inference::queue::{Output, Task, TaskKind};
@@ -31,8 +31,11 @@ pub trait Engine {
 pub enum EngineFault {
     /// This batch failed; the engine goes on.
     Batch(String),
-    /// The engine is of no use any more, as when its process has ended.
+    /// The engine is of no use any more: its process ended in this batch.
     Engine(String),
+    /// The engine is of no use any more, and this batch has nothing to do with that: its process was gone before, or was
+    /// ended together with its template.
+    Lost(String),
 }
 
 /// The process that a worker's engine waits for, as who abandons the worker sees it.
@@ -44,18 +47,18 @@ enum Held {
     /// None is started yet.
     #[default]
     Nothing,
-    Process(Killer),
+    Process(Arc<Process>),
     /// The worker is abandoned: what is started now is killed.
     Abandoned,
 }
 
 impl WorkerProcess {
     /// The worker's engine has this process from now on.
-    pub fn holds(&self, process: Killer) {
+    pub fn holds(&self, process: &Arc<Process>) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *held {
-            Held::Abandoned => process.kill(),
-            held => *held = Held::Process(process),
+            Held::Abandoned => end(process),
+            held => *held = Held::Process(Arc::clone(process)),
         }
     }
 
@@ -63,9 +66,16 @@ impl WorkerProcess {
     pub fn abandon(&self) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Held::Process(process) = std::mem::replace(&mut *held, Held::Abandoned) {
-            process.kill();
+            end(&process);
         }
     }
+}
+
+/// Kills a process. Its channel is closed as well: a process that a library started there may hold the other end, and who
+/// waits for an answer is not to wait for that.
+fn end(process: &Process) {
+    process.killer().kill();
+    process.channel.close();
 }
 
 /// Makes a fresh engine, loads its models and checks them against known answers: once per worker generation.

@@ -26,3 +26,4 @@ pub use sim::{SimDevice, SimEngine};
 pub use state::DeviceState;
 pub(crate) use state::describe;
 pub use supervisor::{DeviceSetup, DeviceSupervisor, Load, Operate, Operation};
+pub use validate::{MOST_BOXES, MOST_LABEL_BYTES};

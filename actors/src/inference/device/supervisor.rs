@@ -368,6 +368,12 @@ impl StreamHandler<WorkerEvent> for DeviceSupervisor {
                 let fault = self.fault(reason);
                 self.lose_worker(&fault, ctx);
             }
+            WorkerNews::Lost { reason } => {
+                let fault = self.fault(reason);
+                let untried = std::mem::take(&mut self.in_hand);
+                self.lose_worker(&fault, ctx);
+                untried.into_iter().for_each(|batch| self.queue.return_unstarted(batch));
+            }
         }
         self.finish_draining(ctx);
         self.show();

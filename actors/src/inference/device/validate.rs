@@ -4,6 +4,10 @@ use edits::{DetectedBox, RgbImage};
 
 use crate::inference::queue::{Output, Task, TaskKind};
 
+/// More boxes than these no detector answers for a picture, and no longer label for a box.
+pub const MOST_BOXES: usize = 1000;
+pub const MOST_LABEL_BYTES: usize = 64;
+
 /// Checks number, kind and size of a batch's answers. `scale`: how many times as large the model makes a picture.
 ///
 /// # Errors
@@ -14,6 +18,9 @@ pub fn check(task: &Task, scale: u32, images: &[&RgbImage], answers: &[Output]) 
     }
     images.iter().zip(answers).try_for_each(|(image, answer)| match (task.kind, answer) {
         (TaskKind::Upscale, Output::Image(upscaled)) => check_picture(image, scale, upscaled),
+        (TaskKind::Detect, Output::Boxes(boxes)) if boxes.len() > MOST_BOXES => {
+            Err(format!("{} boxes in one picture", boxes.len()))
+        }
         (TaskKind::Detect, Output::Boxes(boxes)) => boxes.iter().try_for_each(|found| check_box(image, found)),
         (TaskKind::Upscale, Output::Boxes(_)) => Err("boxes where a picture was asked for".to_owned()),
         (TaskKind::Detect, Output::Image(_)) => Err("a picture where boxes were asked for".to_owned()),
@@ -41,6 +48,9 @@ const SLACK: f32 = 1.0;
 fn check_box(image: &RgbImage, found: &DetectedBox) -> Result<(), String> {
     let inside =
         |from: f32, length: f32, side: u32| from >= -SLACK && length >= 0.0 && from + length <= side as f32 + SLACK;
+    if found.label.len() > MOST_LABEL_BYTES {
+        return Err(format!("a label of {} bytes", found.label.len()));
+    }
     let sure = (0.0..=1.0).contains(&found.confidence);
     // Comparisons with NaN are false.
     if sure && inside(found.x, found.width, image.width) && inside(found.y, found.height, image.height) {
@@ -82,6 +92,15 @@ mod tests {
         assert!(verdict(TaskKind::Upscale, &[Output::Image(cut)]).is_err());
         assert!(verdict(TaskKind::Upscale, &[found(0.0, 1.0, 0.5)]).is_err());
         assert!(verdict(TaskKind::Detect, &[right()]).is_err());
+    }
+
+    #[test]
+    fn too_many_boxes_and_long_labels_do_not() {
+        let one =
+            |label: &str| DetectedBox { x: 0.0, y: 0.0, width: 1.0, height: 1.0, confidence: 0.5, label: label.into() };
+        verdict(TaskKind::Detect, &[Output::Boxes(vec![one(&"x".repeat(MOST_LABEL_BYTES)); MOST_BOXES])]).unwrap();
+        assert!(verdict(TaskKind::Detect, &[Output::Boxes(vec![one("x"); MOST_BOXES + 1])]).is_err());
+        assert!(verdict(TaskKind::Detect, &[Output::Boxes(vec![one(&"x".repeat(MOST_LABEL_BYTES + 1))])]).is_err());
     }
 
     #[test]

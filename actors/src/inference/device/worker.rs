@@ -42,6 +42,8 @@ pub enum WorkerNews {
     Failed { reason: String },
     /// The worker is gone: its models did not load, its process has ended, or it panicked.
     Ended { reason: String },
+    /// The worker is gone, and its first batch has nothing to do with that.
+    Lost { reason: String },
 }
 
 /// Batches a worker may hold: one runs, one is prepared.
@@ -78,12 +80,11 @@ impl Worker {
                 let _ = events.blocking_send(WorkerEvent { epoch, what });
             };
             let ended = catch_unwind(AssertUnwindSafe(|| serve(&name, || factory(&held), &inbox, &report)));
-            let reason = match ended {
+            report(match ended {
                 Ok(Ok(())) => return,
-                Ok(Err(reason)) => reason,
-                Err(panic) => format!("the worker panicked: {}", panic_text(&*panic)),
-            };
-            report(WorkerNews::Ended { reason });
+                Ok(Err(last)) => last,
+                Err(panic) => WorkerNews::Ended { reason: format!("the worker panicked: {}", panic_text(&*panic)) },
+            });
         })?;
         Ok(Self { batches, process, life })
     }
@@ -102,13 +103,14 @@ impl Worker {
     }
 }
 
+/// Serves until there is nothing more to serve. An error is what is reported last.
 fn serve(
     device: &Arc<str>,
     make: impl FnOnce() -> Result<Box<dyn Engine>, String>,
     inbox: &Receiver<Batch>,
     report: &dyn Fn(WorkerNews),
-) -> Result<(), String> {
-    let mut engine = make()?;
+) -> Result<(), WorkerNews> {
+    let mut engine = make().map_err(|reason| WorkerNews::Ended { reason })?;
     report(WorkerNews::Ready);
     while let Ok(batch) = inbox.recv() {
         if batch.iter().all(|job| job.is_dead()) {
@@ -120,7 +122,8 @@ fn serve(
         report(match span_of(device, &batch).in_scope(|| run(engine.as_mut(), &batch)) {
             Ok(answers) => WorkerNews::Served { answers, began, ended: Instant::now() },
             Err(EngineFault::Batch(reason)) => WorkerNews::Failed { reason },
-            Err(EngineFault::Engine(reason)) => return Err(reason),
+            Err(EngineFault::Engine(reason)) => return Err(WorkerNews::Ended { reason }),
+            Err(EngineFault::Lost(reason)) => return Err(WorkerNews::Lost { reason }),
         });
     }
     Ok(())
