@@ -63,35 +63,54 @@ pub fn choose_profile(
     device: &DeviceKind,
     keep_dir: &Path,
 ) -> Result<NumericProfile, ModelError> {
-    let library = store.runtime_library()?;
-    let entry = store.entry(model)?;
-    let hardware = NumericProfile {
-        model: model.to_owned(),
-        model_sha256: entry.sha256.clone(),
-        provider: Provider::Cpu,
-        precision: Precision::Fp32,
-        threads: device.threads(),
-        batch: 1,
-        runtime_version: runtime::version(&library),
-        device: device.name(),
-    };
-    let path = keep_dir.join(FILE);
-    if let Some(profile) = kept_for(&read(&path)?, &hardware) {
+    if let Some(profile) = kept_profile(store, model, device, keep_dir)? {
         return Ok(profile);
     }
     // One choice at a time in a folder, of all threads and processes: measurements would disturb each other, and of two
     // that keep a choice the second would replace the profile that the first has rendered with.
     let _one_at_a_time = lock(keep_dir)?;
+    let path = keep_dir.join(FILE);
     let mut kept = read(&path)?;
+    let hardware = ground(store, model, device)?;
     if let Some(profile) = kept_for(&kept, &hardware) {
         return Ok(profile);
     }
+    let library = store.runtime_library()?;
     let choice = measure(store, &hardware, device, library.parent().expect("a library lies in a folder"))?;
     let profile = choice.profile.clone();
     kept.choices.push(choice);
     let text = serde_json::to_string_pretty(&kept).expect("plain data serialises");
     write::atomically(&path, text.as_bytes())?;
     Ok(profile)
+}
+
+/// The profile that [`choose_profile`] kept in `keep_dir`; `None` where it has not measured this model, device and
+/// runtime yet. Reads files alone, and runs no model.
+///
+/// # Errors
+/// The model or ONNX Runtime is missing, or the kept file cannot be read.
+pub fn kept_profile(
+    store: &ModelStore,
+    model: &str,
+    device: &DeviceKind,
+    keep_dir: &Path,
+) -> Result<Option<NumericProfile>, ModelError> {
+    let hardware = ground(store, model, device)?;
+    Ok(kept_for(&read(&keep_dir.join(FILE))?, &hardware))
+}
+
+/// What a choice is made for, in a profile whose other numbers are not chosen yet.
+fn ground(store: &ModelStore, model: &str, device: &DeviceKind) -> Result<NumericProfile, ModelError> {
+    Ok(NumericProfile {
+        model: model.to_owned(),
+        model_sha256: store.entry(model)?.sha256.clone(),
+        provider: Provider::Cpu,
+        precision: Precision::Fp32,
+        threads: device.threads(),
+        batch: 1,
+        runtime_version: runtime::version(&store.runtime_library()?),
+        device: device.name(),
+    })
 }
 
 fn kept_for(kept: &Kept, hardware: &NumericProfile) -> Option<NumericProfile> {

@@ -50,7 +50,7 @@ mod write;
 mod tests;
 
 pub use bake::{Baked, bake};
-pub use choose::{Trial, canary_answer, choose_profile, trial};
+pub use choose::{Trial, canary_answer, choose_profile, kept_profile, trial};
 pub use detector::Detector;
 pub use device::{DeviceKind, Gpu, Offer, gpus};
 pub use error::ModelError;

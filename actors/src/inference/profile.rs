@@ -2,10 +2,9 @@
 //! output. It is fixed when the export is accepted and stored with it.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use models::{DeviceKind, ModelError, ModelStore, NumericProfile, Trial};
+use models::{ModelError, NumericProfile, Trial};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use utoipa::ToSchema;
@@ -13,7 +12,7 @@ use utoipa::ToSchema;
 use crate::threads::{self, ThreadError};
 
 /// What a node does that finds a model's profile, in errors.
-const CHOOSING: &str = "choosing the numeric profile";
+pub(crate) const CHOOSING: &str = "choosing the numeric profile";
 
 /// Kinds of device that may stand in for each other within one numeric profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -80,50 +79,20 @@ pub struct Profiles {
 }
 
 /// Chooses the numeric profile of a model. Blocks while it measures, for seconds or minutes.
-trait Chooser: Send + Sync {
+pub trait Chooser: Send + Sync {
+    /// The profile, and how quick the model was in it where that was measured.
+    ///
+    /// # Errors
+    /// The model is missing, or the devices run it in no way that works.
     fn choose(&self, model: &str) -> Result<(NumericProfile, Option<Trial>), ModelError>;
 
     /// Whether results come out byte for byte as `profile` fixes them.
     fn offers(&self, profile: &NumericProfile) -> bool;
 }
 
-/// What this machine offers a device.
-struct Measured {
-    device: DeviceKind,
-    store: Arc<ModelStore>,
-    /// Measured winners are kept here across starts, so that a profile does not change under running exports.
-    keep_dir: PathBuf,
-}
-
-impl Chooser for Measured {
-    fn choose(&self, model: &str) -> Result<(NumericProfile, Option<Trial>), ModelError> {
-        let numeric = models::choose_profile(&self.store, model, &self.device, &self.keep_dir)?;
-        let trial = models::trial(&self.store, &numeric, &self.keep_dir)?;
-        Ok((numeric, trial))
-    }
-
-    fn offers(&self, profile: &NumericProfile) -> bool {
-        let checked = models::check_profile(&self.store, profile, &self.device);
-        if let Err(error) = &checked {
-            tracing::debug!(%error, "a numeric profile is not offered");
-        }
-        checked.is_ok()
-    }
-}
-
 impl Profiles {
-    /// `device` and `store` are None on a node that only simulates.
-    pub fn new(
-        class: DeviceClass,
-        device: Option<DeviceKind>,
-        store: Option<Arc<ModelStore>>,
-        keep_dir: PathBuf,
-    ) -> Self {
-        let measured = device.zip(store).map(|(device, store)| Measured { device, store, keep_dir });
-        Self::choosing(class, measured.map(|measured| Arc::new(measured) as Arc<dyn Chooser>))
-    }
-
-    fn choosing(class: DeviceClass, chooser: Option<Arc<dyn Chooser>>) -> Self {
+    /// `chooser` is None on a node that only simulates.
+    pub fn new(class: DeviceClass, chooser: Option<Arc<dyn Chooser>>) -> Self {
         Self { class, chooser, known: Mutex::default() }
     }
 
@@ -146,7 +115,7 @@ impl Profiles {
     /// instant.
     ///
     /// # Errors
-    /// See [`models::choose_profile`].
+    /// See [`Chooser::choose`].
     pub async fn of(&self, model: &str) -> Result<Arc<ModelProfile>, ModelError> {
         let Some(chooser) = &self.chooser else { return Ok(Arc::new(ModelProfile::simulated(model))) };
         let cell = {
@@ -195,14 +164,14 @@ mod tests {
     #[test]
     fn a_profile_is_offered_where_its_class_and_every_number_are() {
         let (_, told) = mpsc::channel();
-        let here = Profiles::choosing(DeviceClass::Cpu, Some(Arc::new(Told(Mutex::new(told)))));
+        let here = Profiles::new(DeviceClass::Cpu, Some(Arc::new(Told(Mutex::new(told)))));
         let of = |class, numeric| ModelProfile { class, model: "m".to_owned(), numeric, trial: None };
         assert!(here.offers(&of(DeviceClass::Cpu, Some(numeric("m")))));
         assert!(!here.offers(&of(DeviceClass::Cuda, Some(numeric("m")))));
         let other = NumericProfile { threads: 2, ..numeric("m") };
         assert!(!here.offers(&of(DeviceClass::Cpu, Some(other))), "`cpu_threads` has changed");
         assert!(!here.offers(&ModelProfile::simulated("m")));
-        assert!(Profiles::choosing(DeviceClass::Sim, None).offers(&ModelProfile::simulated("m")));
+        assert!(Profiles::new(DeviceClass::Sim, None).offers(&ModelProfile::simulated("m")));
     }
 
     fn numeric(model: &str) -> NumericProfile {
@@ -221,7 +190,7 @@ mod tests {
     #[tokio::test]
     async fn a_model_that_is_being_measured_delays_no_other() {
         let (finish, told) = mpsc::channel();
-        let profiles = Arc::new(Profiles::choosing(DeviceClass::Cpu, Some(Arc::new(Told(Mutex::new(told))))));
+        let profiles = Arc::new(Profiles::new(DeviceClass::Cpu, Some(Arc::new(Told(Mutex::new(told))))));
         let slow = tokio::spawn({
             let profiles = Arc::clone(&profiles);
             async move { profiles.of("slow").await.unwrap() }
@@ -237,7 +206,7 @@ mod tests {
 
     #[tokio::test]
     async fn simulated_devices_measure_nothing() {
-        let profiles = Profiles::choosing(DeviceClass::Sim, None);
+        let profiles = Profiles::new(DeviceClass::Sim, None);
         assert_eq!(*profiles.of("any").await.unwrap(), ModelProfile::simulated("any"));
     }
 }

@@ -20,6 +20,7 @@ use crate::inference::device::{
 use crate::inference::profile::{DeviceClass, ModelProfile, Profiles};
 use crate::inference::queue::{FrameJob, FrameQueue, Task, TaskKind, TenantQueue};
 use crate::processes::devices::{DeviceProcesses, Work};
+use crate::processes::measuring::Measured;
 use crate::settings::config_keeper::Versioned;
 
 /// Handles to the devices of a node. Cheap to clone.
@@ -207,6 +208,27 @@ pub fn keep_dir(models: Option<&Path>, data_dir: &Path) -> PathBuf {
     models.filter(writable).unwrap_or(data_dir).to_owned()
 }
 
+/// Private memory that a device process may take, in MiB; 0: no limit. On a GPU it maps the whole device.
+fn memory_mb(class: DeviceClass, settings: &Settings) -> u32 {
+    if class == DeviceClass::Cuda { 0 } else { settings.devices.memory_mb }
+}
+
+/// The profiles in which the devices run models; `keep_dir` is where they are kept.
+pub(super) fn profiles(
+    settings: &Settings,
+    name: &DeviceName,
+    models: Option<&Arc<ModelStore>>,
+    keep_dir: PathBuf,
+    processes: &Arc<DeviceProcesses>,
+) -> Profiles {
+    let class = class_of(name);
+    let measured = kind_of(name, settings).zip(models).map(|(device, store)| {
+        let (processes, store) = (Arc::clone(processes), Arc::clone(store));
+        Arc::new(Measured { processes, device, store, keep_dir, memory_mb: memory_mb(class, settings) }) as _
+    });
+    Profiles::new(class, measured)
+}
+
 /// The models to load at start, in their profiles. Measures the first time.
 pub(super) async fn warm_models(
     profiles: &Profiles,
@@ -235,8 +257,8 @@ pub(super) fn setups(
     names: &[DeviceName],
     models: Option<&Arc<ModelStore>>,
     warm: &[(TaskKind, Arc<ModelProfile>)],
+    processes: &Arc<DeviceProcesses>,
 ) -> Vec<DeviceSetup> {
-    let processes = Arc::new(DeviceProcesses::default());
     let setup = |name: &DeviceName| {
         let work = match (kind_of(name, settings), models) {
             (Some(device), Some(store)) => {
@@ -248,8 +270,7 @@ pub(super) fn setups(
             }
         };
         let class = class_of(name);
-        let memory_mb = if class == DeviceClass::Cuda { 0 } else { settings.devices.memory_mb };
-        let factory = processes.engines(work, memory_mb);
+        let factory = processes.engines(work, memory_mb(class, settings));
         let default = if class == DeviceClass::Cuda { GPU_BATCH } else { 1 };
         DeviceSetup {
             id: name.to_string().into(),

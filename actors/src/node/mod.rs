@@ -24,7 +24,6 @@ use crate::exports::service::Exports;
 use crate::file_remover::FileRemover;
 use crate::inference::cost_model::CostModel;
 use crate::inference::device::{DeviceHealth, DeviceState};
-use crate::inference::profile::Profiles;
 use crate::inference::queue::{self, FrameQueue};
 use crate::orphans;
 use crate::processes::owner::RenderProcesses;
@@ -115,10 +114,11 @@ impl Node {
         let names = devices::names(&settings)?;
         let (models, folder) = devices::open_models(&settings, &names)?.unzip();
         let keep_dir = devices::keep_dir(folder.as_deref(), &dir);
-        let (class, kind) = (devices::class_of(&names[0]), devices::kind_of(&names[0], &settings));
-        let profiles = Arc::new(Profiles::new(class, kind, models.clone(), keep_dir));
+        let device_processes = Arc::default();
+        let profiles = devices::profiles(&settings, &names[0], models.as_ref(), keep_dir, &device_processes);
+        let profiles = Arc::new(profiles);
         let warm = devices::warm_models(&profiles, &live.borrow(), models.as_deref(), options).await?;
-        let setups = devices::setups(&settings, &names, models.as_ref(), &warm);
+        let setups = devices::setups(&settings, &names, models.as_ref(), &warm, &device_processes);
         let in_flight: usize = setups.iter().map(|setup| 2 * setup.batch).sum();
         let queue = Arc::new(FrameQueue::new(in_flight + 2, MOST_CREDIT));
         let devices = Devices::start(setups, Arc::clone(&queue), Arc::clone(&profiles), models.clone());
@@ -142,7 +142,7 @@ impl Node {
             work_dir,
             owner,
             window: in_flight + 2,
-            segment_slots: devices::segment_slots(class, names.len()),
+            segment_slots: devices::segment_slots(devices::class_of(&names[0]), names.len()),
             device_count: names.len(),
             detections: cache,
             progress: start_progress(&db, redis.as_ref()),

@@ -1,12 +1,14 @@
-//! A device process's side: loads the models of one device, then serves the batches that its owner sends, one at a time.
+//! A device process's side: loads the models of one device, then serves the batches that its owner sends, one at a time. Or
+//! it measures a model, and ends.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use edits::RgbImage;
 use models::ModelStore;
 use sandbox::Exchange;
 
-use super::device_message::{BatchOrder, DeviceMessage, EngineOrder, Opening};
+use super::device_message::{BatchOrder, DeviceMessage, Opening, Purpose};
 use super::log::Forward;
 use super::message::Worked;
 use crate::inference::device::{ModelEngine, SimEngine};
@@ -20,28 +22,35 @@ enum Engine {
 /// Serves until the owner is gone.
 pub(super) fn run(given: sandbox::Task) {
     let channel = Arc::new(given.channel);
-    let Ok(Some(Opening { engine, log })) = channel.receive() else { return };
+    let Ok(Some(Opening { purpose, log })) = channel.receive() else { return };
     // One subscriber a process, and this one has had none.
     let _ = tracing::subscriber::set_global_default(Forward::of_device(Arc::clone(&channel), log));
-    let (mut engine, loaded) = match load(&engine) {
-        Ok(engine) => (Some(engine), Ok(())),
+    let (mut engine, opened) = match open(&purpose) {
+        Ok(engine) => (engine, Ok(())),
         Err(reason) => (None, Err(reason)),
     };
     // An owner that is gone waits for nothing; then the next message does not come.
-    let _ = channel.send(&DeviceMessage::Loaded(loaded));
+    let _ = channel.send(&DeviceMessage::Opened(opened));
     while let (Some(engine), Ok(Some(batch))) = (&mut engine, channel.receive::<BatchOrder>()) {
         let served = serve(engine, &batch, &given.exchange);
         let _ = channel.send(&DeviceMessage::Served(served));
     }
 }
 
-fn load(order: &str) -> Result<Engine, String> {
-    match serde_json::from_str(order).map_err(|error| error.to_string())? {
-        EngineOrder::Models { weights, device, warm } => {
-            let store = ModelStore::open(&weights).map_err(|error| error.to_string())?;
-            ModelEngine::load(store, device, &warm).map(Engine::Models)
+/// The engine that is to serve; None where there is nothing more to do.
+fn open(purpose: &str) -> Result<Option<Engine>, String> {
+    let store = |weights: &Path| ModelStore::open(weights).map_err(|error| error.to_string());
+    match serde_json::from_str(purpose).map_err(|error| error.to_string())? {
+        Purpose::Models { weights, device, warm } => {
+            ModelEngine::load(store(&weights)?, device, &warm).map(|engine| Some(Engine::Models(engine)))
         }
-        EngineOrder::Sim { per_frame, canary } => SimEngine::load(per_frame, canary).map(Engine::Sim),
+        Purpose::Sim { per_frame, canary } => {
+            SimEngine::load(per_frame, canary).map(|engine| Some(Engine::Sim(engine)))
+        }
+        Purpose::Measure { weights, device, model, keep_dir } => {
+            let chosen = models::choose_profile(&store(&weights)?, &model, &device, &keep_dir);
+            chosen.map(|_| None).map_err(|error| error.to_string())
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a device process and its owner say to each other. Pictures lie in the exchange, one behind the other.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,18 +15,21 @@ use crate::inference::queue::TaskKind;
 /// What a device process is given first.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Opening {
-    /// [`EngineOrder`] as JSON, which has names for what postcard cannot tell apart.
-    pub engine: String,
+    /// [`Purpose`] as JSON, which has names for what postcard cannot tell apart.
+    pub purpose: String,
     pub log: Threshold,
 }
 
-/// The engine that it is to have.
+/// What it is for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum EngineOrder {
+pub enum Purpose {
     /// Models of the folder `weights` on a device; those of `warm` are loaded and checked by their canaries at once.
-    Models { weights: std::path::PathBuf, device: DeviceKind, warm: Vec<(TaskKind, Arc<ModelProfile>)> },
+    Models { weights: PathBuf, device: DeviceKind, warm: Vec<(TaskKind, Arc<ModelProfile>)> },
     /// A simulated device, and what goes wrong in its canary.
     Sim { per_frame: Duration, canary: Option<SimFault> },
+    /// To measure in which numeric profile a device runs a model; the choice is kept in the folder `keep_dir`, and the
+    /// process ends.
+    Measure { weights: PathBuf, device: DeviceKind, model: String, keep_dir: PathBuf },
 }
 
 /// Pictures of one size that are to be worked on.
@@ -45,7 +49,7 @@ pub struct BatchOrder {
 #[derive(Debug, Serialize, Deserialize)]
 pub enum DeviceMessage {
     /// The answer to its [`Opening`]; an error is its last message.
-    Loaded(Result<(), String>),
+    Opened(Result<(), String>),
     /// The answer to a [`BatchOrder`]: one for each picture, in order. Pictures lie in the exchange in place of those that
     /// were sent.
     Served(Result<Vec<Worked>, String>),

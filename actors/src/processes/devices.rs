@@ -11,7 +11,7 @@ use models::{DeviceKind, ModelStore};
 use sandbox::{Bounds, Confinement, Exit, Limits, Process};
 
 use super::DEVICE_ARGUMENT;
-use super::device_message::{BatchOrder, DeviceMessage, EngineOrder, Opening};
+use super::device_message::{BatchOrder, DeviceMessage, Opening, Purpose};
 use super::kept_template::KeptTemplate;
 use super::log::Repeat;
 use super::message::{Threshold, Worked};
@@ -66,12 +66,12 @@ impl DeviceProcesses {
     /// The engines of one device, whose process may take so much private memory; 0: no limit.
     pub fn engines(self: &Arc<Self>, work: Work, memory_mb: u32) -> EngineFactory {
         let processes = Arc::clone(self);
-        let memory_bytes = if memory_mb == 0 { u64::MAX } else { u64::from(memory_mb) << 20 };
+        let limits = memory_limit(memory_mb);
         Arc::new(move |worker| {
             let mut engine = RemoteEngine {
                 processes: Arc::clone(&processes),
                 work: work.clone(),
-                limits: Limits { memory_bytes, ..Limits::NONE },
+                limits,
                 worker: worker.clone(),
                 process: None,
             };
@@ -81,6 +81,34 @@ impl DeviceProcesses {
             Ok(Box::new(engine))
         })
     }
+
+    /// Has a process do what it is for, or make itself ready for it; `started` is called before. Blocks until it has.
+    ///
+    /// # Errors
+    /// What the process says, or how it ended.
+    pub(super) fn open(
+        &self,
+        purpose: &Purpose,
+        limits: Limits,
+        started: impl FnOnce(&Arc<Process>),
+    ) -> Result<Arc<Process>, String> {
+        let failed = |error: std::io::Error| format!("its process does not start: {error}");
+        let confinement = Confinement { access: None, limits };
+        let process = Arc::new(self.0.spawn(&confinement, EXCHANGE_BYTES).map_err(failed)?);
+        started(&process);
+        let purpose = serde_json::to_string(purpose).map_err(|error| error.to_string())?;
+        process.channel.send(&Opening { purpose, log: Threshold::current() }).map_err(failed)?;
+        match answer(&process).map_err(|exit| exit.to_string())? {
+            DeviceMessage::Opened(opened) => opened.map(|()| process),
+            _ => Err(NONSENSE.to_owned()),
+        }
+    }
+}
+
+/// So much private memory; 0: no limit.
+pub(super) fn memory_limit(megabytes: u32) -> Limits {
+    let memory_bytes = if megabytes == 0 { u64::MAX } else { u64::from(megabytes) << 20 };
+    Limits { memory_bytes, ..Limits::NONE }
 }
 
 /// The engine of a worker: a process.
@@ -103,22 +131,13 @@ impl RemoteEngine {
     }
 
     fn start(&self) -> Result<Arc<Process>, String> {
-        let order = match &self.work {
+        let purpose = match &self.work {
             Work::Models { store, device, warm } => {
-                EngineOrder::Models { weights: store.weights().to_owned(), device: device.clone(), warm: warm.clone() }
+                Purpose::Models { weights: store.weights().to_owned(), device: device.clone(), warm: warm.clone() }
             }
-            Work::Sim(device) => EngineOrder::Sim { per_frame: device.per_frame(), canary: device.next_canary() },
+            Work::Sim(device) => Purpose::Sim { per_frame: device.per_frame(), canary: device.next_canary() },
         };
-        let failed = |error: std::io::Error| format!("its process does not start: {error}");
-        let confinement = Confinement { access: None, limits: self.limits };
-        let process = Arc::new(self.processes.0.spawn(&confinement, EXCHANGE_BYTES).map_err(failed)?);
-        self.worker.holds(&process);
-        let engine = serde_json::to_string(&order).map_err(|error| error.to_string())?;
-        process.channel.send(&Opening { engine, log: Threshold::current() }).map_err(failed)?;
-        match answer(&process).map_err(|exit| exit.to_string())? {
-            DeviceMessage::Loaded(loaded) => loaded.map(|()| process),
-            _ => Err(NONSENSE.to_owned()),
-        }
+        self.processes.open(&purpose, self.limits, |process| self.worker.holds(process))
     }
 
     /// Has the process work on a batch.

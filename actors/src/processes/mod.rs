@@ -9,7 +9,8 @@
 //!   `device_port` takes their pictures to the queue and the answers back, `watch` kills what does not advance or is not
 //!   wanted any more ([`stop`]).
 //! * [`devices`]: this node's side of device processes: the engine of a device's worker, which has its process load the
-//!   models and serve the batches; `device_child`: that process's side; `device_message`: what both say to each other.
+//!   models and serve the batches; [`measuring`]: numeric profiles, measured in a device process; `device_child`: that
+//!   process's side; `device_message`: what both say to each other.
 //! * [`log`] and `trace`: what is logged and traced in a process arrives here; `kept_template`: what processes are forked
 //!   from.
 //!
@@ -28,6 +29,7 @@ pub mod devices;
 pub mod error;
 mod kept_template;
 mod log;
+pub mod measuring;
 mod message;
 pub mod owner;
 pub mod rendering;

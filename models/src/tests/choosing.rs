@@ -1,13 +1,15 @@
 //! The choice of a numeric profile and its keeping.
 
 use super::{DETECTOR, ONE_THREAD, SMALL_NET, store};
-use crate::{Detector, DeviceKind, ModelError, Upscaler, choose_profile};
+use crate::{Detector, DeviceKind, ModelError, Upscaler, choose_profile, kept_profile};
 
 #[test]
 fn a_choice_is_measured_once_and_kept() {
     let keep = tempfile::tempdir().unwrap();
     let file = keep.path().join("profiles.json");
+    assert_eq!(kept_profile(store(), SMALL_NET, &ONE_THREAD, keep.path()).unwrap(), None);
     let chosen = choose_profile(store(), SMALL_NET, &ONE_THREAD, keep.path()).unwrap();
+    assert_eq!(kept_profile(store(), SMALL_NET, &ONE_THREAD, keep.path()).unwrap().as_ref(), Some(&chosen));
     Upscaler::load(store(), &chosen, &ONE_THREAD).unwrap().canary().unwrap();
     let kept = std::fs::read_to_string(&file).unwrap();
 

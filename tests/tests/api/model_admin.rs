@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use touchline_tests::client::{Client, Refusal, answered};
+use touchline_tests::process::{children, device_template};
 use touchline_tests::server::Server;
 
 const OPERATOR: (&str, &str) = ("operator@example.com", "a-password-for-tests");
@@ -65,5 +66,36 @@ async fn models_are_listed_loaded_and_chosen() -> Result<()> {
     assert_eq!(tenant["models"], json!({"upscale": "realesr-animevideov3-x4", "detect": null}));
     let refused = change(&path, json!({"models": {"detect": OTHER}})).await.expect_err("no detector");
     assert_eq!(refused.downcast::<Refusal>()?.status, StatusCode::UNPROCESSABLE_ENTITY);
+    Ok(())
+}
+
+/// A library or a driver that crashes while it is measured must not take the server with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn models_are_measured_in_a_device_process() -> Result<()> {
+    let installed = touchline_tests::repository().join("models");
+    // The same models in another folder, where nothing was measured yet.
+    let models = tempfile::tempdir()?;
+    let weights = models.path().join("weights");
+    std::fs::create_dir(&weights)?;
+    std::fs::copy(installed.join("manifest.toml"), models.path().join("manifest.toml"))?;
+    std::os::unix::fs::symlink(installed.join("runtime"), models.path().join("runtime"))?;
+    for file in std::fs::read_dir(installed.join("weights"))? {
+        let file = file?;
+        if file.path().extension().is_some_and(|extension| extension == "onnx") {
+            std::os::unix::fs::symlink(file.path(), weights.join(file.file_name()))?;
+        }
+    }
+    let folder = format!("{:?}", weights.to_str().context("the folder's name is text")?);
+    let server =
+        Server::start(&[("TOUCHLINE__DEVICES__LIST", r#"["cpu:0"]"#), ("TOUCHLINE__MODELS__DIR", &folder)]).await?;
+
+    let kept: Value = serde_json::from_slice(&std::fs::read(weights.join("profiles.json"))?)?;
+    assert_eq!(kept["choices"].as_array().context("choices")?.len(), 2, "upscaler and detector: {kept}");
+    let maps = |process: u32| anyhow::Ok(std::fs::read_to_string(format!("/proc/{process}/maps"))?);
+    assert!(!maps(server.id())?.contains("onnxruntime"), "the server has loaded it");
+    let template = device_template(server.id())?.context("no template of device processes")?;
+    let devices = children(template)?;
+    assert_eq!(devices.len(), 1, "those that measured have ended");
+    assert!(maps(devices[0])?.contains("onnxruntime"), "the device's process has not loaded it");
     Ok(())
 }
