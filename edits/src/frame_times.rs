@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use num_traits::CheckedMul;
 
-use crate::rational::{Rat, round_half_up, to_nanos};
+use crate::rational::{Rat, to_nanos};
 
 /// Presentation times of all frames of one video, in display order.
 ///
@@ -96,12 +96,13 @@ impl FrameTimes {
         self.duration() - self.seconds(self.len() - 1)
     }
 
-    /// The frame shown at `t` seconds: the last whose time is at or before `t`, within half a tick; else the first.
+    /// The frame shown at `t` seconds: the last whose time is at or before `t`, within half a tick and at most a
+    /// millisecond; else the first.
     ///
     /// Half a tick, because containers round PTS to ticks: in Matroska's milliseconds the frame due at 33.37 ms is
-    /// written at 33. Where a tick is a whole frame, as in AVI, this is the nearest frame.
+    /// written at 33. At most a millisecond, because in AVI a tick is a whole frame.
     pub fn at_or_before(&self, t: Rat) -> usize {
-        let limit = self.nearest_tick(t).saturating_add(i128::from(self.pts[0]));
+        let limit = self.latest_tick(t).saturating_add(i128::from(self.pts[0]));
         self.pts.partition_point(|&pts| i128::from(pts) <= limit).saturating_sub(1)
     }
 
@@ -128,11 +129,12 @@ impl FrameTimes {
         self.pts.partition_point(|&pts| self.ticks_to_seconds(pts) < t)
     }
 
-    /// floor(t / tick + 1/2).
-    fn nearest_tick(&self, t: Rat) -> i128 {
+    /// The last tick that counts as at or before `t`: floor(t / tick + min(1/2, 1 ms / tick)).
+    fn latest_tick(&self, t: Rat) -> i128 {
         let ticks_a_second = self.time_base().recip();
         let ticks = t.checked_mul(&ticks_a_second).unwrap_or_else(|| to_nanos(t) * ticks_a_second);
-        round_half_up(ticks)
+        let early = (ticks_a_second / 1000).min(Rat::new(1, 2));
+        (ticks + early).floor().to_integer()
     }
 
     fn ticks_to_seconds(&self, pts: i64) -> Rat {
@@ -259,6 +261,13 @@ mod tests {
         assert_eq!(times.at_or_before(Rat::from(1_000_000_000)), 2);
         assert_eq!(times.duration(), Rat::new(1, 10));
         assert_eq!(times.last_frame_duration(), Rat::new(33, 1000));
+    }
+
+    #[test]
+    fn a_frame_counts_from_a_millisecond_before_its_time_where_ticks_are_longer() {
+        let frames = FrameTimes::new((1, 25), vec![0, 1, 2], 3).expect("times");
+        let at = |tenths: i128| frames.at_or_before(Rat::new(tenths, 10_000));
+        assert_eq!((at(389), at(390), at(789), at(790)), (0, 1, 1, 2));
     }
 
     #[test]
