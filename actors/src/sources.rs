@@ -97,6 +97,14 @@ pub(crate) fn stored(probe: &Probe) -> StoredFacts {
     }
 }
 
+impl StoredFacts {
+    /// With what only reading the whole file shows.
+    pub fn indexed(mut self, index: &FrameIndex) -> Self {
+        self.has_audio |= index.has_late_sound();
+        self
+    }
+}
+
 /// What specs are checked against, from a ready video's row and its stored frame index.
 fn facts_of(video: &Video, index: &[u8]) -> Result<(SourceFacts, Arc<FrameIndex>), SourceError> {
     let facts: StoredFacts = serde_json::from_value(video.facts.clone().unwrap_or_default())

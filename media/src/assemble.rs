@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use edits::Rat;
 use ffmpeg_next as av;
 use ffmpeg_next::format;
 
@@ -85,7 +86,7 @@ impl Joiner {
         added.set_time_base(time_base(settings.rate));
         added.set_avg_frame_rate(time_base(settings.rate).invert());
         let sound = match audio {
-            Some(path) => Some(Tracks::main(path, &mut output)?),
+            Some(path) => Some(Tracks::main(path, Rat::from(0), &mut output)?),
             None => None,
         };
         tags::write_tags(None, simulated, &mut output);

@@ -110,7 +110,7 @@ impl Joiner {
         added.set_time_base(base);
         added.set_avg_frame_rate(time_base(assembly.rate).invert());
         let sound = match assembly.audio {
-            AudioFrom::File(path) => Some(Tracks::main(path, &mut output)?),
+            AudioFrom::File(path) => Some(Tracks::main(path, Rat::from(0), &mut output)?),
             AudioFrom::CopyOf { source, start } => Some(Tracks::all(source, start, &mut output)?),
             AudioFrom::None => None,
         };

@@ -12,10 +12,12 @@ use ffmpeg_next::format;
 
 use crate::edit_list;
 use crate::error::{MediaError, Result};
-use crate::index::{FrameIndex, Stamp, own_index};
+use crate::index::{FrameIndex, own_index};
 use crate::input;
 use crate::output::{self, Unfinished};
+use crate::packets::Stamp;
 use crate::reorder::DecodingTimes;
+use crate::source::Source;
 use crate::stream::Parameters;
 use crate::tags;
 use crate::tracks::{self, Track};
@@ -51,9 +53,16 @@ pub fn copy_clip(source: &Path, index: &FrameIndex, frames: Range<usize>, out: &
         return Err(unsupported("the file does not say when its frames are shown"));
     }
     let span = Span::of(index, &frames);
+    if index
+        .joins
+        .as_ref()
+        .is_some_and(|joins| joins.starts.iter().any(|start| (span.key + 1..span.end).contains(start)))
+    {
+        return Err(unsupported("the time stamps restart within the clip"));
+    }
     let file = Unfinished::new(out);
     let mut cutter = Cutter::create(source, index, &span, out)?;
-    cutter.seek(index, &span, source)?;
+    cutter.seek(index, &span)?;
     cutter.copy(index, &span)?;
     drop(cutter);
     edit_list::limit(out, span.length)?;
@@ -96,7 +105,7 @@ impl Span {
 
 /// The file being written.
 struct Cutter {
-    source: format::context::Input,
+    source: Source,
     output: format::context::Output,
     video: usize,
     time_base: av::Rational,
@@ -111,7 +120,7 @@ struct Cutter {
 
 impl Cutter {
     fn create(path: &Path, index: &FrameIndex, span: &Span, out: &Path) -> Result<Self> {
-        let source = input::open(path)?;
+        let source = Source::open(path, index.joins.clone())?;
         let stream = source
             .stream(index.stream)
             .ok_or_else(|| MediaError::codec("cutting a clip", "the index belongs to another file"))?;
@@ -119,7 +128,7 @@ impl Cutter {
         if !output::fits_mp4(codec) {
             return Err(unsupported(format!("MP4 cannot hold the pictures' codec, {}", codec.name())));
         }
-        if let Some(why) = tracks::not_for_mp4(&source) {
+        if let Some(why) = tracks::not_for_mp4(&source, index) {
             return Err(unsupported(why));
         }
         let time_base = stream.time_base();
@@ -149,15 +158,15 @@ impl Cutter {
     }
 
     /// Makes reading go on somewhat before the key frame, so that sound before it comes too.
-    fn seek(&mut self, index: &FrameIndex, span: &Span, path: &Path) -> Result<()> {
+    fn seek(&mut self, index: &FrameIndex, span: &Span) -> Result<()> {
         let margin = (SETTLING / f64::from(self.time_base)).ceil() as i64;
         let before = index.keys.iter().map(|key| key.dts).filter(|&dts| dts < span.key_dts - margin).max();
         for target in [Some(span.key_dts - margin), before].into_iter().flatten() {
-            if input::seek(&mut self.source, self.video, target).is_err() {
+            if self.source.seek(self.video, target).is_err() {
                 continue;
             }
             let mut packet = av::Packet::empty();
-            if packet.read(&mut self.source).is_ok() {
+            if self.source.read_next(&mut packet).is_ok() {
                 let here = packet.stream() == self.video;
                 let early = packet.dts().or(packet.pts()).is_some_and(|dts| dts <= span.key_dts);
                 if !here || early {
@@ -166,8 +175,7 @@ impl Cutter {
                 }
             }
         }
-        self.source = input::open(path)?;
-        Ok(())
+        self.source.reopen()
     }
 
     fn copy(&mut self, index: &FrameIndex, span: &Span) -> Result<()> {
@@ -180,7 +188,7 @@ impl Cutter {
         while !(pictures.ended && silent == 0) {
             let mut packet = self.found.take().unwrap_or_else(av::Packet::empty);
             if packet.size() == 0 {
-                match packet.read(&mut self.source) {
+                match self.source.read_next(&mut packet) {
                     Ok(()) => {}
                     Err(av::Error::Eof) => break,
                     Err(error) => {

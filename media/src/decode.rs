@@ -5,16 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ffmpeg_next as av;
-use ffmpeg_next::{codec, format, frame};
+use ffmpeg_next::{codec, frame};
 
 use crate::error::{MediaError, Result};
-use crate::index::{FrameIndex, Stamp, stamp_packet};
+use crate::feed::Feeder;
+use crate::frame_tags;
+use crate::index::FrameIndex;
 use crate::input;
-use crate::limits::PacketGuard;
 use crate::log::{self, Complainer};
 use crate::normalise::{Normaliser, reference_frame};
+use crate::packets::{Stamp, stamp_packet};
 use crate::picture::Picture;
 use crate::probe;
+use crate::source::Source;
 
 /// Frames that a seek must save to be worth emptying the decoder's pipeline.
 const SEEK_WORTH: usize = 12;
@@ -37,7 +40,7 @@ pub struct FrameDecoder {
     threads: usize,
     demuxer: Demuxer,
     decoder: codec::decoder::Video,
-    guard: PacketGuard,
+    feeder: Feeder,
     normaliser: Normaliser,
     /// Frame numbers by stamp, where stamps are not presentation times.
     names: HashMap<i64, usize>,
@@ -73,7 +76,7 @@ enum Start {
 
 /// The demuxer's state that a seek changes.
 struct Demuxer {
-    source: format::context::Input,
+    source: Source,
     /// Packets up to the one with this stamp are passed over: the seek landed early.
     skip_to: Option<i64>,
     /// A packet that was read while searching for the seek's target.
@@ -90,11 +93,11 @@ impl FrameDecoder {
     /// # Errors
     /// [`MediaError::Io`] or [`MediaError::Refused`] when the file cannot be opened.
     pub fn open(path: &Path, index: Arc<FrameIndex>, threads: usize) -> Result<Self> {
-        let mut source = input::open(path)?;
+        let mut source = Source::open(path, index.joins.clone())?;
         let stream = source
             .stream(index.stream)
             .ok_or_else(|| MediaError::codec("opening a video", "the index belongs to another file"))?;
-        let guard = PacketGuard::of(&stream);
+        let feeder = Feeder::of(&stream);
         let decoder = input::decoder(&stream, threads)?
             .video()
             .map_err(|error| MediaError::codec("opening the video decoder", error))?;
@@ -105,7 +108,7 @@ impl FrameDecoder {
             threads,
             demuxer: Demuxer { source, skip_to: None, pending: false, number: 0, damaged: 0 },
             decoder,
-            guard,
+            feeder,
             normaliser: Normaliser::new(target),
             names,
             packet: av::Packet::empty(),
@@ -282,7 +285,8 @@ impl FrameDecoder {
         while errors < ERRORS_IN_A_ROW {
             match self.decoder.receive_frame(&mut self.scratch) {
                 Ok(()) => {
-                    let raw = std::mem::replace(&mut self.scratch, frame::Video::empty());
+                    let mut raw = std::mem::replace(&mut self.scratch, frame::Video::empty());
+                    frame_tags::check(&mut raw);
                     if (raw.is_corrupt() || raw.has_decode_errors()) && !std::mem::take(&mut self.complained) {
                         self.warnings += 1;
                     }
@@ -306,7 +310,7 @@ impl FrameDecoder {
         let stamp = self.index.stamp;
         if self.demuxer.next(self.index.stream, stamp, &mut self.packet, self.on_packet.as_deref()) {
             let complaints = log::complaints(Complainer::Decoder);
-            let refused = self.guard.is_flood(&self.packet) || self.decoder.send_packet(&self.packet).is_err();
+            let refused = !self.feeder.send(&mut self.decoder, &self.packet);
             // After a seek, leading pictures, which are not displayed, lack their reference pictures.
             let complains = log::complaints(Complainer::Decoder) > complaints && self.last.is_some();
             self.complained = refused || complains;
@@ -324,6 +328,7 @@ impl FrameDecoder {
         self.draining = false;
         self.normaliser.reset();
         self.decoder.flush();
+        self.feeder.flush();
         let stream = self.index.stream;
         let found = match start {
             Start::Key(key) if self.index.stamp != Stamp::Order => [key, key.saturating_sub(1), key.saturating_sub(4)]
@@ -332,13 +337,7 @@ impl FrameDecoder {
             _ => false,
         };
         if !found {
-            self.demuxer = Demuxer {
-                source: input::open(&self.path)?,
-                skip_to: None,
-                pending: false,
-                number: 0,
-                damaged: self.demuxer.damaged,
-            };
+            self.demuxer.restart()?;
             let parameters = self.demuxer.source.stream(stream).ok_or_else(|| {
                 MediaError::codec("opening a video again", "the file has changed since it was opened")
             })?;
@@ -351,16 +350,23 @@ impl FrameDecoder {
 }
 
 impl Demuxer {
+    /// Goes back to the first packet.
+    fn restart(&mut self) -> Result<()> {
+        self.source.reopen()?;
+        (self.skip_to, self.pending, self.number) = (None, false, 0);
+        Ok(())
+    }
+
     /// Seeks to the packet of seek point `key` by way of the time of seek point `place`; false when reading goes on
     /// behind it instead.
     fn seek(&mut self, index: &FrameIndex, place: usize, key: usize, packet: &mut av::Packet) -> bool {
         let (place, key) = (&index.keys[place], &index.keys[key]);
-        if input::seek(&mut self.source, index.stream, place.dts).is_err() {
+        if self.source.seek(index.stream, place.dts).is_err() {
             return false;
         }
         self.pending = false;
         let mut ignored = 0;
-        if !input::read(&mut self.source, index.stream, packet, &mut ignored) {
+        if !self.source.read(index.stream, packet, &mut ignored) {
             return false;
         }
         stamp_packet(packet, index.stamp, &mut self.number);
@@ -390,7 +396,7 @@ impl Demuxer {
             }
             if std::mem::take(&mut self.pending) {
                 // The packet found by the seek is still in hand.
-            } else if input::read(&mut self.source, stream, packet, &mut self.damaged) {
+            } else if self.source.read(stream, packet, &mut self.damaged) {
                 stamp_packet(packet, stamp, &mut self.number);
             } else {
                 return false;

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use edits::FrameTimes;
 
 use crate::error::{MediaError, Result};
-use crate::index::{FrameIndex, Key, Stamp};
+use crate::index::{FrameIndex, Key};
+use crate::joins::{Joins, Point, Track};
+use crate::packets::Stamp;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without [`Joins`] and late sound: of files that were indexed before these were looked for.
+const WITHOUT_JOINS: u8 = 1;
 
 impl FrameIndex {
     /// The index as bytes for [`FrameIndex::from_bytes`].
@@ -24,6 +28,12 @@ impl FrameIndex {
         let stamps = self.stamps.as_deref().unwrap_or_default();
         number(stamps.len() as i64);
         stamps.iter().copied().for_each(&mut number);
+        number(self.late_sound.map_or(-1, |stream| stream as i64));
+        if let Some(joins) = &self.joins {
+            joins.write(&mut number);
+        } else {
+            number(0);
+        }
         let warnings = self.warnings.join("\n");
         number(warnings.len() as i64);
         bytes.extend(warnings.as_bytes());
@@ -41,9 +51,7 @@ impl FrameIndex {
     }
 
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        if reader.take(1)? != [VERSION] {
-            return None;
-        }
+        let [version @ (VERSION | WITHOUT_JOINS)] = reader.take(1)? else { return None };
         let stamp = match reader.take(1)? {
             [0] => Stamp::Pts,
             [1] => Stamp::Dts,
@@ -59,6 +67,10 @@ impl FrameIndex {
         for _ in 0..reader.count()? {
             stamps.push(reader.number()?);
         }
+        let (late_sound, joins) = match *version {
+            WITHOUT_JOINS => (None, None),
+            _ => (usize::try_from(reader.number()?).ok(), Joins::read(reader)?),
+        };
         let length = reader.count()?;
         let warnings = std::str::from_utf8(reader.take(length)?).ok()?;
         let times = FrameTimes::from_bytes(reader.0).ok()?;
@@ -77,7 +89,55 @@ impl FrameIndex {
             stamp,
             keys,
             stamps,
+            joins: joins.map(Arc::new),
+            late_sound,
         })
+    }
+}
+
+impl Joins {
+    /// Tracks, of which there is at least one, then starts and keys.
+    fn write(&self, number: &mut impl FnMut(i64)) {
+        number(self.tracks.len() as i64);
+        for track in &self.tracks {
+            number(track.stream as i64);
+            number(i64::from(track.wrap_bits));
+            number(track.points.len() as i64);
+            for point in &track.points {
+                [point.position, point.offset, point.span.0, point.span.1].into_iter().for_each(&mut *number);
+            }
+        }
+        number(self.starts.len() as i64);
+        self.starts.iter().copied().for_each(&mut *number);
+        number(self.keys.len() as i64);
+        self.keys.iter().flat_map(|&(decoded, position)| [decoded, position]).for_each(number);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Option<Self>> {
+        let (mut tracks, mut starts, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+        let count = reader.count()?;
+        if count == 0 {
+            return Some(None);
+        }
+        for _ in 0..count {
+            let (stream, wrap_bits) = (reader.count()?, u32::try_from(reader.count()?).ok()?);
+            let mut points = Vec::new();
+            for _ in 0..reader.count()? {
+                let (position, offset) = (reader.number()?, reader.number()?);
+                points.push(Point { position, offset, span: (reader.number()?, reader.number()?) });
+            }
+            tracks.push(Track { stream, wrap_bits, points });
+        }
+        for _ in 0..reader.count()? {
+            starts.push(reader.number()?);
+        }
+        for _ in 0..reader.count()? {
+            keys.push((reader.number()?, reader.number()?));
+        }
+        let sound = |track: &Track| {
+            (1..=64).contains(&track.wrap_bits) && track.points.is_sorted_by_key(|point| point.position)
+        };
+        tracks.iter().all(sound).then_some(Some(Self { tracks, starts, keys }))
     }
 }
 

@@ -26,6 +26,12 @@ const MACHINE_ERRORS: [i32; 4] = [av::error::ENOENT, av::error::EACCES, av::erro
 /// Whether work is to end early: asked before every packet.
 pub type Stop<'a> = dyn Fn() -> bool + 'a;
 
+/// # Errors
+/// [`MediaError::Cancelled`] when it is.
+pub(crate) fn check_stop(stop: &Stop) -> Result<()> {
+    if stop() { Err(MediaError::Cancelled) } else { Ok(()) }
+}
+
 /// It is not.
 pub(crate) fn never() -> bool {
     false
@@ -161,22 +167,45 @@ pub(crate) fn url(path: &Path) -> Result<String> {
     }
 }
 
-/// Index of the picture stream. A cover picture is none.
+/// Codecs of single pictures. Cameras make films of them, too, but not beside another film.
+const STILLS: [codec::Id; 6] =
+    [codec::Id::MJPEG, codec::Id::PNG, codec::Id::BMP, codec::Id::TIFF, codec::Id::GIF, codec::Id::WEBP];
+
+/// Index of the picture stream. A cover picture is none, and neither is a still beside a film.
 pub(crate) fn video_stream(input: &format::context::Input) -> Result<usize> {
     let is_video = |stream: &format::stream::Stream| stream.parameters().medium() == media::Type::Video;
     let is_cover =
         |stream: &format::stream::Stream| stream.disposition().contains(format::stream::Disposition::ATTACHED_PIC);
-    if let Some(best) = input.streams().best(media::Type::Video).filter(|best| !is_cover(best)) {
-        return Ok(best.index());
+    let mut films: Vec<_> = input.streams().filter(|stream| is_video(stream) && !is_cover(stream)).collect();
+    for is_still in [
+        |stream: &format::stream::Stream| stream.frames() == 1,
+        |stream: &format::stream::Stream| STILLS.contains(&stream.parameters().id()),
+    ] {
+        if films.iter().any(|stream| !is_still(stream)) {
+            films.retain(|stream| !is_still(stream));
+        }
     }
-    if let Some(other) = input.streams().find(|s| is_video(s) && !is_cover(s)) {
-        return Ok(other.index());
-    }
-    Err(if input.streams().any(|s| is_video(&s)) {
-        MediaError::refused("no_video_stream", "the only picture in the file is its cover; there is no video stream")
-    } else {
-        MediaError::refused("no_video_stream", "the file has no video stream")
+    let best = best_stream(input, media::Type::Video, None);
+    let found = films.iter().find(|stream| Some(stream.index()) == best).or(films.first());
+    found.map(format::stream::Stream::index).ok_or_else(|| {
+        let why = if input.streams().any(|s| is_video(&s)) {
+            "the only picture in the file is its cover; there is no video stream"
+        } else {
+            "the file has no video stream"
+        };
+        MediaError::refused("no_video_stream", why)
     })
+}
+
+/// The stream of a type that libav finds best: the one marked as default, the longest; where the file has several
+/// programmes, of that of the stream `beside`.
+fn best_stream(input: &format::context::Input, medium: media::Type, beside: Option<usize>) -> Option<usize> {
+    let beside = beside.map_or(-1, |index| index as i32);
+    // SAFETY: plain call on an open input, which it does not change; it takes no decoder.
+    let found = unsafe {
+        ffi::av_find_best_stream(input.as_ptr().cast_mut(), medium.into(), -1, beside, std::ptr::null_mut(), 0)
+    };
+    usize::try_from(found).ok()
 }
 
 /// Index of the sound stream that belongs to the picture, of those that can be decoded.
@@ -184,12 +213,21 @@ pub(crate) fn audio_stream(input: &format::context::Input) -> Option<usize> {
     let usable = |stream: &format::stream::Stream| {
         Parameters::of(stream).sample_rate > 0 && decoder(stream, 1).is_ok_and(|decoder| decoder.audio().is_ok())
     };
-    input
-        .streams()
-        .best(media::Type::Audio)
+    let best = best_stream(input, media::Type::Audio, video_stream(input).ok());
+    best.and_then(|index| input.stream(index))
         .filter(usable)
         .or_else(|| input.streams().find(|s| s.parameters().medium() == media::Type::Audio && usable(s)))
         .map(|stream| stream.index())
+}
+
+/// Whether a stream is one of sound.
+pub(crate) fn is_sound(input: &format::context::Input, index: usize) -> bool {
+    input.stream(index).is_some_and(|stream| stream.parameters().medium() == media::Type::Audio)
+}
+
+/// Whether a stream is of sound that can be decoded.
+pub(crate) fn has_sound_decoder(input: &format::context::Input, index: usize) -> bool {
+    input.stream(index).is_some_and(|stream| decoder(&stream, 1).is_ok_and(|decoder| decoder.audio().is_ok()))
 }
 
 /// Whether a file has sound, but none that can be decoded.
@@ -264,6 +302,19 @@ pub(crate) fn seek(input: &mut format::context::Input, index: usize, timestamp: 
     if code < 0 { Err(av::Error::from(code)) } else { Ok(()) }
 }
 
+/// Seeks so that reading goes on with the packet that lies at `position`, in bytes.
+pub(crate) fn seek_to_byte(input: &mut format::context::Input, position: i64) -> Result<(), av::Error> {
+    // SAFETY: plain call on an open input.
+    let code = unsafe { ffi::av_seek_frame(input.as_mut_ptr(), -1, position, ffi::AVSEEK_FLAG_BYTE) };
+    if code < 0 { Err(av::Error::from(code)) } else { Ok(()) }
+}
+
+/// Bits of a stream's time stamps, after which they start at 0 again.
+pub(crate) fn wrap_bits(stream: &format::stream::Stream) -> u32 {
+    // SAFETY: the stream belongs to an open input; the number is a plain field.
+    unsafe { (*stream.as_ptr()).pts_wrap_bits.clamp(1, 64) as u32 }
+}
+
 /// Whether an edit list hides this packet's frame: it is decoded as a reference of others and never shown.
 pub(crate) fn is_discarded(packet: &av::Packet) -> bool {
     // SAFETY: the packet is alive; the flag is a plain field.
@@ -289,6 +340,23 @@ pub(crate) fn read_unless(
     damaged: &mut u64,
     stop: &Stop,
 ) -> bool {
+    loop {
+        if !read_any(input, packet, damaged, stop) {
+            return false;
+        }
+        if packet.stream() == stream {
+            return true;
+        }
+    }
+}
+
+/// [`read_unless`] for the packets of every stream.
+pub(crate) fn read_any(
+    input: &mut format::context::Input,
+    packet: &mut av::Packet,
+    damaged: &mut u64,
+    stop: &Stop,
+) -> bool {
     let mut errors_in_a_row = 0;
     loop {
         if stop() {
@@ -299,8 +367,7 @@ pub(crate) fn read_unless(
         let read = packet.read(input);
         *damaged += u64::from(log::complaints(Complainer::Demuxer) > complaints);
         match read {
-            Ok(()) if packet.stream() == stream => return true,
-            Ok(()) => errors_in_a_row = 0,
+            Ok(()) => return true,
             Err(av::Error::Eof) => return false,
             Err(_) if errors_in_a_row < 64 => {
                 errors_in_a_row += 1;
@@ -355,4 +422,9 @@ pub(crate) fn is_interlaced(stream: &format::stream::Stream) -> bool {
     // SAFETY: as in `Parameters::of`.
     let order = unsafe { (*parameters.as_ptr()).field_order };
     !matches!(order, ffi::AVFieldOrder::AV_FIELD_UNKNOWN | ffi::AVFieldOrder::AV_FIELD_PROGRESSIVE)
+}
+
+/// Whether an interlaced picture of the stream's codec is a single field: HEVC codes each as a picture of its own.
+pub(crate) fn stores_fields(stream: &format::stream::Stream) -> bool {
+    stream.parameters().id() == codec::Id::HEVC
 }

@@ -5,7 +5,7 @@
 use ffmpeg_next as av;
 use ffmpeg_next::{codec, ffi, format};
 
-use crate::claims::{self, NalCounter, NalUnits, begins_h264_picture, begins_hevc_picture};
+use crate::claims::{self, Holds, NalCounter, NalUnits, begins_h264_picture, begins_hevc_picture};
 use crate::error::{MediaError, Result};
 use crate::stream::{self, MAX_SIDE, Parameters};
 
@@ -83,14 +83,15 @@ impl Drop for StreamOptions {
 /// Which packets of a stream may be given to its decoder.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PacketGuard {
-    units: Option<NalUnits>,
+    /// How packets are divided, and whether the codec is HEVC; `None` for codecs without units.
+    units: Option<(NalUnits, bool)>,
     most_bytes: usize,
 }
 
 impl PacketGuard {
     pub fn of(stream: &format::stream::Stream) -> Self {
         let id = stream.parameters().id();
-        let units = is_hevc(id).map(|is_hevc| NalUnits::of(set_up_data(stream), is_hevc));
+        let units = is_hevc(id).map(|is_hevc| (NalUnits::of(set_up_data(stream), is_hevc), is_hevc));
         let lossless = [codec::Id::RAWVIDEO, codec::Id::FFV1, codec::Id::HUFFYUV, codec::Id::FFVHUFF, codec::Id::QTRLE];
         let most_bytes = if lossless.contains(&id) { usize::MAX } else { MAX_PACKET };
         Self { units, most_bytes }
@@ -99,7 +100,16 @@ impl PacketGuard {
     /// Whether a packet has so many units or bytes that decoding it would take memory out of proportion.
     pub fn is_flood(&self, packet: &av::Packet) -> bool {
         let bytes = packet.data().unwrap_or_default();
-        bytes.len() > self.most_bytes || self.units.is_some_and(|units| units.is_flood(bytes))
+        bytes.len() > self.most_bytes || self.units.is_some_and(|(units, _)| units.is_flood(bytes))
+    }
+
+    /// What a packet holds. In AVI an empty one stands for a frame that is held.
+    pub fn holds(&self, packet: &av::Packet) -> Holds {
+        match (packet.data().unwrap_or_default(), self.units) {
+            ([], _) => Holds::Nothing,
+            (bytes, Some((units, is_hevc))) => units.holds(bytes, is_hevc),
+            (_, None) => Holds::Picture,
+        }
     }
 }
 

@@ -91,8 +91,11 @@ pub(crate) fn add_copy(output: &mut format::context::Output, stream: &format::st
         .map_err(|error| MediaError::codec("adding a stream to copy into", error))?;
     added.set_parameters(stream.parameters());
     added.set_time_base(stream.time_base());
-    // SAFETY: the stream was just added; a tag of another container must not be carried over.
-    unsafe { (*(*added.as_mut_ptr()).codecpar).codec_tag = 0 };
+    // A tag of another container must not be carried over. Apple's players refuse HEVC by the muxer's own choice, `hev1`,
+    // which may have parameter sets among the pictures as well.
+    let tag = if stream.parameters().id() == av::codec::Id::HEVC { u32::from_le_bytes(*b"hvc1") } else { 0 };
+    // SAFETY: the stream was just added.
+    unsafe { (*(*added.as_mut_ptr()).codecpar).codec_tag = tag };
     Ok(added.index())
 }
 

@@ -8,9 +8,10 @@ use ffmpeg_next::{codec, color, format, frame};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{MediaError, Result};
+use crate::feed::Feeder;
+use crate::frame_tags;
 use crate::index::FrameIndex;
 use crate::input;
-use crate::limits::PacketGuard;
 use crate::memory;
 use crate::normalise::Target;
 use crate::orientation::Orientation;
@@ -87,7 +88,7 @@ pub fn facts(probe: &Probe, index: &FrameIndex) -> SourceFacts {
         height: probe.height,
         frames: index.times.clone(),
         rate: probe.rate,
-        has_audio: probe.audio.is_some(),
+        has_audio: probe.audio.is_some() || index.has_late_sound(),
     }
 }
 
@@ -123,6 +124,8 @@ fn describe(source: &mut format::context::Input, index: usize, first: &frame::Vi
         rate,
         duration: match seconds(stream.duration()) {
             known if known > 0.0 => known,
+            // Matroska counts from 0, wherever the film starts.
+            _ if source.format().name().contains("matroska") => (container_seconds - seconds(start).max(0.0)).max(0.0),
             _ => container_seconds.max(0.0),
         },
         start_time: seconds(start),
@@ -182,7 +185,8 @@ pub(crate) fn target(
         orientation,
         size,
         time_base: stream.time_base(),
-        interlaced: input::is_interlaced(&stream) || first.is_some_and(frame::Video::is_interlaced),
+        interlaced: !input::stores_fields(&stream)
+            && (input::is_interlaced(&stream) || first.is_some_and(frame::Video::is_interlaced)),
     })
 }
 
@@ -191,7 +195,7 @@ pub(crate) fn first_frame(source: &mut format::context::Input, index: usize) -> 
     let undecodable = |detail: String| MediaError::refused("undecodable", detail);
     let stream = source.stream(index).expect("the index comes from this file");
     input::check_size(&stream)?;
-    let guard = PacketGuard::of(&stream);
+    let mut feeder = Feeder::of(&stream);
     let mut decoder = input::decoder(&stream, 1)?
         .video()
         .map_err(|error| undecodable(format!("the video stream cannot be decoded: {error}")))?;
@@ -203,14 +207,13 @@ pub(crate) fn first_frame(source: &mut format::context::Input, index: usize) -> 
             break;
         }
         // A packet the decoder refuses is damage before the first good frame.
-        if guard.is_flood(&packet) {
-            continue;
-        }
-        if decoder.send_packet(&packet).is_ok() && decoder.receive_frame(&mut first).is_ok() {
+        if feeder.send(&mut decoder, &packet) && decoder.receive_frame(&mut first).is_ok() {
+            frame_tags::check(&mut first);
             return Ok(first);
         }
     }
     let drained = decoder.send_eof().and_then(|()| decoder.receive_frame(&mut first));
     drained.map_err(|_| undecodable("no frame of the video stream can be decoded".to_owned()))?;
+    frame_tags::check(&mut first);
     Ok(first)
 }

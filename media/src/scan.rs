@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::audio::{self, AudioSource};
 use crate::decode::FrameDecoder;
 use crate::error::{MediaError, Result};
 use crate::index::build_index_unless;
@@ -38,8 +39,13 @@ pub fn scan(path: &Path) -> Result<ScanReport> {
 /// # Errors
 /// As [`scan`]; [`MediaError::Cancelled`] when it was stopped.
 pub fn scan_unless(path: &Path, stop: &Stop) -> Result<ScanReport> {
-    let probe = probe(path)?;
+    let mut probe = probe(path)?;
     let index = Arc::new(build_index_unless(path, stop)?);
+    // What the whole file shows counts, not what its header says.
+    probe.duration = edits::rational::to_f64(index.times.duration());
+    if index.has_late_sound() {
+        probe.audio = audio::describe(&AudioSource::of(path, &index))?;
+    }
     // Frame threads hand frames out before they have found their damage.
     let mut decoder = FrameDecoder::open(path, index.clone(), 1)?;
     let mut undecodable = 0;

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "codec parameters and the buffers of packets have no safe accessor")]
 
 use ffmpeg_next as av;
-use ffmpeg_next::{ffi, format, packet::Mut};
+use ffmpeg_next::{ffi, format, packet::Mut, packet::Ref};
 
 /// Pictures wider or higher than this are refused, in pixels.
 pub const MAX_SIDE: u32 = 8192;
@@ -30,6 +30,15 @@ impl Parameters {
             video_delay: raw.video_delay.max(0) as u32,
         }
     }
+}
+
+/// A packet with other bytes: its times, flags and side data stay.
+pub(crate) fn with_data(packet: &av::Packet, bytes: &[u8]) -> av::Packet {
+    let mut changed = av::Packet::copy(bytes);
+    // SAFETY: both packets are alive, and the changed one is a fresh one that owns its bytes, which stay. It may lack side data
+    // where memory is short.
+    unsafe { ffi::av_packet_copy_props(changed.as_mut_ptr(), packet.as_ptr()) };
+    changed
 }
 
 /// Empties a packet for the next read.

@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use crate::error::Result;
-use crate::index::{FrameIndex, Packets, Stamp, build_index};
+use crate::index::{FrameIndex, build_index};
 use crate::input;
+use crate::joins;
 use crate::memory;
+use crate::packets::{Packets, Stamp};
 
 /// Packets that are read to find the time of the video's first frame: more than any encoder reorders.
 const HEAD: usize = 64;
@@ -16,8 +18,8 @@ const MARGIN: f64 = 1.0;
 /// Indexes the first frames of a video, and the frames from the key frame before `start` to a little after `end`, in
 /// seconds from the first frame. Between the two nothing is read, so this takes no longer for hours than for minutes.
 ///
-/// Frames keep their times, not their numbers. What does not start with a key frame, has no presentation times or
-/// cannot be sought is indexed whole.
+/// Frames keep their times, not their numbers. What does not start with a key frame, has no presentation times, cannot be
+/// sought, or is of a container whose time stamps may restart, is indexed whole.
 ///
 /// # Errors
 /// As [`build_index`].
@@ -32,6 +34,10 @@ pub fn build_index_around(path: &Path, start: f64, end: f64) -> Result<FrameInde
 
 fn window(path: &Path, start: f64, end: f64) -> Result<Option<FrameIndex>> {
     let mut source = input::open(path)?;
+    // What the stamps of a part stand for is known only when all were read.
+    if joins::are_possible(source.format().name()) {
+        return Ok(None);
+    }
     let stream = input::video_stream(&source)?;
     input::check_size(&source.stream(stream).expect("the index comes from this file"))?;
     let head = Packets::read_while(&mut source, stream, |facts| facts.len() < HEAD);

@@ -97,6 +97,7 @@ impl Render for Clip {
         if self.spec.mode == ClipMode::Copy {
             let Source { path, index, .. } = &self.source;
             let copied = run.counters.time(Stage::Mux, || copy_clip(path, index, self.frames.clone(), out))?;
+            super::warn_of_sound_left_out(run, path, false)?;
             return Ok(Joined { frames: copied.frames, seconds: copied.seconds });
         }
         let times = &self.source.facts.frames;

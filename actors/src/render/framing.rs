@@ -347,9 +347,9 @@ impl Render for Framing {
     }
 
     fn render_audio(&self, run: &RenderContext, out: &Path) -> Result<(), RenderError> {
-        let audio_of = |source: &Source| AudioSource {
-            path: source.facts.has_audio.then(|| source.path.clone()),
-            start: source.index.start(),
+        let audio_of = |source: &Source| match source.facts.has_audio {
+            true => AudioSource::of(&source.path, &source.index),
+            false => AudioSource::silent(),
         };
         let sources: Vec<_> = self.sources.iter().map(audio_of).collect();
         let pieces = self.plan.audio(SAMPLE_RATE);

@@ -251,6 +251,12 @@ fn only(sources: Vec<Source>) -> Result<Source, Vec<FieldError>> {
     source.ok_or_else(|| vec![FieldError::new("", "unknown_video", "there is no such source")])
 }
 
+/// Warns of tracks that do not go with the pictures into an MP4 file.
+fn warn_of_sound_left_out(run: &RenderContext, source: &Path, encoded: bool) -> Result<(), RenderError> {
+    media::sound_left_out(source, encoded)?.into_iter().for_each(|warning| run.counters.warn(warning));
+    Ok(())
+}
+
 /// Checks that a joined file has the frames that were planned.
 fn all_there(joined: u64, planned: u64) -> Result<(), RenderError> {
     if joined == planned {

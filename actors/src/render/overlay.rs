@@ -63,8 +63,8 @@ impl Overlay {
 
     /// The main sound, encoded again beside `out`, where MP4 cannot hold the source's as it is.
     fn encoded_sound(&self, run: &RenderContext, out: &Path) -> Result<Option<TempPath>, RenderError> {
-        let Source { path, facts, .. } = &self.source;
-        if !facts.has_audio || media::sound_not_for_mp4(path)?.is_none() {
+        let Source { path, facts, index, .. } = &self.source;
+        if !facts.has_audio || media::sound_not_for_mp4(path, index)?.is_none() {
             return Ok(None);
         }
         // Removed when it is in the result, or of no use.
@@ -183,7 +183,10 @@ impl Render for Overlay {
         let joined = match smart {
             Ok(layout) => {
                 let rendered: Vec<_> = parts.iter().cloned().zip(segments.iter().cloned()).collect();
-                let spliced = run.counters.time(Stage::Mux, || splice(path, index, layout, &rendered, out))?;
+                let encoded = self.encoded_sound(run, out)?;
+                super::warn_of_sound_left_out(run, path, encoded.is_some())?;
+                let spliced = || splice(path, index, layout, &rendered, encoded.as_deref(), out);
+                let spliced = run.counters.time(Stage::Mux, spliced)?;
                 Joined { frames: spliced.frames, seconds: spliced.seconds }
             }
             Err(_) => {
@@ -196,6 +199,7 @@ impl Render for Overlay {
                 };
                 let parts: Vec<_> = segments.iter().zip(parts).map(part).collect();
                 let encoded = self.encoded_sound(run, out)?;
+                super::warn_of_sound_left_out(run, path, encoded.is_some())?;
                 let audio = match &encoded {
                     Some(sound) => AudioFrom::File(sound),
                     None if facts.has_audio => AudioFrom::CopyOf { source: path, start: index.start() },

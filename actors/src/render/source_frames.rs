@@ -155,7 +155,7 @@ pub(super) fn sound(
         AudioPiece { source: 0, samples: sample(from)..sample(at), parts: vec![part], fade_in: 0, fade_out: 0 }
     };
     let pieces: Vec<AudioPiece> = stretches.iter().map(piece).collect();
-    let from = AudioSource { path: Some(source.path.clone()), start: source.index.start() };
+    let from = AudioSource::of(&source.path, &source.index);
     render_audio(&[from], &pieces, SAMPLE_RATE, out, &run.beats())?;
     Ok(())
 }

@@ -100,8 +100,9 @@ pub async fn index(
     match context.processes.index(&path, around, &stop).await {
         Ok(index) => {
             let facts = video.facts.clone().unwrap_or_default();
-            let known: StoredFacts =
-                serde_json::from_value(facts.clone()).map_err(broken("reading what was probed"))?;
+            let known: StoredFacts = serde_json::from_value(facts).map_err(broken("reading what was probed"))?;
+            let known = known.indexed(&index);
+            let facts = serde_json::to_value(&known).map_err(broken("describing the video"))?;
             let found = Processed {
                 facts,
                 width: known.width as i32,

@@ -8,8 +8,9 @@ mod decode;
 mod encode;
 mod piece;
 mod render;
+mod source;
 mod tempo;
 
-pub(crate) use decode::AudioReader;
-pub use piece::AudioSource;
+pub(crate) use decode::{AudioReader, describe};
 pub use render::{AudioStats, render_audio};
+pub use source::AudioSource;

@@ -1,10 +1,9 @@
 //! The sound of one clip, read from its source in order.
 
-use std::path::{Path, PathBuf};
-
 use edits::{AudioPart, AudioPiece, Rat};
 
 use super::decode::{AudioReader, CHANNELS};
+use super::source::AudioSource;
 use super::tempo::Tempo;
 use crate::error::Result;
 
@@ -12,21 +11,10 @@ use crate::error::Result;
 /// next one does not continue; without this the seam would click.
 const SEAM: u64 = 240;
 
-/// Where a source's sound is, and when its pictures start.
-#[derive(Debug, Clone)]
-pub struct AudioSource {
-    /// The file; `None` for a source without sound.
-    pub path: Option<PathBuf>,
-    /// Seconds on the file's own clock at which its first frame is displayed ([`crate::FrameIndex::start`]): time 0 of
-    /// every edit.
-    pub start: Rat,
-}
-
 /// Plays a piece from its first sample to its last.
 pub(super) struct PieceReader {
     piece: AudioPiece,
-    path: Option<PathBuf>,
-    start: Rat,
+    source: AudioSource,
     rate: u32,
     /// The next sample of the output to be read.
     at: u64,
@@ -41,8 +29,7 @@ pub(super) struct PieceReader {
 impl PieceReader {
     pub fn new(source: &AudioSource, piece: &AudioPiece, rate: u32) -> Self {
         Self {
-            path: source.path.clone(),
-            start: source.start,
+            source: source.clone(),
             rate,
             at: piece.samples.start,
             next_part: 0,
@@ -89,10 +76,7 @@ impl PieceReader {
         {
             let part = self.piece.parts.get(self.next_part).copied();
             self.next_part += 1;
-            let voice = match (&self.path, part) {
-                (Some(path), Some(part)) => Voice::open(path, self.start, &part, self.rate)?,
-                _ => None,
-            };
+            let voice = part.map(|part| Voice::open(&self.source, &part, self.rate)).transpose()?.flatten();
             self.before = std::mem::replace(&mut self.now, voice).map(|voice| (voice, 0));
         }
         Ok(())
@@ -146,10 +130,10 @@ struct Voice {
 }
 
 impl Voice {
-    /// `None` when the file has no sound.
-    fn open(path: &Path, start: Rat, part: &AudioPart, rate: u32) -> Result<Option<Self>> {
-        let Some(mut reader) = AudioReader::open(path, rate)? else { return Ok(None) };
-        let position = samples(start + part.source_start, rate);
+    /// `None` when there is no sound.
+    fn open(source: &AudioSource, part: &AudioPart, rate: u32) -> Result<Option<Self>> {
+        let Some(mut reader) = AudioReader::open(source, rate)? else { return Ok(None) };
+        let position = samples(source.start + part.source_start, rate);
         reader.seek(position)?;
         let tempo = (part.speed != Rat::from(1)).then(|| Tempo::new(part.speed, rate)).transpose()?;
         Ok(Some(Self { reader, position, tempo }))

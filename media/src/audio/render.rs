@@ -6,7 +6,8 @@ use edits::AudioPiece;
 
 use super::decode::CHANNELS;
 use super::encode::AudioEncoder;
-use super::piece::{AudioSource, PieceReader};
+use super::piece::PieceReader;
+use super::source::AudioSource;
 use crate::error::{MediaError, Result};
 
 /// Samples handled at a time.

@@ -13,6 +13,7 @@ mod flood;
 mod matroska;
 mod mp4;
 mod mpegts;
+mod units;
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -23,6 +24,7 @@ use bytes::{Bytes, Stop};
 use crate::error::{MediaError, Result};
 
 pub(crate) use flood::{NalCounter, NalUnits, begins_h264_picture, begins_hevc_picture};
+pub(crate) use units::Holds;
 
 /// Tracks of one file, of any kind.
 pub(crate) const MAX_TRACKS: u64 = 64;

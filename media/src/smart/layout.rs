@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use super::matching::Manner;
 use crate::h264::{self, AvcRecord};
-use crate::index::{FrameIndex, Stamp};
+use crate::index::FrameIndex;
 use crate::input;
 use crate::output;
+use crate::packets::Stamp;
 use crate::reorder::DecodingTimes;
 use crate::shape::StreamShape;
 use crate::timed::TimedSettings;
-use crate::tracks;
 
 /// Reorder depth beyond which H.264 does not go.
 const DEEPEST: usize = 16;
@@ -63,6 +63,9 @@ pub fn smart_layout(path: &Path, index: &FrameIndex) -> Result<SmartLayout, Stri
     if index.stamp != Stamp::Pts || index.stamps.is_some() {
         return Err("packets do not say when their frames are shown".to_owned());
     }
+    if index.joins.is_some() {
+        return Err("the time stamps restart".to_owned());
+    }
     if !index.warnings.is_empty() {
         return Err(format!("the stream is damaged: {}", index.warnings.join("; ")));
     }
@@ -74,9 +77,6 @@ pub fn smart_layout(path: &Path, index: &FrameIndex) -> Result<SmartLayout, Stri
     let record = AvcRecord::parse(&output::extradata(&stream))
         .filter(|record| record.length_size == 4)
         .ok_or("parameter sets are not in the container's header")?;
-    if let Some(why) = tracks::not_for_mp4(&source) {
-        return Err(why);
-    }
     let mut manner = Manner::of(&record)?;
     if manner.size != (shape.width, shape.height) {
         return Err("the container shows another part of the pictures than the stream says".to_owned());

@@ -33,8 +33,9 @@ pub struct Spliced {
 /// Writes a copy of `source` in which rendered parts stand for their frames.
 ///
 /// `rendered` are files of [`crate::TimedEncoder`] with [`SmartLayout::settings`] for frames of
-/// [`SmartLayout::parts`], in order. All other packets, sound too, are the source's, byte for byte; frame times,
-/// chapters, titles and languages stay. The file can be played while it loads. Each seam is decoded as a check, from
+/// [`SmartLayout::parts`], in order. All other packets, sound too, are the source's, byte for byte, unless `sound` is a file
+/// of [`crate::render_audio`] with the main sound, which MP4 cannot hold as it is; frame times, chapters, titles and
+/// languages stay. The file can be played while it loads. Each seam is decoded as a check, from
 /// the stretch before to the one after.
 ///
 /// # Errors
@@ -45,6 +46,7 @@ pub fn splice(
     index: &FrameIndex,
     layout: &SmartLayout,
     rendered: &[(Range<usize>, PathBuf)],
+    sound: Option<&Path>,
     out: &Path,
 ) -> Result<Spliced> {
     let patches: Vec<Patch> = rendered.iter().map(|part| Patch::open(part, layout, index)).collect::<Result<_>>()?;
@@ -52,7 +54,7 @@ pub fn splice(
         return Err(MediaError::codec("splicing", "rendered parts are out of order"));
     }
     let file = Unfinished::new(out);
-    let mut writer = Writer::create(source, index, layout, &patches, out)?;
+    let mut writer = Writer::create(source, index, layout, &patches, sound, out)?;
     writer.copy(index, layout, patches)?;
     let hidden_tail = writer.finish()?;
     let length = index.times.duration();
@@ -126,7 +128,14 @@ struct Writer {
 }
 
 impl Writer {
-    fn create(source: &Path, index: &FrameIndex, layout: &SmartLayout, patches: &[Patch], out: &Path) -> Result<Self> {
+    fn create(
+        source: &Path,
+        index: &FrameIndex,
+        layout: &SmartLayout,
+        patches: &[Patch],
+        sound: Option<&Path>,
+        out: &Path,
+    ) -> Result<Self> {
         let name = out.to_owned();
         let path = source;
         let source = input::open(path)?;
@@ -143,7 +152,10 @@ impl Writer {
         output::set_extradata(&mut added, &record.to_bytes())?;
         added.set_avg_frame_rate(stream.avg_frame_rate());
         let time_base = stream.time_base();
-        let sound = Tracks::all(path, Rat::from(0), &mut output)?;
+        let sound = match sound {
+            Some(sound) => Tracks::main(sound, -index.start(), &mut output)?,
+            None => Tracks::all(path, Rat::from(0), &mut output)?,
+        };
         tags::write_tags(Some(&source), false, &mut output);
         tags::copy_chapters(&source, Rat::from(0), &mut output)?;
         output::start(&mut output, out)?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use edits::Rat;
 
-use crate::audio::AudioReader;
+use crate::audio::{AudioReader, AudioSource};
 use crate::error::{MediaError, Result};
 
 const RATE: u32 = 48_000;
@@ -51,7 +51,7 @@ pub fn write_clicks(path: &Path, seconds: f64, times: &[f64]) -> Result<()> {
 /// # Errors
 /// As [`crate::probe()`] and when the sound cannot be decoded.
 pub fn read_sound(path: &Path, start: Rat, count: usize) -> Result<Vec<f32>> {
-    let Some(mut reader) = AudioReader::open(path, RATE)? else {
+    let Some(mut reader) = AudioReader::open(&AudioSource::alone(path), RATE)? else {
         return Ok(Vec::new());
     };
     let position = (start * Rat::from(i128::from(RATE))).round().to_integer() as i64;

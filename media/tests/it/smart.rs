@@ -133,7 +133,7 @@ fn render(
             (frames.clone(), part)
         })
         .collect();
-    let spliced = splice(path, index, layout, &rendered, out).unwrap();
+    let spliced = splice(path, index, layout, &rendered, None, out).unwrap();
     let touched: usize = parts.iter().map(|frames| frames.len()).sum();
     assert_eq!((spliced.frames, spliced.copied_frames), (index.len() as u64, (index.len() - touched) as u64));
     parts
@@ -346,10 +346,10 @@ fn parts_that_do_not_fit_leave_no_file() {
     let settings = layout.settings(23, "fast").unwrap();
     let (part, out) = (folder.path().join("part.mp4"), folder.path().join("out.mp4"));
     encode(&path, &index, 25..49, &settings, &part);
-    assert!(splice(&path, &index, &layout, &[(25..50, part.clone())], &out).is_err(), "a frame is missing");
-    assert!(splice(&path, &index, &layout, &[(25..49, part.clone())], &out).is_err(), "not a whole stretch");
+    assert!(splice(&path, &index, &layout, &[(25..50, part.clone())], None, &out).is_err(), "a frame is missing");
+    assert!(splice(&path, &index, &layout, &[(25..49, part.clone())], None, &out).is_err(), "not a whole stretch");
     let shape = StreamShape::read(&path, &index).unwrap();
     encode(&path, &index, 25..50, &TimedSettings::of(&shape, 23, "fast"), &part);
-    assert!(splice(&path, &index, &layout, &[(25..50, part)], &out).is_err(), "parameter sets clash");
+    assert!(splice(&path, &index, &layout, &[(25..50, part)], None, &out).is_err(), "parameter sets clash");
     assert!(!out.exists());
 }

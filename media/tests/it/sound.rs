@@ -43,7 +43,7 @@ fn source(folder: &Path, name: &str, arguments: &[&str]) -> PathBuf {
 }
 
 fn audio_source(path: &Path) -> AudioSource {
-    AudioSource { path: Some(path.to_owned()), start: build_index(path).unwrap().start() }
+    AudioSource::of(path, &build_index(path).unwrap())
 }
 
 /// One piece of `length` seconds of a source from `start` on, at output second `at`.
@@ -104,7 +104,7 @@ fn clicks_of_many_sources_are_where_their_pictures_are() {
         [&plain, &cut, &late, &delayed, &early, &surround].into_iter().map(|path| audio_source(path)).collect();
     // Source seconds at which the click made at 0 is heard.
     let shifts = [0.0, -2.4, 0.0, 1.5, -1.5, 0.0];
-    assert!((edits::rational::to_f64(sources[2].start) - 901.0).abs() < 1.5);
+    assert!((edits::rational::to_f64(build_index(&late).unwrap().start()) - 901.0).abs() < 1.5);
 
     let pieces: Vec<(usize, f64)> = vec![(0, 3.1), (1, 0.0), (2, 7.77), (3, 0.5), (4, 0.0), (5, 4.0)];
     let length = 10.0;
@@ -149,7 +149,7 @@ fn sources_without_sound_are_silent_and_counts_are_exact() {
     let folder = tempfile::tempdir().unwrap();
     let plain = source(folder.path(), "plain.mp4", &["-i", "VIDEO", "-i", "CLICKS", "-c:v", "copy", "-c:a", "aac"]);
     let silent = folder.path().join("video.mp4");
-    let sources = [audio_source(&plain), AudioSource { path: None, start: Rat::from(0) }, audio_source(&silent)];
+    let sources = [audio_source(&plain), AudioSource::silent(), audio_source(&silent)];
     let pieces = [piece(1, 0.0, 0.0, 1.0), piece(0, 19.0, 1.0, 2.0), piece(2, 0.0, 3.0, 0.123)];
     let track = folder.path().join("sound.mp4");
     let stats = render_audio(&sources, &pieces, RATE, &track, &|| false).unwrap();

@@ -29,7 +29,7 @@ fn loudness(sound: &[f32]) -> f32 {
 fn tone(folder: &Path, hertz: u32, seconds: u32) -> AudioSource {
     let path = folder.join(format!("{hertz}.wav"));
     ffmpeg(&["-f", "lavfi", "-i", &format!("sine=f={hertz}:r=48000:d={seconds}"), "-ac", "2", text(&path)]);
-    AudioSource { path: Some(path), start: Rat::from(0) }
+    AudioSource::alone(&path)
 }
 
 fn piece(source: usize, samples: std::ops::Range<u64>, parts: &[(i128, i128, Rat)]) -> AudioPiece {

@@ -78,6 +78,8 @@ pub struct Accepted {
     pub muxed_late: f64,
     /// Whether clicks are listened to.
     pub heard: bool,
+    /// Whether a frame is due at its number divided by the rate, whatever time stamps ffmpeg reads.
+    pub by_number: bool,
 }
 
 impl Case {
@@ -94,6 +96,7 @@ impl Case {
             colour_within: Some(12.0),
             muxed_late: 0.0,
             heard: true,
+            by_number: false,
         };
         Self { file, what, origin: Origin::Footage(footage), changes: Vec::new(), expect: Expect::Accepted(accepted) }
     }
@@ -203,6 +206,12 @@ impl Case {
 
     pub fn warns(mut self, words: &'static str) -> Self {
         self.accepted().warnings.push(words);
+        self
+    }
+
+    /// ffmpeg makes nothing of the time stamps: each frame is due at its number divided by the rate.
+    pub fn by_number(mut self) -> Self {
+        self.accepted().by_number = true;
         self
     }
 

@@ -1,7 +1,7 @@
 //! What happens to a file after it was encoded.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
@@ -22,6 +22,12 @@ pub enum Change {
     OverwriteMedia,
     /// Copies the streams into a file of the same name with these arguments (before and after the input).
     Copy(&'static [&'static str], &'static [&'static str]),
+    /// Cuts the file where groups begin, at these seconds, and puts the pieces one behind the other again, each with time
+    /// stamps that start anew. Arguments may change them further.
+    Restart(&'static str, &'static [&'static str]),
+    /// Cuts the file where groups begin, at these seconds, encodes the sound of each piece anew with its arguments, and puts the
+    /// pieces one behind the other again.
+    SoundOfPieces(&'static str, &'static [&'static [&'static str]]),
     /// Writes the display matrix `a b c d` of ISO 14496-12 into the video track's header.
     DisplayMatrix([i32; 4]),
     /// Replaces the first of these bytes by those, which are as many.
@@ -40,6 +46,24 @@ impl Change {
     pub fn apply(&self, path: &Path) -> Result<()> {
         if let Self::Copy(before, after) = self {
             return copy(path, before, after);
+        }
+        match self {
+            Self::Restart(times, arguments) => {
+                let pieces = split(path, times, &[&["-reset_timestamps", "1"], *arguments].concat())?;
+                return join(path, &pieces);
+            }
+            Self::SoundOfPieces(times, sounds) => {
+                let pieces = split(path, times, &[])?;
+                for (piece, sound) in pieces.iter().zip(*sounds) {
+                    copy(
+                        piece,
+                        &["-copyts"],
+                        &[&["-c:v", "copy", "-c:a", "aac", "-copyts", "-muxdelay", "0"], *sound].concat(),
+                    )?;
+                }
+                return join(path, &pieces);
+            }
+            _ => {}
         }
         let mut bytes = std::fs::read(path)?;
         let place = |share: f64| (bytes.len() as f64 * share) as usize;
@@ -76,7 +100,7 @@ impl Change {
                 bytes[at..at + 2].copy_from_slice(&width.to_be_bytes());
                 bytes[at + 2..at + 4].copy_from_slice(&height.to_be_bytes());
             }
-            Self::Copy(..) => unreachable!("done above"),
+            Self::Copy(..) | Self::Restart(..) | Self::SoundOfPieces(..) => unreachable!("done above"),
         }
         Ok(std::fs::write(path, bytes)?)
     }
@@ -119,6 +143,37 @@ fn copy(path: &Path, before: &[&str], after: &[&str]) -> Result<()> {
     let arguments = before.iter().map(OsStr::new).chain([OsStr::new("-i"), whole.as_os_str()]);
     ffmpeg(arguments.chain(after.iter().map(OsStr::new)).chain([path.as_os_str()]))?;
     Ok(std::fs::remove_file(whole)?)
+}
+
+/// Bytes of an FLV file before its first tag: only the first piece keeps them.
+const FLV_HEADER: usize = 13;
+
+/// Cuts a file where groups begin, at these seconds; the paths of the pieces.
+fn split(path: &Path, times: &str, arguments: &[&str]) -> Result<Vec<PathBuf>> {
+    let extension = extension(path).into_owned();
+    let format = match extension.as_str() {
+        "ts" => "mpegts",
+        "mkv" => "matroska",
+        other => other,
+    };
+    let pattern = path.with_file_name(format!("piece-%d.{extension}"));
+    let split = ["-c", "copy", "-f", "segment", "-segment_format", format, "-segment_times", times];
+    let arguments = split.iter().chain(arguments).map(OsStr::new);
+    ffmpeg([OsStr::new("-i"), path.as_os_str()].into_iter().chain(arguments).chain([pattern.as_os_str()]))?;
+    let piece = |number| path.with_file_name(format!("piece-{number}.{extension}"));
+    Ok((0..=times.split(',').count()).map(piece).collect())
+}
+
+/// Puts pieces one behind the other, and removes them.
+fn join(path: &Path, pieces: &[PathBuf]) -> Result<()> {
+    let mut whole = Vec::new();
+    for (number, piece) in pieces.iter().enumerate() {
+        let bytes = std::fs::read(piece).with_context(|| format!("reading {}", piece.display()))?;
+        let header = if number > 0 && extension(path) == "flv" { FLV_HEADER } else { 0 };
+        whole.extend_from_slice(&bytes[header..]);
+        std::fs::remove_file(piece)?;
+    }
+    Ok(std::fs::write(path, whole)?)
 }
 
 fn extension(path: &Path) -> std::borrow::Cow<'_, str> {

@@ -3,6 +3,7 @@
 mod codecs;
 mod colours;
 mod damage;
+mod joins;
 mod refused;
 mod shapes;
 mod sound;
@@ -21,6 +22,7 @@ pub fn groups() -> Vec<Group> {
     let group = |title, cases| Group { title, cases };
     vec![
         group("Frame rates and time stamps", times::cases()),
+        group("Time stamps that restart or leap", joins::cases()),
         group("Shapes", shapes::cases()),
         group("Colours and depths", colours::cases()),
         group("Codecs and containers", codecs::cases()),

@@ -4,7 +4,18 @@ use crate::inputs::case::Case;
 use crate::inputs::change::Change;
 
 pub fn cases() -> Vec<Case> {
-    [turned(), stretched(), interlaced()].into_iter().flatten().collect()
+    [turned(), stretched(), interlaced(), stills()].into_iter().flatten().collect()
+}
+
+fn stills() -> Vec<Case> {
+    const STILL: &[&str] = &["-f", "lavfi", "-i", "color=red:s=640x480:r=25:d=0.04"];
+    const FIRST: &[&str] = &["-map", "0:v", "-map", "1", "-c", "copy", "-c:v:0", "mjpeg", "-disposition:v:0", "0"];
+    let still_first = |file, what| Case::new(file, what).change(Change::Copy(STILL, FIRST)).by_number();
+    vec![
+        still_first("still-first.mp4", "a still that is not marked as a cover is the first stream"),
+        still_first("still-first.mkv", "a still that is not marked as a cover is the first stream, in Matroska"),
+        still_first("still-first.mov", "a still that is not marked as a cover is the first stream, in QuickTime"),
+    ]
 }
 
 fn turned() -> Vec<Case> {

@@ -42,6 +42,25 @@ pub fn cases() -> Vec<Case> {
         )),
         Case::new("sound-first.mp4", "the sound is the first stream")
             .change(Change::Copy(&[], &["-map", "0:a", "-map", "0:v", "-c", "copy"])),
+        Case::new("late-sound.ts", "the first sound comes after more than 7 s")
+            .picture(|picture| picture.seconds = 9.6)
+            .sound_delay(8.2)
+            .shows(0, 239),
+        Case::new("late-sound.mkv", "the first sound comes after more than 7 s, in Matroska")
+            .picture(|picture| picture.seconds = 9.6)
+            .sound_delay(8.2)
+            .shows(0, 239),
+        Case::new("sound-changes.ts", "48 kHz stereo, then 44.1 kHz mono, then 48 kHz stereo")
+            .also(&["-force_key_frames", "1.2,2.4"])
+            .picture(|picture| picture.seconds = 3.6)
+            .change(Change::SoundOfPieces("1.2,2.4", &[&[], &["-ar", "44100", "-ac", "1"], &[]]))
+            .shows(0, 89)
+            .warns("damaged in"),
+        Case::new("pcm.mkv", "H.264 with PCM").sound(&["-c:a", "pcm_s16le"]),
+        Case::new("pcm-second.mkv", "two sound tracks, the second one PCM").change(Change::Copy(
+            &["-f", "lavfi", "-i", "sine=frequency=200:duration=1.6"],
+            &["-map", "1:v", "-map", "1:a", "-map", "0:a", "-c", "copy", "-c:a:1", "pcm_s16le"],
+        )),
         Case::new("short-sound.mp4", "the sound ends after half a second")
             .sound(&["-c:a", "aac", "-af", "atrim=end=0.55"])
             .unheard(),

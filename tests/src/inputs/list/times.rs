@@ -4,7 +4,7 @@ use crate::inputs::case::Case;
 use crate::inputs::change::Change;
 
 pub fn cases() -> Vec<Case> {
-    [rates(), variable(), starts(), groups_of_pictures()].into_iter().flatten().collect()
+    [rates(), variable(), starts(), endings(), groups_of_pictures()].into_iter().flatten().collect()
 }
 
 fn rates() -> Vec<Case> {
@@ -17,6 +17,9 @@ fn rates() -> Vec<Case> {
         Case::new("50.ts", "50 frames a second").rate("50", 79, 50),
         Case::new("59.94.mp4", "60000/1001 frames a second").rate("60000/1001", 95, 60),
         Case::new("60.mkv", "60 frames a second in Matroska's milliseconds").rate("60", 95, 60),
+        Case::new("1.mkv", "a frame a second, with B-frames")
+            .rate("1", 11, 30)
+            .picture(|picture| picture.seconds = 12.0),
         Case::new("120.mp4", "120 frames a second").rate("120", 191, 120),
     ]
 }
@@ -38,6 +41,39 @@ fn variable() -> Vec<Case> {
             .picture(|picture| picture.select = Some(SOME))
             .encode(&["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "1M"])
             .opus()
+            .unheard(),
+    ]
+}
+
+fn endings() -> Vec<Case> {
+    let held = |file, what| {
+        Case::new(file, what)
+            .x264("cpu-independent=1:bframes=0")
+            .picture(|picture| (picture.seconds, picture.select) = (3.6, Some("lte(n,39)")))
+            .by_number()
+    };
+    let lasts = |frames| Change::Copy(&[], frames);
+    vec![
+        held("held.mp4", "the last frame is held for 2 s while the sound goes on").change(lasts(&[
+            "-map",
+            "0",
+            "-c",
+            "copy",
+            "-bsf:v",
+            "setts=duration=DURATION*if(eq(N\\,39)\\,51\\,1)",
+        ])),
+        held("held-for-hours.mp4", "the last frame claims to last for forty hours").change(lasts(&[
+            "-map",
+            "0",
+            "-c",
+            "copy",
+            "-bsf:v",
+            "setts=duration=DURATION*if(eq(N\\,39)\\,3600000\\,1)",
+        ])),
+        Case::new("dropped.avi", "empty chunks stand for frames that are held")
+            .rate("25", 26, 30)
+            .picture(|picture| picture.select = Some("not(mod(n,3))+not(mod(n,2))"))
+            .encode(&["-c:v", "mpeg4", "-q:v", "3", "-g", "12"])
             .unheard(),
     ]
 }
