@@ -1,6 +1,6 @@
 # One build profile (release) everywhere: what `make demo` compiled, `make test` uses again.
 .DEFAULT_GOAL := help
-.PHONY: setup build bake demo serve test fresh shared soak inputs lint bench help
+.PHONY: setup build bake demo serve test fresh shared soak fuzz inputs lint bench help
 
 TOUCHLINE := target/release/touchline
 INPUTS := inputs::every_file_comes_out_as_the_table_says
@@ -46,8 +46,13 @@ shared: bake ## Run all end-to-end tests of servers on a private PostgreSQL and 
 	@scripts/setup tests
 	$(ON_SHARED) --test api --test serial -- --skip backends:: --skip redis_away::
 
-soak: bake ## Kill, fill, starve and crowd it at full size: see docs/reliability.md (some: ONLY="load fuzz")
+soak: bake ## Kill, fill, starve and crowd it at full size, then fuzz: see docs/reliability.md (some: ONLY="load fuzz")
 	@target/release/soak $(ONLY)
+	@$(if $(ONLY),,scripts/fuzz)
+
+fuzz: ## Try the inspection of uploads with inputs that libFuzzer makes (an hour; some: FOR=600 seconds)
+	@scripts/setup
+	@scripts/fuzz $(FOR)
 
 inputs: bake ## Check the inputs of docs/inputs.md and write that page anew
 	@cargo test --release --locked --workspace --test media_jobs -- --list $(INPUTS) | grep ': test$$' >/dev/null || \
