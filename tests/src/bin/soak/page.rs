@@ -22,6 +22,9 @@ same scenarios (`tests/src/scenarios`) at a small size.
     make soak                       # all of it; takes hours
     make soak ONLY=\"fuzz\"           # some of it: the other sections stay as they are
 
+After all scenarios `make soak` runs an hour of coverage-guided fuzzing (`make fuzz`); its findings are printed, not written
+here. The scenario `fuzz` below is random damage without guidance.
+
 A `sim` device waits a fixed time per frame without using the processor, so scheduling is measured, not computation.
 ";
 
