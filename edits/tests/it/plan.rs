@@ -30,11 +30,11 @@ fn frames_follow_the_source_at_common_rates() {
 }
 
 #[test]
-fn where_a_tick_is_a_frame_half_a_tick_is_half_a_frame() {
+fn where_a_tick_is_a_frame_none_is_shown_early() {
     let times = FrameTimes::new((1, 24), (0..48).collect(), 48).expect("rising times");
     let source = SourceFacts { frames: times.into(), ..source(rate(24, 1), 48) };
     let plan = plan(&request(json!([{"start": 0, "end": 1}])), &source);
-    assert_eq!(source_frames(&plan)[..6], [0, 1, 2, 2, 3, 4]);
+    assert_eq!(source_frames(&plan)[..6], [0, 0, 1, 2, 3, 4]);
 }
 
 #[test]
