@@ -101,7 +101,7 @@ impl Track {
 }
 
 /// A difference of two stamps of so many bits, the shorter way round.
-pub(crate) fn fold(difference: i64, bits: u32) -> i64 {
+fn fold(difference: i64, bits: u32) -> i64 {
     if bits >= 63 {
         return difference;
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use models::{DeviceKind, ModelError, ModelStore, NumericProfile, Trial};
-use sandbox::{Killer, Process};
+use sandbox::Process;
 
 use super::device_message::Purpose;
 use super::devices::{DeviceProcesses, memory_limit};
@@ -37,20 +37,18 @@ impl Measured {
             model: model.to_owned(),
             keep_dir: self.keep_dir.clone(),
         };
-        let (started, process) = mpsc::channel::<Killer>();
         let (ended, end) = mpsc::channel::<()>();
         std::thread::scope(|scope| {
-            scope.spawn(move || {
-                let Ok(killer) = process.recv() else { return };
-                if end.recv_timeout(LONGEST) == Err(mpsc::RecvTimeoutError::Timeout) {
-                    killer.kill();
-                }
-            });
-            let begun = |process: &Arc<Process>| {
-                let _ = started.send(process.killer());
+            let watch = |process: &Arc<Process>| {
+                let killer = process.killer();
+                scope.spawn(move || {
+                    if end.recv_timeout(LONGEST) == Err(mpsc::RecvTimeoutError::Timeout) {
+                        killer.kill();
+                    }
+                });
             };
-            let measured = self.processes.open(&purpose, memory_limit(self.memory_mb), begun);
-            drop((started, ended));
+            let measured = self.processes.open(&purpose, memory_limit(self.memory_mb), watch);
+            drop(ended);
             measured.map(|_| ())
         })
     }

@@ -180,11 +180,11 @@ impl Render for Overlay {
             return Ok(Joined { frames: self.frames(), seconds });
         }
         let Manner { encoder, parts, smart, .. } = self.manner()?;
+        let encoded = self.encoded_sound(run, out)?;
+        super::warn_of_sound_left_out(run, path, encoded.is_some())?;
         let joined = match smart {
             Ok(layout) => {
                 let rendered: Vec<_> = parts.iter().cloned().zip(segments.iter().cloned()).collect();
-                let encoded = self.encoded_sound(run, out)?;
-                super::warn_of_sound_left_out(run, path, encoded.is_some())?;
                 let spliced = || splice(path, index, layout, &rendered, encoded.as_deref(), out);
                 let spliced = run.counters.time(Stage::Mux, spliced)?;
                 Joined { frames: spliced.frames, seconds: spliced.seconds }
@@ -198,8 +198,6 @@ impl Render for Overlay {
                     end: at(frames.end),
                 };
                 let parts: Vec<_> = segments.iter().zip(parts).map(part).collect();
-                let encoded = self.encoded_sound(run, out)?;
-                super::warn_of_sound_left_out(run, path, encoded.is_some())?;
                 let audio = match &encoded {
                     Some(sound) => AudioFrom::File(sound),
                     None if facts.has_audio => AudioFrom::CopyOf { source: path, start: index.start() },
